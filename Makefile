@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+CIFAR  ?= ../shared/data/cifar10
+PHOTOS ?= ../shared/data/photos
+SAMPLES := assets/samples
+
+.PHONY: setup demo test lint format train-cifar train-siren bench-cifar clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
+	touch $@
+
+demo: setup  ## encode and decode two shipped samples
+	mkdir -p build/demo
+	$(BIN)/combiner encode $(SAMPLES)/hippos-64x48.png -o build/demo/hippos.cmb --beta 0.002
+	$(BIN)/combiner info build/demo/hippos.cmb
+	$(BIN)/combiner decode build/demo/hippos.cmb -o build/demo/hippos.png
+	$(BIN)/combiner encode $(SAMPLES)/lighthouse.png -o build/demo/lighthouse.cmb --beta 0.004 --effort fast
+	$(BIN)/combiner decode build/demo/lighthouse.cmb -o build/demo/lighthouse.png
+	@echo "look at build/demo/hippos.png and build/demo/lighthouse.png"
+
+test: setup
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist src/*.egg-info

@@ -1,0 +1,5 @@
+"""python -m combiner_codec"""
+
+from .cli import main
+
+main()

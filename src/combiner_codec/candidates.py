@@ -1,0 +1,142 @@
+"""The candidate stream that encoder and decoder share (FORMAT.md, section 4).
+
+Raw words come from the counter-based generator Philox4x64-10 (Salmon et al., SC 2011). A stream is addressed by
+(seed, purpose, lane); its words are numbered from 0, and any of them can be computed without the others. Sixteen bits of a word give one
+standard normal through a table of quantiles. Everything discrete is integer arithmetic.
+"""
+
+from functools import cache
+
+import numpy as np
+
+STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
+CANDIDATES, SIGNS, ORDER, GUMBELS = range(4)  # purposes
+
+MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+LOW = np.uint64(0xFFFFFFFF)
+HALF = np.uint64(32)
+
+
+def words(seed: int, purpose: int, lane: int, count: int, start: int = 0) -> np.ndarray:
+    """Words start, start + 1, … of one stream: (count,) uint64, from numpy's own Philox."""
+    first = start // 4
+    stream = np.random.Philox(counter=[first, lane, purpose, 0], key=[seed, STREAM_VERSION])
+    skip = start - 4 * first
+    return stream.random_raw(count + skip)[skip:]
+
+
+def words_at(seed: int, purpose: int, lanes: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Word positions[n] of stream lanes[n]: (n,) uint64. The same words as `words`, in any order."""
+    positions = positions.astype(np.uint64)
+    blocks = _philox(
+        (
+            (positions >> np.uint64(2)) + np.uint64(1),  # numpy counts up before it draws
+            lanes.astype(np.uint64),
+            np.full(len(positions), purpose, np.uint64),
+            np.zeros(len(positions), np.uint64),
+        ),
+        (seed, STREAM_VERSION),
+    )
+    return np.take_along_axis(blocks, (positions & np.uint64(3)).astype(np.intp)[None], 0)[0]
+
+
+def normals(raw: np.ndarray, dims: int) -> np.ndarray:
+    """Standard normals from rows of words: (n, ceil(dims / 4)) uint64 -> (n, dims) float32, low 16 bits first."""
+    pieces = np.ascontiguousarray(raw, "<u8").view("<u2").reshape(len(raw), -1)
+    return normal_table().take(pieces[:, :dims])
+
+
+def words_per_candidate(dims):
+    """A candidate takes whole words: four normals each."""
+    return (dims + 3) // 4
+
+
+def candidates(seed: int, group: int, count: int, dims: int, start: int = 0) -> np.ndarray:
+    """Candidates start … start + count - 1 of a group: (count, dims) float32 standard normals."""
+    per = words_per_candidate(dims)
+    raw = words(seed, CANDIDATES, group, count * per, start * per)
+    return normals(raw.reshape(count, per), dims)
+
+
+def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.ndarray) -> np.ndarray:
+    """The one candidate per group that an index names, one after another: (G,), (G,), (G,) -> (sum(dims),) float32."""
+    per = words_per_candidate(dims)
+    group_of_word = np.repeat(np.arange(len(groups)), per)
+    word_in_group = np.arange(len(group_of_word)) - np.repeat(np.cumsum(per) - per, per)
+    raw = words_at(seed, CANDIDATES, groups[group_of_word], indices[group_of_word] * per[group_of_word] + word_in_group)
+    eps = normals(raw[:, None], 4)  # (words, 4)
+    used = (4 * word_in_group[:, None] + np.arange(4)) < dims[group_of_word][:, None]
+    return eps[used]
+
+
+def signs(seed: int, tiles: np.ndarray, latents: int) -> np.ndarray:
+    """One sign per tile and latent, so that like tiles do not make like errors: (T,) -> (T, D) float32 of +1 and -1."""
+    per = (latents + 63) // 64
+    raw = words_at(seed, SIGNS, np.repeat(tiles, per), np.tile(np.arange(per), len(tiles)))
+    bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(tiles), -1)
+    return 1 - 2 * bits[:, :latents].astype(np.float32)
+
+
+@cache
+def order(latents: int) -> np.ndarray:
+    """The fixed random order in which latents are cut into groups: (D,) a permutation."""
+    return np.argsort(words(0, ORDER, 0, latents), kind="stable")
+
+
+@cache
+def normal_table() -> np.ndarray:
+    """Quantiles of the standard normal at (i + 1/2) / 65536: (65536,) float32. Wichura's AS 241."""
+    p = (np.arange(32768) + 0.5) / 65536
+    upper = -_quantile(p)[::-1]
+    return np.concatenate([_quantile(p), upper]).astype(np.float32)
+
+
+# AS 241, algorithm PPND16: coefficients from the constant term up, numerator then denominator.
+CENTRE = (
+    (3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
+     45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727),
+    (1.0, 42.313330701600911252, 687.18700749205790830, 5394.1960214247511077,
+     21213.794301586595867, 39307.895800092710610, 28729.085735721942674, 5226.4952788528545610),
+)  # fmt: skip
+MIDDLE = (
+    (1.42343711074968357734, 4.63033784615654529590, 5.76949722146069140550, 3.64784832476320460504,
+     1.27045825245236838258, 0.241780725177450611770, 0.0227238449892691845833, 7.74545014278341407640e-4),
+    (1.0, 2.05319162663775882187, 1.67638483018380384940, 0.689767334985100004550,
+     0.148103976427480074590, 0.0151986665636164571966, 5.47593808499534494600e-4, 1.05075007164441684324e-9),
+)  # fmt: skip
+
+
+def _quantile(p):
+    """Normal quantile for 7e-12 < p <= 1/2, double precision."""
+    centred = p - 0.5
+    near = 0.180625 - centred * centred
+    tail = np.sqrt(-np.log(p)) - 1.6
+    return np.where(near >= 0, centred * _ratio(CENTRE, near), -_ratio(MIDDLE, tail))
+
+
+def _ratio(coefficients, x):
+    numerator, denominator = coefficients
+    return np.polyval(numerator[::-1], x) / np.polyval(denominator[::-1], x)
+
+
+def _philox(counter, key):
+    """Philox4x64-10 on arrays of counters: four (n,) uint64 -> (4, n) uint64."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
+        k0 = (k0 + WEYL[0]) & 0xFFFFFFFFFFFFFFFF
+        k1 = (k1 + WEYL[1]) & 0xFFFFFFFFFFFFFFFF
+    return np.stack([c0, c1, c2, c3])
+
+
+def _multiply(a, constant):
+    """High and low 64 bits of a 64 x 64 bit product, from four 32 x 32 bit products."""
+    b0, b1 = np.uint64(constant & 0xFFFFFFFF), np.uint64(constant >> 32)
+    a0, a1 = a & LOW, a >> HALF
+    middle = a1 * b0 + ((a0 * b0) >> HALF)
+    cross = a0 * b1 + (middle & LOW)
+    return a1 * b1 + (middle >> HALF) + (cross >> HALF), a * np.uint64(constant)

@@ -1,0 +1,370 @@
+"""The `combiner` command. Heavy modules are imported where they are needed."""
+
+import os
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from . import __version__
+from .errors import FormatError
+
+STDIO = "-"
+BATCH_TILES = 4096  # tiles of a batch of inputs that are encoded together
+MINUTE = 60.0
+
+
+class Encode(click.Command):
+    """`encode`, whose help ends with what every family reaches at every beta."""
+
+    def format_epilog(self, ctx, formatter):
+        from .prior import MANIFEST, load
+
+        for name in MANIFEST:
+            metadata = load(name).metadata
+            measured = metadata.get("measured")
+            if not measured:
+                continue
+            with formatter.section(f"Prior {name}, mean of {measured['images']}"):
+                rows = [(f"{r['beta']:g}", f"{r['bpp']:.2f} bpp   {r['psnr']:.2f} dB") for r in measured["points"]]
+                formatter.write_dl([("beta", "file size, quality"), *rows])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="combiner")
+def cli():
+    """Pictures as samples of Bayesian implicit neural representations (.cmb files)."""
+
+
+def positive(ctx, param, value):
+    if not 0 < value < float("inf"):
+        raise click.BadParameter("must be a positive number")
+    return value
+
+
+def common(command):
+    options = [
+        click.option("--prior", metavar="NAME|FILE", help="Prior to use [chosen by picture size]."),
+        click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
+        click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs."),
+        click.option("-f", "--force", is_flag=True, help="Replace files whose name the command has chosen."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+        click.option("-o", "--output", metavar="FILE", help="Output; - is standard output."),
+        click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
+    ]
+    for option in options:
+        command = option(command)
+    return command
+
+
+@cli.command(cls=Encode)
+@common
+@click.option("--beta", type=float, default=0.003, show_default=True, callback=positive,
+              help="Squared error per nat: smaller is better and larger.")  # fmt: skip
+@click.option("--effort", type=click.Choice(["fast", "normal", "best"]), default="normal", show_default=True)
+@click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the candidate stream [0].")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device):
+    """Encode pictures into .cmb files."""
+    from . import image
+
+    jobs = Jobs(inputs, output, output_dir, force, ".cmb")
+    pictures, failures = [], []
+    for source, target in jobs:
+        with collected(failures):
+            pictures.append((source, target, image.load(read(source), label(source))))
+    if pictures:
+        from . import codec
+
+        chosen = choose_prior(prior)
+        for batch in batches(pictures, chosen.architecture.tile):
+            started = time.perf_counter()
+            with progress(batch, chosen.architecture.tile, effort, quiet) as report:
+                results = codec.encode_arrays(
+                    [p for _, _, p in batch], beta, chosen, seed, threads, effort=effort, device=device, progress=report
+                )
+            seconds = (time.perf_counter() - started) / len(batch)
+            for (_, target, _), result in zip(batch, results, strict=True):
+                with collected(failures):
+                    write(target, result.data)
+                    say(
+                        quiet,
+                        f"{label(target)}: {len(result.data)} bytes, {result.bpp:.3f} bpp, {result.psnr:.2f} dB, {seconds:.2f} s",
+                    )
+    finish(failures, len(jobs))
+
+
+@cli.command()
+@common
+@click.option("--format", "kind", metavar="NAME", help="Format of the picture [by the output's name, else PNG].")
+def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
+    """Decode .cmb files into pictures."""
+    from . import codec, image
+
+    kind = kind and picture_format(kind)
+    suffix = f".{(kind or 'png').lower()}"
+    jobs, failures = Jobs(inputs, output, output_dir, force, suffix), []
+    given = choose_prior(prior) if prior else None
+    for source, target in jobs:
+        with collected(failures):
+            started = time.perf_counter()
+            with named(source):
+                array = codec.decode_array(read(source), given, threads)
+            write(target, image.save(array, kind or image.format_of(Path(target))))
+            height, width = array.shape[:2]
+            say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
+    finish(failures, len(jobs))
+
+
+@cli.command()
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--prior", metavar="NAME|FILE", help="The custom prior that the file was made with.")
+def info(file, as_json, prior):
+    """Tell what a .cmb file holds, without decoding it."""
+    import json
+
+    from . import codec
+
+    data = read(file)
+    with named(file):
+        contents = codec.parse(data, choose_prior(prior) if prior else None)
+    header, level = contents.header, contents.level
+    facts = {
+        "file": label(file),
+        "width": header.width,
+        "height": header.height,
+        "bytes": len(data),
+        "bpp": round(8 * len(data) / (header.width * header.height), 4),
+        "prior": contents.prior.name,
+        "operating_point": header.point,
+        "beta": level.beta,
+        "seed": header.seed,
+        "index_bits": header.index_bits,
+        "tiles": len(contents.classes),
+        "groups": int(sum(len(level.partition(int(c))[2]) for c in contents.classes)),
+        "header_bytes": contents.header_bytes,
+    }
+    if as_json:
+        click.echo(json.dumps(facts))
+    else:
+        for key, value in facts.items():
+            click.echo(f"{key.replace('_', ' '):16} {value}")
+
+
+@cli.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Prior file.")
+@click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
+@click.option("--family", type=click.Choice(["default", "combiner-cifar"]), default="default", show_default=True)
+@click.option("--betas", metavar="B,B,...", help="Operating points, in the order of training.")
+@click.option("--classes", metavar="K,K,...", help="Classes of each operating point.")
+@click.option("--steps", type=click.IntRange(1), help="Steps per operating point.")
+@click.option("--first-steps", type=click.IntRange(1), help="Steps of the first operating point.")
+@click.option("--crops", type=click.IntRange(0), default=0, help="Random crops from the folders of pictures.")
+@click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
+@click.option("--minutes", type=float, default=40.0, show_default=True, help="Time of the combiner-cifar family.")
+@click.option("--seed", type=click.IntRange(0), default=0)
+def train(sources, output, checkpoints, **options):
+    """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
+
+    Runs under torchrun too: images are sharded over the processes.
+    """
+    from .train import run
+
+    run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), **options)
+
+
+class Jobs:
+    """Pairs of input and output; raises usage errors before any work is done."""
+
+    def __init__(self, inputs, output, folder, force, suffix):
+        if output and (folder or len(inputs) > 1):
+            raise click.UsageError("-o takes one input and no --output-dir")
+        if list(inputs).count(STDIO) > 1:
+            raise click.UsageError("standard input can be named once")
+        if folder and not folder.is_dir():
+            try:
+                folder.mkdir()
+            except OSError as error:
+                raise FormatError(f"{folder}: {error.strerror}") from error
+        self.pairs = []
+        for source in inputs:
+            target = output or self._name(source, folder, suffix)
+            if target != STDIO and not output and os.path.exists(target) and not force:
+                raise FormatError(f"{target} exists: use -f to replace it, or name the output with -o")
+            if target != STDIO and source != STDIO and os.path.exists(target) and os.path.samefile(source, target):
+                raise FormatError(f"{target} is both input and output")
+            self.pairs.append((source, target))
+        targets = [t for _, t in self.pairs]
+        if len(set(targets)) < len(targets):
+            raise click.UsageError("two inputs would be written to the same output")
+        if STDIO in targets and sys.stdout.isatty():
+            raise click.UsageError("refusing to write binary data to a terminal: use -o FILE")
+        for target in targets:
+            parent = os.path.dirname(target) or "."
+            if target != STDIO and not os.path.isdir(parent):
+                raise FormatError(f"{parent}: no such folder")
+
+    @staticmethod
+    def _name(source, folder, suffix):
+        if source == STDIO:
+            if folder:
+                raise click.UsageError("standard input has no name: use -o")
+            return STDIO
+        path = Path(source).with_suffix(suffix)
+        return str(folder / path.name if folder else path)
+
+    def __iter__(self):
+        return iter(self.pairs)
+
+    def __len__(self):
+        return len(self.pairs)
+
+
+def batches(pictures, tile):
+    """Cut a list of inputs into batches of at most BATCH_TILES tiles."""
+    batch, tiles = [], 0
+    for entry in pictures:
+        height, width = entry[2].shape[:2]
+        count = -(-height // tile) * -(-width // tile)
+        if batch and tiles + count > BATCH_TILES:
+            yield batch
+            batch, tiles = [], 0
+        batch.append(entry)
+        tiles += count
+    if batch:
+        yield batch
+
+
+def choose_prior(name):
+    from . import prior as priors
+
+    if name is None:
+        return priors.default()
+    if name in priors.MANIFEST:
+        return priors.load(name)
+    if not Path(name).is_file():
+        raise FormatError(f"no prior named {name}, and no such file: shipped priors are {', '.join(priors.MANIFEST)}")
+    return priors.load_file(Path(name))
+
+
+def picture_format(name):
+    from PIL import Image
+
+    Image.init()
+    wanted = {"JPG": "JPEG", "TIF": "TIFF"}.get(name.upper(), name.upper())
+    if wanted not in Image.SAVE:
+        raise click.BadParameter(f"Pillow cannot write {name}", param_hint="--format")
+    return wanted
+
+
+def label(name):
+    return {STDIO: "stdio"}.get(str(name), str(name))
+
+
+def read(source) -> bytes:
+    if source == STDIO:
+        return sys.stdin.buffer.read()
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise FormatError(f"{source}: {error.strerror}") from error
+
+
+def write(target, data: bytes) -> None:
+    """Write a file whole or not at all; devices, pipes and standard output are written through."""
+    if target == STDIO:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        return
+    try:
+        if os.path.exists(target) and not os.path.isfile(target):
+            Path(target).write_bytes(data)
+            return
+        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".combiner-")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+            mask = os.umask(0)
+            os.umask(mask)
+            os.chmod(temporary, 0o666 & ~mask)
+            os.replace(temporary, target)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        raise FormatError(f"{target}: {error.strerror}") from error
+
+
+def say(quiet, line):
+    if not quiet:
+        click.echo(line, err=True)
+
+
+@contextmanager
+def named(source):
+    """Errors about a file begin with its name."""
+    try:
+        yield
+    except FormatError as error:
+        raise FormatError(f"{label(source)}: {error}") from error
+
+
+@contextmanager
+def collected(failures):
+    """One bad file does not stop the others."""
+    try:
+        yield
+    except FormatError as error:
+        click.echo(f"combiner: {error}", err=True)
+        failures.append(error)
+
+
+def finish(failures, total):
+    if failures:
+        if total > 1:
+            click.echo(f"combiner: {len(failures)} of {total} inputs failed", err=True)
+        raise SystemExit(1)
+
+
+@contextmanager
+def progress(batch, tile, effort, quiet):
+    """A callback for the share of work done: a bar on a terminal, and a line first where it takes over a minute."""
+    tiles = sum(-(-p.shape[0] // tile) * -(-p.shape[1] // tile) for _, _, p in batch)
+    seconds = tiles * {"fast": 0.05, "normal": 0.5, "best": 6.0}[effort]  # two CPU cores
+    if seconds > MINUTE and not quiet:
+        click.echo(f"encoding {tiles} tiles: about {seconds / MINUTE:.0f} min on two processor cores", err=True)
+    if quiet or not sys.stderr.isatty():
+        yield lambda share: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("encoding"), BarColumn(), TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=1.0)
+        yield lambda share: bar.update(task, completed=share)
+
+
+def main():
+    """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C."""
+    try:
+        code = cli.main(standalone_mode=False)
+    except FormatError as error:
+        click.echo(f"combiner: {error}", err=True)
+        code = 1
+    except click.ClickException as error:
+        error.show()
+        code = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("combiner: interrupted", err=True)
+        code = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -1,0 +1,341 @@
+"""The encoder: choose operating points and classes, fit all tiles' posteriors, code them group by group and refine.
+
+Needs torch. Everything is batched: tiles of many pictures are fitted together, and tiles of one class share their candidates.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from . import candidates
+from .coder import Chain, Ratio, choose, gumbels, stream_bits
+from .errors import FormatError
+from .image import to_uint8
+from .inr import forward
+from .posterior import (
+    Gaussians,
+    TorchOps,
+    analyse,
+    as_tensor,
+    closed_form,
+    distortion,
+    kl,
+    shared_weights,
+)
+from .prior import Level, Prior
+
+BATCH = 128  # tiles fitted at once
+CACHE = 2**19  # scores of one Viterbi step that stay in the cache, in elements
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What `--effort` buys."""
+
+    steps: float  # posterior steps, as a share of the prior's own number
+    segments: int  # parts of the stream between which the rest is refined
+    refine: float  # refinement steps after each segment, as a share of the prior's own number
+    index_bits: int  # more or less than the prior's own index width: candidates per group
+    trials: int  # operating points coded to the end for a picture, of which the best is kept
+
+
+EFFORTS = {
+    "fast": Effort(steps=0.25, segments=1, refine=0.0, index_bits=-4, trials=1),
+    "normal": Effort(steps=1.0, segments=4, refine=0.1, index_bits=0, trials=1),
+    "best": Effort(steps=3.0, segments=8, refine=0.25, index_bits=2, trials=3),
+}
+
+
+@dataclass
+class Coded:
+    """All tiles of a batch of pictures."""
+
+    points: np.ndarray  # (pictures,) operating point
+    points_of_tiles: np.ndarray  # (T,)
+    classes: np.ndarray  # (T,)
+    bits: list[np.ndarray]  # T arrays of 0 and 1
+    ideal_bits: np.ndarray  # (T,) KL of the fitted posterior, in bits
+    sampled: np.ndarray  # (T, H, W, 3) uint8, one posterior sample
+    index_bits: int
+
+
+def resolve_device(name: str) -> torch.device:
+    """`auto`, `cpu` or `cuda`; CUDA that is asked for and absent is an error."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise FormatError("--device cuda: this torch sees no CUDA device; use --device cpu or auto")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+@dataclass
+class Fit:
+    """One encoding run with one prior: `beta` is squared error per nat, `temperature` the weight of the Gumbels (1 is A*)."""
+
+    prior: Prior
+    beta: float
+    seed: int = 0
+    effort: str | Effort = "normal"
+    device: str = "auto"
+    temperature: float = 0.0
+    point: int | None = None  # operating point, instead of choosing by beta
+    progress: Callable[[float], None] = lambda share: None
+
+    def __post_init__(self):
+        self.plan = EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
+        self.on = resolve_device(self.device)
+        self.architecture = self.prior.architecture
+        self.steps = self.prior.metadata["steps"]
+        own = self.prior.level(0).index_bits
+        self.index_bits = own + self.plan.index_bits if self.prior.level(0).chained else own
+        torch.backends.cuda.matmul.allow_tf32 = False
+        torch.backends.cudnn.allow_tf32 = False
+
+    def run(self, tiles: np.ndarray, owner: np.ndarray, number: np.ndarray) -> Coded:
+        """Code (T, H, W, 3) uint8 tiles of pictures `owner` (T,), each tile `number` (T,) of its picture."""
+        points, classes = self.choose_points(tiles, owner)
+        coded = Coded(
+            points,
+            points[owner],
+            classes[np.arange(len(tiles)), points[owner]],
+            [None] * len(tiles),
+            np.zeros(len(tiles)),
+            np.zeros_like(tiles),
+            self.index_bits,
+        )
+        done = 0
+        for point in np.unique(coded.points_of_tiles):
+            members = np.flatnonzero(coded.points_of_tiles == point)
+            members = members[np.argsort(coded.classes[members], kind="stable")]
+            for part in np.split(members, range(BATCH, len(members), BATCH)):
+                base = done / len(tiles)
+                share = len(part) / len(tiles)
+                Batch(self, self.prior.level(int(point)), tiles[part], coded.classes[part], number[part]).code(
+                    coded, part, lambda x, base=base, share=share: self.progress(base + share * x)
+                )
+                done += len(part)
+        return coded
+
+    def choose_points(self, tiles, owner):
+        """Operating point of every picture, and class of every tile at every point: (pictures,), (T, points).
+
+        The cost of a class is the closed-form free energy of the linear part: -log of its marginal likelihood, in nats. A code
+        of fixed length trades surplus KL against distortion at the point's own beta, so that at another beta
+        J = beta_point * cost + (beta - beta_point) * ln 2 * bits.
+        """
+        count = len(self.prior.betas)
+        classes = np.zeros((len(tiles), count), np.int64)
+        costs = np.zeros((len(tiles), count))
+        pictures = int(owner.max()) + 1
+        for point in range(count) if self.point is None else [self.point]:
+            level = self.prior.level(point)
+            for start in range(0, len(tiles), 1024):
+                part = slice(start, start + 1024)
+                each = self.class_costs(level, tiles[part])
+                best = each.argmin(1)
+                classes[part, point], costs[part, point] = best, each[np.arange(len(best)), best]
+        if self.point is not None:
+            return np.full(pictures, self.point), classes
+        totals = np.zeros((pictures, count))
+        np.add.at(totals, owner, costs)
+        return totals.argmin(1), classes
+
+    def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
+        """Lagrangian J of coding each tile with each class: (T, K)."""
+        if len(level.kl) == 1 and len(self.prior.betas) == 1:
+            return np.zeros((len(tiles), 1))
+        pixels = as_tensor(tiles, "cpu").float() / 255
+        energy = ((analyse(self.architecture, shared_weights(level, "cpu"), pixels) - torch.from_numpy(level.mean)) ** 2)
+        noise2 = torch.from_numpy(level.noise).double() ** 2
+        marginal = torch.from_numpy(level.scale).double() ** 2 + noise2
+        nats = 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy.double() @ (1 / marginal).T
+        bits = torch.from_numpy(level.bits) + level.class_bits
+        return (level.beta * nats + (self.beta - level.beta) * np.log(2) * bits).numpy()
+
+
+class Batch:
+    """Some tiles of one operating point, sorted by class."""
+
+    def __init__(self, fit: Fit, level: Level, tiles: np.ndarray, classes: np.ndarray, numbers: np.ndarray):
+        self.fit, self.level, self.numbers = fit, level, numbers
+        self.architecture = fit.architecture
+        self.classes = as_tensor(classes, fit.on)
+        self.target = as_tensor(tiles, fit.on).float() / 255
+        self.shared = shared_weights(level, fit.on)
+        self.prior = Gaussians.of(level, self.classes)
+        self.generator = torch.Generator().manual_seed(fit.seed)
+
+    def code(self, coded, part, progress):
+        """Fit, then code and refine segment by segment; results go to positions `part` of `coded`."""
+        fit, plan = self.fit, self.fit.plan
+        self.start()
+        self.optimise(round(fit.steps * plan.steps))
+        progress(0.2)
+        self.record(coded, part)
+        runs = [ClassRun(self, c) for c in np.unique(self.classes.cpu())]
+        for segment in range(plan.segments):
+            for k, run in enumerate(runs):
+                run.code_segment(segment, plan.segments)
+                progress(0.2 + 0.8 * (segment + (k + 1) / len(runs)) / plan.segments)
+            if segment + 1 < plan.segments:
+                self.optimise(round(fit.steps * plan.refine))
+        for run in runs:
+            for position, bits in zip(run.tiles, run.bits(), strict=True):
+                coded.bits[part[position]] = bits
+
+    def start(self):
+        """Initial posterior: closed form of the linear part where there is one, else the prior's mean and typical scale."""
+        if self.architecture.features == "cosine":
+            pulled = analyse(self.architecture, self.shared, self.target)
+            self.mu, self.sigma = closed_form(pulled, self.prior)
+        else:
+            self.mu = self.prior.mean.expand(len(self.target), -1).clone()
+            self.sigma = torch.where(self.prior.coded, self.prior.noise, 0.0)
+        self.free = self.prior.coded.clone()
+
+    def optimise(self, steps: int):
+        """Adam on the posterior means (and scales, where the prior says so) of latents not yet coded, in units of `noise`."""
+        if steps < 1:
+            return
+        unit, rate = self.prior.noise, self.fit.prior.metadata["rate"]
+        offset = torch.zeros_like(self.mu).requires_grad_()
+        widen = torch.zeros_like(self.mu).requires_grad_()
+        fit_scale = self.fit.prior.metadata["fit_scale"]
+        budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
+        optimizer = torch.optim.Adam([offset, widen] if fit_scale else [offset], rate, betas=(0.9, 0.98))
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - step / steps) + 0.02 * rate
+            mu = self.mu + torch.where(self.free, offset * unit, 0.0)
+            sigma = self.sigma * torch.exp(widen) if fit_scale else self.sigma
+            eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
+            pixels = forward(self.architecture, mu + torch.where(self.free, sigma * eps, 0.0), self.shared, self.classes, TorchOps)
+            safe = torch.where(self.free, sigma, 1.0)
+            nats = torch.where(self.free, kl(mu, safe, self.prior), 0.0)
+            weighted = nats * budget.weights() if budget else nats
+            loss = distortion(pixels, self.target).sum() / self.level.beta + weighted.sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            if budget and step % 5 == 4:
+                budget.control(nats.detach())
+        with torch.no_grad():
+            self.mu = self.mu + torch.where(self.free, offset * unit, 0.0)
+            self.sigma = torch.where(self.free, self.sigma * torch.exp(widen), self.sigma)
+
+    @torch.no_grad()
+    def record(self, coded, part):
+        safe = torch.where(self.free, self.sigma, 1.0)
+        coded.ideal_bits[part] = (kl(self.mu, safe, self.prior).sum(1) / np.log(2)).cpu() + self.level.class_bits
+        eps = torch.randn(self.mu.shape, generator=self.generator).to(self.mu.device)
+        pixels = forward(self.architecture, self.mu + self.sigma * eps, self.shared, self.classes, TorchOps)
+        coded.sampled[part] = to_uint8(pixels.cpu().numpy())
+
+
+class Budget:
+    """Per-group beta control (COMBINER, section 3.3): each block of groups has its own beta_g, moved until its KL ends just below its bits."""
+
+    FACTOR = 1.05
+
+    def __init__(self, batch: Batch):
+        size = batch.fit.prior.metadata["budget_groups"]
+        tiles, latents = batch.mu.shape
+        self.block = torch.zeros(tiles, latents, dtype=torch.int64)  # block 0: latents that are not coded
+        partitions = {int(c): batch.level.partition(int(c)) for c in batch.classes.unique()}
+        blocks = 2 + max(len(bits) for _, _, bits in partitions.values()) // size
+        allowed = torch.zeros(tiles, blocks)
+        for c, (coded, dims, bits) in partitions.items():
+            rows = torch.nonzero(batch.classes.cpu() == c)
+            block_of_group = torch.arange(len(bits)) // size + 1
+            self.block[rows, torch.from_numpy(coded)[None]] = block_of_group.repeat_interleave(torch.from_numpy(dims))
+            allowed[rows[:, 0]] = torch.zeros(blocks).index_add(0, block_of_group, torch.from_numpy(bits).float())
+        self.block, self.allowed = self.block.to(batch.mu.device), (allowed * np.log(2)).to(batch.mu.device)
+        if not hasattr(batch, "beta_factors"):
+            batch.beta_factors = torch.ones_like(self.allowed)
+        self.factor = batch.beta_factors  # beta_g / beta, kept from one optimisation to the next
+
+    def weights(self):
+        """beta_g / beta of every latent: (T, D)."""
+        return self.factor.gather(1, self.block)
+
+    def control(self, nats):
+        spent = torch.zeros_like(self.factor).scatter_add(1, self.block, nats)
+        self.factor.mul_(torch.where(spent > self.allowed, self.FACTOR, 1 / self.FACTOR)).clamp_(0.05, 20)
+
+
+class ClassRun:
+    """The tiles of one class in a batch: one partition, one set of candidates."""
+
+    def __init__(self, batch: Batch, c: int):
+        self.batch, fit = batch, batch.fit
+        self.tiles = np.flatnonzero(batch.classes.cpu() == c)
+        self.rows = as_tensor(self.tiles, fit.on)
+        self.latents, self.dims, self.widths = batch.level.partition(int(c))
+        self.starts = np.cumsum(self.dims) - self.dims
+        signs = candidates.signs(fit.seed, batch.numbers[self.tiles], fit.architecture.latents)
+        self.signs = as_tensor(signs[:, self.latents], fit.on).double()
+        self.columns = as_tensor(self.latents, fit.on)
+        self.scale = as_tensor(batch.level.scale[c, self.latents], fit.on).double()
+        self.mean = batch.prior.mean[self.columns].double()
+        per = max(1, CACHE >> fit.index_bits)
+        self.parts = torch.arange(len(self.tiles), device=fit.on).split(per)
+        self.chains = [Chain(fit.index_bits, torch.zeros(len(p), dtype=torch.int64, device=fit.on)) for p in self.parts]
+        self.indices = np.zeros((len(self.tiles), len(self.dims)), np.int64)
+
+    def code_segment(self, segment: int, segments: int):
+        """Code the groups of one of `segments` equal parts of the stream; their latents are fixed from then on."""
+        total = np.cumsum(self.widths)
+        if not len(total):
+            return
+        first, last = (int(np.searchsorted(total, total[-1] * s / segments)) for s in (segment, segment + 1))
+        groups = range(first + (segment > 0), last + 1 if segment + 1 < segments else len(total))
+        batch = self.batch
+        mu = batch.mu[self.rows][:, self.columns].double()
+        ratio = self.scale / batch.sigma[self.rows][:, self.columns].double()
+        centre = self.signs * (mu - self.mean) / self.scale
+        for g in groups:
+            own = slice(self.starts[g], self.starts[g] + self.dims[g])
+            eps = as_tensor(self._candidates(g, 0, 1 << batch.fit.index_bits), batch.fit.on)
+            for part, chain in zip(self.parts, self.chains, strict=True):
+                scores = Ratio(ratio[part, own], centre[part, own])
+                self._push(chain, g, part, scores, eps)
+        for part, chain in zip(self.parts, self.chains, strict=True):
+            if chain.stages:  # independent groups have none
+                self.indices[part.cpu().numpy()[:, None], np.array(groups)] = chain.finish().cpu().numpy()
+        self._fix(groups)
+
+    def _candidates(self, g, start, count):
+        return candidates.candidates(self.batch.fit.seed, g, count, int(self.dims[g]), start)
+
+    def _push(self, chain, g, part, scores, eps):
+        fit, noise = self.batch.fit, None
+        if fit.temperature:
+            tiles = self.batch.numbers[self.tiles[part.cpu()]]
+            noise = np.stack([gumbels(fit.seed, int(t), g, len(eps)) for t in tiles])
+            noise = as_tensor(fit.temperature * noise.astype(np.float32), fit.on)
+        if self.batch.level.chained:
+            chain.push(int(self.widths[g]), scores, eps, noise)
+        else:
+            self.indices[part.cpu(), g] = choose(scores, eps, noise).cpu()
+
+    def _fix(self, groups):
+        """Latents of coded groups are their candidates from now on."""
+        if not len(groups):
+            return
+        own = np.arange(self.starts[groups[0]], self.starts[groups[-1]] + self.dims[groups[-1]])
+        which = np.array(groups)
+        n = len(self.tiles)
+        eps = candidates.candidates_at(
+            self.batch.fit.seed,
+            np.tile(which, n),
+            self.indices[:, which].reshape(-1),
+            np.tile(self.dims[which], n),
+        ).reshape(n, -1)
+        value = self.mean[own] + self.scale[own] * self.signs[:, own] * as_tensor(eps, self.batch.fit.on)
+        where = (self.rows[:, None], self.columns[own][None])
+        self.batch.mu[where] = value.float()
+        self.batch.sigma[where] = 0.0
+        self.batch.free[where] = False
+
+    def bits(self) -> list[np.ndarray]:
+        return [stream_bits(row, self.widths) for row in self.indices]
