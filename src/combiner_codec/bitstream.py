@@ -48,7 +48,7 @@ def write(header: Header, tile: int, payload: bytes, digest: bytes) -> bytes:
 
 
 def read(data: bytes, tile_of) -> tuple[Header, int]:
-    """Header and the offset of the payload. `tile_of(header fields)` gives the tile side of a prior: see `codec.find_prior`."""
+    """Header and the offset of the payload. `tile_of(prior number, hash)` gives the tile side of a prior."""
     if data[:2] != MAGIC[: len(data)]:
         raise FormatError("not a combiner file")
     if len(data) < HEADER.size + CHECKSUM.size:

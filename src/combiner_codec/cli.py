@@ -168,6 +168,7 @@ def info(file, as_json, prior):
 @click.option("--crops", type=click.IntRange(0), default=0, help="Random crops from the folders of pictures.")
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
 @click.option("--minutes", type=float, default=40.0, show_default=True, help="Time of the combiner-cifar family.")
+@click.option("--again", is_flag=True, help="Train finished operating points once more, from where they ended.")
 @click.option("--seed", type=click.IntRange(0), default=0)
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.

@@ -50,7 +50,10 @@ def parse(data: bytes, prior: Prior | None = None) -> Contents:
     payload = bitstream.payload(data, start, found.digest)
     rows, columns = tile_grid(header.width, header.height, found.architecture.tile)
     tiles, side = rows * columns, level.class_bits
-    least = tiles * (side + int(level.bits.min()))
+    each = side + int(level.bits.min())
+    if not each or (not level.chained and header.index_bits != level.index_bits):
+        raise FormatError(f"prior {found.name} cannot have made this file")
+    least = tiles * each
     if least > 8 * len(payload):
         raise FormatError(f"truncated: {tiles} tiles need at least {-(-least // 8)} bytes, {len(payload)} found")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))

@@ -108,16 +108,20 @@ class Chain:
             self.score -= self.score.amax(1, keepdim=True)
         self.stages.append((bits, choice.to(torch.uint8 if bits <= 8 else torch.int32)))
 
-    def finish(self) -> torch.Tensor:
-        """Indices of the best path: (T, G) int64. The chain can then go on from its last state."""
+    def finish(self, keep: int | None = None) -> torch.Tensor:
+        """Indices of the best path's first `keep` groups (all if None): (T, G) int64. The chain then goes on from the last of them.
+
+        Groups pushed beyond `keep` are a look ahead: without it, the next groups would start from a state chosen without regard to them.
+        """
         state = self.score.argmax(1)
-        self.state, indices = state, []
+        indices = []
         for bits, choice in reversed(self.stages):
             indices.append(state)
             low = state >> bits
             state = (choice.gather(1, low[:, None])[:, 0].long() << (self.index_bits - bits)) | low
-        self.score, self.stages = None, []
-        return torch.stack(indices[::-1], 1)
+        kept = torch.stack(indices[::-1][:keep], 1)
+        self.state, self.score, self.stages = kept[:, -1], None, []
+        return kept
 
     def _enter(self, keep, total):
         """First stage: only windows that follow the known state."""

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from . import candidates
+from .bitstream import INDEX_BITS
 from .coder import Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
@@ -27,6 +28,8 @@ from .posterior import (
 from .prior import Level, Prior
 
 BATCH = 128  # tiles fitted at once
+REACH = 3.5  # prior scales that candidates reach
+AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in the cache, in elements
 
 
@@ -42,9 +45,9 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(steps=0.25, segments=1, refine=0.0, index_bits=-4, trials=1),
-    "normal": Effort(steps=1.0, segments=4, refine=0.1, index_bits=0, trials=1),
-    "best": Effort(steps=3.0, segments=8, refine=0.25, index_bits=2, trials=3),
+    "fast": Effort(steps=0.5, segments=1, refine=0.0, index_bits=-4, trials=1),
+    "normal": Effort(steps=1.0, segments=4, refine=1.0, index_bits=0, trials=1),
+    "best": Effort(steps=3.0, segments=6, refine=2.0, index_bits=2, trials=3),
 }
 
 
@@ -87,7 +90,8 @@ class Fit:
         self.architecture = self.prior.architecture
         self.steps = self.prior.metadata["steps"]
         own = self.prior.level(0).index_bits
-        self.index_bits = own + self.plan.index_bits if self.prior.level(0).chained else own
+        wanted = own + self.plan.index_bits if self.prior.level(0).chained else own
+        self.index_bits = min(max(wanted, INDEX_BITS[0]), INDEX_BITS[-1])
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
@@ -119,9 +123,7 @@ class Fit:
     def choose_points(self, tiles, owner):
         """Operating point of every picture, and class of every tile at every point: (pictures,), (T, points).
 
-        The cost of a class is the closed-form free energy of the linear part: -log of its marginal likelihood, in nats. A code
-        of fixed length trades surplus KL against distortion at the point's own beta, so that at another beta
-        J = beta_point * cost + (beta - beta_point) * ln 2 * bits.
+        See `class_costs`.
         """
         count = len(self.prior.betas)
         classes = np.zeros((len(tiles), count), np.int64)
@@ -141,16 +143,29 @@ class Fit:
         return totals.argmin(1), classes
 
     def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
-        """Lagrangian J of coding each tile with each class: (T, K)."""
+        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the linear part.
+
+        With the level's own beta and a code that spends what the posterior wants, J / beta is -log of the marginal likelihood. Ours
+        spends a fixed number of bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats)
+        grows by e^y. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
+        """
         if len(level.kl) == 1 and len(self.prior.betas) == 1:
             return np.zeros((len(tiles), 1))
         pixels = as_tensor(tiles, "cpu").float() / 255
-        energy = ((analyse(self.architecture, shared_weights(level, "cpu"), pixels) - torch.from_numpy(level.mean)) ** 2)
-        noise2 = torch.from_numpy(level.noise).double() ** 2
-        marginal = torch.from_numpy(level.scale).double() ** 2 + noise2
-        nats = 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy.double() @ (1 / marginal).T
-        bits = torch.from_numpy(level.bits) + level.class_bits
-        return (level.beta * nats + (self.beta - level.beta) * np.log(2) * bits).numpy()
+        deviation = analyse(self.architecture, shared_weights(level, "cpu"), pixels) - torch.from_numpy(level.mean)
+        energy, noise2 = deviation.double() ** 2, torch.from_numpy(level.noise).double() ** 2
+        scale2 = torch.from_numpy(level.scale).double() ** 2
+        marginal = scale2 + noise2
+        nats = 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
+        spent = 0.5 * (torch.log(marginal / noise2) - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
+        payload = np.log(2) * torch.from_numpy(level.bits)
+        coded = (scale2 > 0.4 * noise2).sum(1).clamp(min=1)
+        surplus = (2 * (spent - payload) / coded).clamp(-3, 20)
+        nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus)
+        wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices  # outliers matter where the prior is wide
+        beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
+        nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
+        return (level.beta * (nats - payload) + self.beta * (payload + np.log(2) * level.class_bits)).numpy()
 
 
 class Batch:
@@ -194,28 +209,49 @@ class Batch:
         self.free = self.prior.coded.clone()
 
     def optimise(self, steps: int):
-        """Adam on the posterior means (and scales, where the prior says so) of latents not yet coded, in units of `noise`."""
-        if steps < 1:
-            return
+        """Move the posteriors of latents that are not yet coded down the free energy."""
+        if self.fit.prior.metadata["fit_scale"]:
+            self._adam(steps)
+        else:
+            self._natural(steps)
+
+    def free_energy(self, mu, sigma):
+        """Distortion / beta of one sample, and KL per latent (T, D): the loss in nats."""
+        eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
+        sample = mu + torch.where(self.free, sigma * eps, 0.0)
+        pixels = forward(self.architecture, sample, self.shared, self.classes, TorchOps)
+        nats = torch.where(self.free, kl(mu, torch.where(self.free, sigma, 1.0), self.prior), 0.0)
+        return distortion(pixels, self.target).sum() / self.level.beta, nats
+
+    def _natural(self, steps):
+        """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay."""
+        rate = self.fit.prior.metadata["rate"]
+        budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
+        for step in range(steps):
+            mu = self.mu.detach().requires_grad_()
+            error, nats = self.free_energy(mu, self.sigma)
+            weighted = nats * budget.weights() if budget else nats
+            (gradient,) = torch.autograd.grad(error + weighted.sum(), mu)
+            share = rate * (1 - step / steps) + 0.02
+            self.mu = self.mu - torch.where(self.free, share * self.sigma**2 * gradient, 0.0)
+            if budget and step % 5 == 4:
+                budget.control(nats.detach())
+
+    def _adam(self, steps):
+        """Adam on means and log scales, in units of the prior's `noise`."""
         unit, rate = self.prior.noise, self.fit.prior.metadata["rate"]
         offset = torch.zeros_like(self.mu).requires_grad_()
         widen = torch.zeros_like(self.mu).requires_grad_()
-        fit_scale = self.fit.prior.metadata["fit_scale"]
         budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
-        optimizer = torch.optim.Adam([offset, widen] if fit_scale else [offset], rate, betas=(0.9, 0.98))
+        optimizer = torch.optim.Adam([offset, widen], rate, betas=(0.9, 0.98))
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps) + 0.02 * rate
             mu = self.mu + torch.where(self.free, offset * unit, 0.0)
-            sigma = self.sigma * torch.exp(widen) if fit_scale else self.sigma
-            eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
-            pixels = forward(self.architecture, mu + torch.where(self.free, sigma * eps, 0.0), self.shared, self.classes, TorchOps)
-            safe = torch.where(self.free, sigma, 1.0)
-            nats = torch.where(self.free, kl(mu, safe, self.prior), 0.0)
+            error, nats = self.free_energy(mu, self.sigma * torch.exp(widen))
             weighted = nats * budget.weights() if budget else nats
-            loss = distortion(pixels, self.target).sum() / self.level.beta + weighted.sum()
             optimizer.zero_grad()
-            loss.backward()
+            (error + weighted.sum()).backward()
             optimizer.step()
             if budget and step % 5 == 4:
                 budget.control(nats.detach())
@@ -284,16 +320,17 @@ class ClassRun:
 
     def code_segment(self, segment: int, segments: int):
         """Code the groups of one of `segments` equal parts of the stream; their latents are fixed from then on."""
-        total = np.cumsum(self.widths)
-        if not len(total):
+        ends = np.searchsorted(np.cumsum(self.widths), self.widths.sum() * np.arange(1, segments) / segments) + 1
+        first, last = np.array([0, *ends, len(self.widths)])[[segment, segment + 1]]
+        if first >= last:
             return
-        first, last = (int(np.searchsorted(total, total[-1] * s / segments)) for s in (segment, segment + 1))
-        groups = range(first + (segment > 0), last + 1 if segment + 1 < segments else len(total))
-        batch = self.batch
+        batch, beyond = self.batch, last
+        if batch.level.chained:
+            beyond = min(last + AHEAD * batch.fit.index_bits // batch.level.group_bits, len(self.widths))
         mu = batch.mu[self.rows][:, self.columns].double()
         ratio = self.scale / batch.sigma[self.rows][:, self.columns].double()
         centre = self.signs * (mu - self.mean) / self.scale
-        for g in groups:
+        for g in range(first, beyond):
             own = slice(self.starts[g], self.starts[g] + self.dims[g])
             eps = as_tensor(self._candidates(g, 0, 1 << batch.fit.index_bits), batch.fit.on)
             for part, chain in zip(self.parts, self.chains, strict=True):
@@ -301,8 +338,8 @@ class ClassRun:
                 self._push(chain, g, part, scores, eps)
         for part, chain in zip(self.parts, self.chains, strict=True):
             if chain.stages:  # independent groups have none
-                self.indices[part.cpu().numpy()[:, None], np.array(groups)] = chain.finish().cpu().numpy()
-        self._fix(groups)
+                self.indices[part.cpu(), first:last] = chain.finish(last - first).cpu().numpy()
+        self._fix(range(first, last))
 
     def _candidates(self, g, start, count):
         return candidates.candidates(self.batch.fit.seed, g, count, int(self.dims[g]), start)

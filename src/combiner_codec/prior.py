@@ -16,13 +16,15 @@ from pathlib import Path
 
 import numpy as np
 
-from .bitstream import CUSTOM
+from .bitstream import CUSTOM, INDEX_BITS
 from .candidates import order
 from .errors import FormatError
 from .inr import Architecture
 
 # name -> (number in the file header, sha256 of the released file)
-MANIFEST: dict[str, tuple[int, str]] = {}
+MANIFEST: dict[str, tuple[int, str]] = {
+    "small": (1, "0a94e98272fd56589be25fc0d4b6d2f773a30744a7f9069603db3ab2bed849f7"),
+}
 
 UNIT = 256  # KL tables count 1/256 bit
 
@@ -181,6 +183,8 @@ def parse(data: bytes, name: str, number: int = 0) -> Prior:
     try:
         metadata = json.loads(bytes(np.load(io.BytesIO(data), allow_pickle=False)["metadata"]))
         architecture = Architecture.from_json(metadata["architecture"])
+        if metadata["index_bits"] not in INDEX_BITS or not 1 <= metadata["group_bits"] <= metadata["index_bits"]:
+            raise ValueError("group or index width out of range")
     except Exception as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
     return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data)

@@ -22,9 +22,10 @@ from .prior import UNIT, Level, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
+ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
 BETAS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
 CLASSES = (64, 64, 64, 64, 64, 64, 64, 64, 64, 32, 32, 16, 16)
-DEFAULT_METADATA = {"steps": 60, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
+DEFAULT_METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 
 
 def cosine_architecture(tile: int = 32) -> Architecture:
@@ -135,9 +136,12 @@ def class_costs(energy, marginal, noise2):
 class Family:
     """State of training the default family at one operating point after the other."""
 
-    def __init__(self, pixels: torch.Tensor, settings: TrainSettings, report: Report = print):
+    def __init__(self, pixels: torch.Tensor, settings: TrainSettings, report: Report = print, linear: bool = False):
         self.settings, self.report = settings, report
         self.architecture = cosine_architecture(pixels.shape[1])
+        if linear:
+            self.architecture = replace(self.architecture, layers=self.architecture.layers[:2])
+        self.per_class = [f"b{i}" for i, layer in enumerate(self.architecture.layers) if layer.kind == "sine"]
         self.shards = Shards(len(pixels))
         self.pixels = pixels[self.shards.mine]
         self.shared = learn_colour(self.pixels, self.shards) | init_shared(self.architecture, settings)
@@ -162,12 +166,12 @@ class Family:
         )
         scale2 = variance - noise2
         mu, _ = closed_form(self.pulled, self._prior(scale2, noise2, self.assigned))
-        shared = {k: v.clone().requires_grad_(v.numel() > 9 or k[1:] not in "1") for k, v in self.shared.items()}
-        for name in ("b2", "b3"):  # one bias per class
+        shared = {k: v.clone() if k in ("w1", "b1") else v.clone().requires_grad_() for k, v in self.shared.items()}
+        for name in self.per_class:
             if len(shared[name]) != classes:
                 shared[name] = shared[name].detach().mean(0).expand(classes, -1).clone().requires_grad_()
         learned = [v for k, v in shared.items() if k not in ("w1", "b1")]
-        optimizer = torch.optim.Adam(learned, settings.rate)
+        optimizer = torch.optim.Adam(learned, settings.rate) if learned else None
         started, square = time.time(), torch.zeros_like(self.curvature)
         probes = 0
         for step in range(steps):
@@ -206,7 +210,7 @@ class Family:
 
     def resume(self, level: Level) -> None:
         """Go on from a finished operating point."""
-        self.shared = {k: torch.from_numpy(v[:-1] if k in ("b2", "b3") else v) for k, v in level.shared.items()}
+        self.shared = {k: torch.from_numpy(v[:-1] if k in self.per_class else v) for k, v in level.shared.items()}
         self.target = analyse(self.architecture, self.shared, self.pixels)
         self.pulled = self.target
         self.curvature = 1.5 * level.beta / torch.from_numpy(level.noise) ** 2
@@ -225,9 +229,11 @@ class Family:
         """Start of the classes: by log energy, or the classes of the last operating point where their number is the same."""
         if self.assigned is not None and int(self.assigned.max()) < classes <= 1.5 * int(self.assigned.max() + 1):
             return self.assigned
-        score = torch.log(energy.clamp(min=1e-3)).sum(1)
-        score = score + 0.3 * score.std() * torch.randn(len(score), generator=torch.Generator().manual_seed(1))
-        return torch.argsort(torch.argsort(score)) * classes // len(score)
+        scores = torch.zeros(self.shards.count)
+        scores[self.shards.mine] = torch.log(energy.clamp(min=1e-3)).sum(1)
+        (scores,) = self.shards.sum(scores)
+        scores = scores + 0.3 * scores.std() * torch.randn(len(scores), generator=torch.Generator().manual_seed(1))
+        return (torch.argsort(torch.argsort(scores)) * classes // len(scores))[self.shards.mine]
 
     def _prior(self, scale2, noise2, classes) -> Gaussians:
         coded = 0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2) > 0.5 / UNIT
@@ -237,13 +243,14 @@ class Family:
     def _m_step(self, mu, scale2, noise2, classes):
         """Class variances from the posteriors, in closed form.
 
-        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak (s^2 > noise^2 / 3), this
+        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak (s^2 > noise^2) this
         takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that is s^2 = mean((pulled - m)^2) - noise^2.
+        (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got worse below 0.5 bpp.)
         """
         prior = self._prior(scale2, noise2, self.assigned)
         sigma = closed_form(self.target, prior)[1]
         shrink = 1 + noise2 / prior.scale.clamp(min=1e-6) ** 2
-        steady = shrink < 4
+        steady = shrink < 2
         jump = (shrink * (mu - self.mean)) ** 2 - noise2
         energy = torch.where(steady, jump, sigma**2 + (mu - self.mean) ** 2)
         n = torch.bincount(self.assigned, minlength=classes).float()
@@ -275,10 +282,10 @@ class Family:
 
     def _freeze(self, beta, scale2, noise2) -> Level:
         bits = 0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2)
-        flat = torch.zeros(1, bits.shape[1])  # a class for one colour: only the means
-        flat[0, :3] = 0.5 * torch.log2(1 + self.target[:, :3].var(0) / noise2[:3])
+        flat = torch.zeros(1, bits.shape[1])  # a class for pictures of one colour, any colour: only the means
+        flat[0, :3] = 0.5 * torch.log2(1 + ANY_COLOUR * self.architecture.tile**2 / noise2[:3])
         shared = {
-            k: torch.cat([v, v.mean(0, keepdim=True)]) if k in ("b2", "b3") else v for k, v in self.shared.items()
+            k: torch.cat([v, v.mean(0, keepdim=True)]) if k in self.per_class else v for k, v in self.shared.items()
         }
         return Level(
             beta,
@@ -391,6 +398,14 @@ def load_images(sources: list[Path], tile: int, crops: int, holdout: int, seed: 
     return torch.from_numpy(np.concatenate(parts)).float() / 255
 
 
+def linear_prior(pixels: torch.Tensor, settings: TrainSettings, path: Path, report: Report) -> None:
+    """The linear-only reference: the same cosine field and class tables in closed form, without sine layers."""
+    family = Family(pixels, replace(settings, steps=0, first_steps=0), report, linear=True)
+    levels = [family.level(i) for i in range(len(settings.betas))]
+    levels.sort(key=lambda level: -level.beta)
+    save(path, {**DEFAULT_METADATA, "steps": 0}, family.architecture, levels)
+
+
 def save_level(path: Path, level: Level) -> None:
     """One operating point as a checkpoint, in single precision."""
     arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, **level.shared}
@@ -405,14 +420,17 @@ def load_level(path: Path) -> Level:
     return Level(beta, arrays.pop("mean"), arrays.pop("noise"), arrays.pop("kl"), arrays, group_bits, index_bits)
 
 
-def train_default(pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report) -> None:
-    """Learn every operating point that the checkpoint folder does not hold yet."""
+def train_default(
+    pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report, again: bool = False
+) -> None:
+    """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it holds."""
     family = Family(pixels, settings, report)
     for index, beta in enumerate(settings.betas):
         path = folder / f"level-{beta:g}.npz"
         if path.exists():
             family.resume(load_level(path))
-            continue
+            if not again:
+                continue
         level = family.level(index)
         if family.shards.rank == 0:
             save_level(path, level)
@@ -423,7 +441,7 @@ def read_levels(folder: Path) -> list[Level]:
     return sorted((load_level(p) for p in folder.glob("level-*.npz")), key=lambda level: -level.beta)
 
 
-def run(sources, output, checkpoints, report, *, family, betas, classes, steps, first_steps, crops, holdout, minutes, seed):
+def run(sources, output, checkpoints, report, *, family, betas, classes, steps, first_steps, crops, holdout, minutes, seed, again):
     """`combiner train`: learn a family and write its prior file. Under torchrun, rank 0 writes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
@@ -446,7 +464,7 @@ def run(sources, output, checkpoints, report, *, family, betas, classes, steps, 
             first_steps=first_steps or steps or defaults.first_steps,
             seed=seed,
         )
-        train_default(images, settings, checkpoints, report)
+        train_default(images, settings, checkpoints, report, again)
         trained = json.dumps(asdict(settings))
         metadata = dict(DEFAULT_METADATA)
         architecture, levels = cosine_architecture(), read_levels(checkpoints)

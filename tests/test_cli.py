@@ -1,0 +1,174 @@
+"""The installed command, as a user runs it."""
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import smooth_pictures
+from PIL import Image
+
+COMBINER = str(Path(sys.executable).parent / "combiner")
+
+
+def run(*arguments, stdin=None, cwd=None):
+    return subprocess.run([COMBINER, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    path = tmp_path / "in.png"
+    Image.fromarray(smooth_pictures(1, 40)[0]).save(path)
+    return path
+
+
+@pytest.fixture
+def encoded(picture, tiny_prior_file):
+    path = picture.with_name("kept.cmb")
+    done = run("encode", picture, "-o", path, "--prior", tiny_prior_file, "--effort", "fast")
+    assert done.returncode == 0, done.stderr
+    return path
+
+
+def one_line(done, code, text):
+    """The command failed with this code and one clear line."""
+    lines = done.stderr.decode().strip().splitlines()
+    assert done.returncode == code
+    assert text in lines[-1] and "Traceback" not in done.stderr.decode()
+    assert len(lines) == 1 or code == 2
+
+
+def test_encode_tells_size_rate_and_quality_that_the_decoder_confirms(picture, tiny_prior_file):
+    out, back = picture.with_suffix(".cmb"), picture.with_name("back.png")
+    done = run("encode", picture, "--prior", tiny_prior_file, "--effort", "fast", "--beta", "0.01")
+    line = done.stderr.decode()
+    assert done.returncode == 0 and done.stdout == b""
+    assert f"{out.stat().st_size} bytes" in line and "bpp" in line and "dB" in line
+    assert run("decode", out, "-o", back, "--prior", tiny_prior_file).returncode == 0
+    a, b = (np.asarray(Image.open(p).convert("RGB")).astype(float) for p in (picture, back))
+    psnr = 10 * np.log10(255**2 / np.mean((a - b) ** 2))
+    assert f"{psnr:.2f} dB" in line
+    assert stat.S_IMODE(out.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_pipes(picture, encoded, tiny_prior_file):
+    done = run("encode", "-", "-o", "-", "--prior", tiny_prior_file, "--effort", "fast", stdin=picture.read_bytes())
+    assert done.stdout == encoded.read_bytes()
+    back = run("decode", "-", "-o", "-", "--prior", tiny_prior_file, stdin=done.stdout)
+    assert back.stdout.startswith(b"\x89PNG") and Image.open(picture).size == (40, 40)
+
+
+def test_many_inputs_and_one_bad_file(picture, tiny_prior_file, tmp_path):
+    (tmp_path / "bad.png").write_text("not a picture")
+    Image.fromarray(smooth_pictures(1, 20)[0]).save(tmp_path / "b.png")
+    done = run(
+        "encode", picture, tmp_path / "bad.png", tmp_path / "b.png", "--output-dir", tmp_path / "out", "--effort", "fast",
+        "--prior", tiny_prior_file,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.cmb", "in.cmb"]
+    assert b"bad.png: not a picture" in done.stderr and b"1 of 3 inputs failed" in done.stderr
+
+
+def test_info_needs_no_torch_and_speaks_json(encoded, tiny_prior_file):
+    done = run("info", encoded, "--json", "--prior", tiny_prior_file)
+    facts = json.loads(done.stdout)
+    assert (facts["width"], facts["height"], facts["tiles"]) == (40, 40, 4)
+    assert facts["bytes"] == encoded.stat().st_size
+    assert b"operating point" in run("info", encoded, "--prior", tiny_prior_file).stdout
+
+
+@pytest.mark.parametrize("command", [["--help"], ["encode", "--help"], ["info", "x.cmb"]])
+def test_commands_that_never_import_torch(command):
+    script = f"import sys; sys.modules['torch'] = None; from combiner_codec.cli import main; sys.argv = ['combiner', *{command}]; main()"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert "torch" not in done.stderr and done.returncode in (0, 1)
+
+
+def test_a_make_rule_runs_once(picture, tiny_prior_file, tmp_path):
+    (tmp_path / "Makefile").write_text(
+        f"%.cmb: %.png\n\t{COMBINER} encode $< -o $@ --effort fast --prior {tiny_prior_file}\n"
+    )
+    first, second = (subprocess.run(["make", "in.cmb"], cwd=tmp_path, capture_output=True, text=True) for _ in range(2))
+    assert first.returncode == second.returncode == 0
+    assert "up to date" in second.stdout
+
+
+@pytest.mark.parametrize("beta", ["0", "-1", "nan", "inf", "x"])
+def test_bad_beta_is_bad_usage(beta, picture):
+    done = run("encode", picture, "-o", "x.cmb", "--beta", beta)
+    assert done.returncode == 2 and b"--beta" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["encode", "missing.png", "-o", "out.bin"], "No such file"),
+        (["encode", "notes.txt", "-o", "out.bin"], "not a picture"),
+        (["encode", "in.png", "-o", "nowhere/out.bin"], "no such folder"),
+        (["encode", "in.png", "-o", "in.png"], "both input and output"),
+        (["encode", "in.png", "-o", "out.bin", "--prior", "nothing"], "no prior named nothing"),
+        (["decode", "in.png", "-o", "out.bin"], "not a combiner file"),
+        (["decode", "cut.cmb", "-o", "out.bin"], "cut.cmb: "),
+        (["decode", "empty", "-o", "out.bin"], "truncated"),
+        (["info", "notes.txt"], "not a combiner file"),
+    ],
+)
+def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encoded):
+    folder = picture.parent
+    (folder / "notes.txt").write_text("just words")
+    (folder / "empty").write_bytes(b"")
+    (folder / "cut.cmb").write_bytes(encoded.read_bytes()[:-3])
+    done = run(*arguments, cwd=folder)
+    one_line(done, 1, text)
+    assert not (folder / "out.bin").exists()
+
+
+def test_a_name_the_command_chose_is_not_overwritten(picture, tiny_prior_file):
+    picture.with_suffix(".cmb").write_bytes(b"precious")
+    arguments = ("encode", picture, "--prior", tiny_prior_file, "--effort", "fast")
+    one_line(run(*arguments), 1, "use -f")
+    assert picture.with_suffix(".cmb").read_bytes() == b"precious"
+    assert run(*arguments, "-f").returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("mode", "text"), [("RGBA", "transparency"), ("I;16", "8 bits"), ("CMYK", "colour mode"), ("gif", "animated")]
+)
+def test_pictures_that_would_lose_data_are_refused(mode, text, tmp_path):
+    path = tmp_path / ("a.gif" if mode == "gif" else "a.tif")
+    if mode == "gif":
+        frames = [Image.new("L", (8, 8), v) for v in (0, 200)]
+        frames[0].save(path, save_all=True, append_images=frames[1:])
+    else:
+        Image.new(mode, (8, 8)).save(path)
+    one_line(run("encode", path, "-o", tmp_path / "o.cmb"), 1, text)
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "LA"])
+def test_pictures_that_become_rgb(mode, tmp_path, tiny_prior_file):
+    Image.fromarray(smooth_pictures(1, 20)[0]).convert(mode).save(tmp_path / "a.png")
+    done = run("encode", tmp_path / "a.png", "-o", tmp_path / "a.cmb", "--prior", tiny_prior_file, "--effort", "fast")
+    assert done.returncode == 0, done.stderr
+
+
+def test_ctrl_c_ends_with_130(tmp_path):
+    script = (
+        "import combiner_codec.cli as c\n"
+        "def stop(*a, **k): raise KeyboardInterrupt\n"
+        "c.read = stop\n"
+        "import sys; sys.argv = ['combiner', 'info', 'x']\n"
+        "c.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 130 and "interrupted" in done.stderr
