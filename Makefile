@@ -26,6 +26,17 @@ demo: setup  ## encode and decode two shipped samples
 test: setup
 	$(BIN)/pytest
 
+train-cifar: setup  ## the default family: hours on two cores; resumable
+	$(BIN)/combiner train $(CIFAR)/train.npy $(PHOTOS)/train --crops 2000 --holdout 285 \
+		--checkpoints checkpoints/small -o checkpoints/small.npz
+
+train-siren: setup  ## the plain SIREN of the paper, for reference
+	$(BIN)/combiner train $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 5025 --minutes 28 \
+		--checkpoints checkpoints/siren -o checkpoints/combiner-cifar.npz
+
+bench-cifar: setup  ## the CIFAR-10 table into docs/results; resumable
+	$(BIN)/python -m combiner_codec.bench $(CIFAR)
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .

@@ -22,7 +22,9 @@ GOLDEN_1 = ["0x774b16861d176468", "0xe8d927f60da682f5"]
 def test_quantile_table_is_this():
     table = c.normal_table()
     assert table.dtype == np.float32
-    assert hashlib.sha256(np.round(table.astype(np.float64), 5).astype("<f4").tobytes()).hexdigest()[:16] == GOLDEN_TABLE
+    assert (
+        hashlib.sha256(np.round(table.astype(np.float64), 5).astype("<f4").tobytes()).hexdigest()[:16] == GOLDEN_TABLE
+    )
     exact = [statistics.NormalDist().inv_cdf((i + 0.5) / 65536) for i in range(0, 65536, 97)]
     np.testing.assert_allclose(table[::97], exact, atol=1e-6)
     assert (np.diff(table) > 0).all() and (table == -table[::-1]).all()

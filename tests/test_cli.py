@@ -9,8 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import smooth_pictures
 from PIL import Image
+
+from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
 
@@ -71,10 +72,8 @@ def test_pipes(picture, encoded, tiny_prior_file):
 def test_many_inputs_and_one_bad_file(picture, tiny_prior_file, tmp_path):
     (tmp_path / "bad.png").write_text("not a picture")
     Image.fromarray(smooth_pictures(1, 20)[0]).save(tmp_path / "b.png")
-    done = run(
-        "encode", picture, tmp_path / "bad.png", tmp_path / "b.png", "--output-dir", tmp_path / "out", "--effort", "fast",
-        "--prior", tiny_prior_file,
-    )  # fmt: skip
+    inputs = [picture, tmp_path / "bad.png", tmp_path / "b.png"]
+    done = run("encode", *inputs, "--output-dir", tmp_path / "out", "--effort", "fast", "--prior", tiny_prior_file)
     assert done.returncode == 1
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["b.cmb", "in.cmb"]
     assert b"bad.png: not a picture" in done.stderr and b"1 of 3 inputs failed" in done.stderr
@@ -90,7 +89,11 @@ def test_info_needs_no_torch_and_speaks_json(encoded, tiny_prior_file):
 
 @pytest.mark.parametrize("command", [["--help"], ["encode", "--help"], ["info", "x.cmb"]])
 def test_commands_that_never_import_torch(command):
-    script = f"import sys; sys.modules['torch'] = None; from combiner_codec.cli import main; sys.argv = ['combiner', *{command}]; main()"
+    script = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from combiner_codec.cli import main\n"
+        f"sys.argv = ['combiner', *{command}]; main()"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert "torch" not in done.stderr and done.returncode in (0, 1)
 

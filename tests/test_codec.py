@@ -4,12 +4,12 @@ import sys
 import numpy as np
 import pytest
 import torch
-from conftest import smooth_pictures
 
 from combiner_codec import codec, fit, posterior
 from combiner_codec import prior as priors
 from combiner_codec.errors import FormatError
 from combiner_codec.inr import NumpyOps, forward
+from conftest import smooth_pictures
 
 
 def encode(picture, prior, beta=0.01, **options):
@@ -66,7 +66,9 @@ def test_smaller_beta_costs_more_and_looks_better(tiny_prior):
 
 @pytest.mark.parametrize("effort", ["fast", "normal"])
 def test_refinement_and_candidates_pay(effort, tiny_prior):
-    """More effort, less distortion at the same size; A* sampling (temperature 1) costs quality against the least distortion."""
+    """More effort, less distortion at the same size; A* sampling (temperature 1) costs quality against the least
+    distortion.
+    """
     pictures = list(smooth_pictures(8, seed=3))
 
     def quality(**options):

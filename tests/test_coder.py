@@ -4,7 +4,7 @@ import torch
 
 from combiner_codec import candidates
 from combiner_codec.codec import read_indices
-from combiner_codec.coder import Chain, Ratio, choose, gumbels, stream_bits
+from combiner_codec.coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 
 
 def ratio(mu, sigma):
@@ -14,7 +14,9 @@ def ratio(mu, sigma):
 
 @pytest.mark.parametrize("dims", [1, 4, 30])
 def test_samples_follow_the_posterior(dims):
-    """tau = 1: over many seeds the chosen candidates have q's mean and variance, KL (4 bits) being far below the budget (12)."""
+    """tau = 1: over many seeds the chosen candidates have q's mean and variance, KL (4 bits) being far below the
+    budget (12).
+    """
     runs, sigma = 2000, 1 / (1 + 3.0 / dims) ** 0.5
     mu = np.linspace(-0.5, 0.5, dims) * 2 / dims**0.5 if dims > 1 else np.array([0.7])
     q = ratio(torch.from_numpy(mu)[None].double(), torch.full((1, dims), sigma, dtype=torch.float64))
@@ -22,7 +24,7 @@ def test_samples_follow_the_posterior(dims):
     for seed in range(runs):
         eps = torch.from_numpy(candidates.candidates(seed, 0, 4096, dims))
         noise = torch.from_numpy(gumbels(seed, 0, 0, 4096)).float()[None]
-        samples.append(eps[choose(q, eps, noise)[0]].numpy())
+        samples.append(eps[choose(q, Block.of(eps), noise)[0]].numpy())
     samples = np.array(samples)
     assert np.abs(samples.mean(0) - mu).max() < 4.5 * sigma / runs**0.5
     assert abs(samples.var(0).mean() / sigma**2 - 1) < 4.5 * (2 / (runs * dims)) ** 0.5
@@ -39,7 +41,7 @@ def test_index_equals_a_float64_loop_at_narrow_posteriors(dims):
     rng = np.random.default_rng(dims)
     mu, sigma = rng.normal(size=(8, dims)), np.full((8, dims), 1e-3)
     eps = candidates.candidates(1, 0, 65536, dims)
-    got = choose(ratio(torch.from_numpy(mu), torch.from_numpy(sigma)), torch.from_numpy(eps))
+    got = choose(ratio(torch.from_numpy(mu), torch.from_numpy(sigma)), Block.of(torch.from_numpy(eps)))
     wide = eps.astype(np.float64)
     for t in range(8):
         scores = (-0.5 * ((wide - mu[t]) / sigma[t]) ** 2 + 0.5 * wide**2).sum(1)
@@ -52,7 +54,7 @@ def random_chain(widths, index_bits, tiles=3, dims=2, seed=0):
     for g, bits in enumerate(widths):
         mu, sigma = rng.normal(size=(tiles, dims)), rng.uniform(0.1, 0.5, (tiles, dims))
         eps = torch.from_numpy(candidates.candidates(seed, g, 1 << index_bits, dims))
-        groups.append((bits, ratio(torch.from_numpy(mu), torch.from_numpy(sigma)), eps))
+        groups.append((bits, ratio(torch.from_numpy(mu), torch.from_numpy(sigma)), Block.of(eps)))
     return groups
 
 
@@ -71,8 +73,8 @@ def test_chain_finds_the_best_of_all_streams():
     windows = read_indices(every, np.array(widths), index_bits)  # (streams, G)
     for t in range(3):
         totals = sum(
-            Ratio(q.ratio[t : t + 1], q.centre[t : t + 1]).exact(eps[windows[:, g]])
-            for g, (_, q, eps) in enumerate(groups)
+            Ratio(q.ratio[t : t + 1], q.centre[t : t + 1]).exact(block.eps.T[windows[:, g]])
+            for g, (_, q, block) in enumerate(groups)
         )
         assert windows[int(totals.argmax())].tolist() == indices[t].tolist()
 
@@ -111,7 +113,9 @@ def test_overlapping_indices_beat_independent_ones():
         for g, start in enumerate(range(0, 240, step)):
             eps = torch.from_numpy(candidates.candidates(0, g, 4096, step))
             r = torch.full((4, step), scale / 0.5 * 1.0, dtype=torch.float64)
-            chain.push(bits, Ratio((r**2 + 1) ** 0.5, torch.from_numpy(target[:, start : start + step]) / scale), eps)
+            chain.push(
+                bits, Ratio((r**2 + 1) ** 0.5, torch.from_numpy(target[:, start : start + step]) / scale), Block.of(eps)
+            )
             blocks.append(eps)
         for g, index in enumerate(chain.finish().T):
             chosen.append(scale * blocks[g][index].numpy())

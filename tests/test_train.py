@@ -4,12 +4,12 @@ import sys
 
 import numpy as np
 import torch
-from conftest import smooth_pictures
 
 from combiner_codec import prior as priors
 from combiner_codec import train
 from combiner_codec.codec import decode_array, encode_arrays
 from combiner_codec.posterior import Gaussians, kl
+from conftest import smooth_pictures
 
 ARGUMENTS = ["--betas", "0.02,0.004", "--classes", "4,4", "--steps", "8", "--first-steps", "8"]
 

@@ -13,13 +13,15 @@ __all__ = ["FormatError", "__version__", "decode", "encode"]
 def encode(image, beta: float = 0.003, *, prior=None, seed: int = 0, threads: int = 0, **options) -> bytes:
     """Encode one picture.
 
-    image: PIL.Image, or uint8 array (H, W, 3). beta: squared error per nat. prior: a `prior.Prior`, chosen by size if None.
+    image: PIL.Image, or uint8 array (H, W, 3). beta: squared error per nat. prior: a `prior.Prior`, chosen by size if
+    None.
     options: effort ("fast", "normal", "best"), device ("auto", "cpu", "cuda") and the other fields of `fit.Fit`.
     Raises FormatError for pictures that cannot be encoded and ValueError for a beta that is not positive.
     """
     import numpy as np
 
-    from . import codec, image as images
+    from . import codec
+    from . import image as images
     from .prior import default
 
     if not 0 < beta < float("inf"):

@@ -1,6 +1,7 @@
 """`make bench-cifar`: the CIFAR-10 table, every row from one run on the same images.
 
-Rate is the mean file size, PSNR the mean over the decoded 8-bit files. The betas of the five rates are chosen on held-out training
+Rate is the mean file size, PSNR the mean over the decoded 8-bit files. The betas of the five rates are chosen on
+held-out training
 images, never on the test images.
 """
 
@@ -30,7 +31,7 @@ LINEAR_BETAS = tuple(0.1 * 2 ** (-k / 2) for k in range(23))
 
 
 def file_bytes(run: fit.Fit, pictures) -> float:
-    """Mean payload bytes of one-tile pictures at the run's beta: the choice of points and classes alone decides them."""
+    """Mean payload bytes of one-tile pictures at the run's beta: points and classes alone decide them."""
     points, classes = run.choose_points(np.stack(pictures), np.arange(len(pictures)))
     bits = [run.prior.level(p).bits[classes[i, p]] + run.prior.level(p).class_bits for i, p in enumerate(points)]
     return float(np.mean([-(-int(b) // 8) for b in bits]))
@@ -109,16 +110,22 @@ class Rows:
         if key not in points:
             points[key] = compute()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(json.dumps({"machine": machine(), "date": str(date.today()), "rows": self.rows}, indent=1))
+            self.path.write_text(
+                json.dumps({"machine": machine(), "date": str(date.today()), "rows": self.rows}, indent=1)
+            )
             shown = points[key]
-            click.echo(f"{row} {key}: {shown['bpp']:.4f} bpp {shown['psnr']:.2f} dB {shown['encode_seconds']:.2f} s/image")
+            click.echo(
+                f"{row} {key}: {shown['bpp']:.4f} bpp {shown['psnr']:.2f} dB {shown['encode_seconds']:.2f} s/image"
+            )
         return points[key]
 
 
 def machine() -> str:
     import torch
 
-    model = next((line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    model = next(
+        (line.split(":")[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
     where = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
     return f"{model}, {os.cpu_count()} cores, {where}, torch {torch.__version__}"
 
@@ -177,7 +184,12 @@ def plan(train, work):
         "default family, fast": lambda: (prior.load("small"), "fast", everything, RATES),
         "default family, best": lambda: (prior.load("small"), "best", None, RATES),
         "linear only, same classes and coder": lambda: (linear(), "normal", everything, RATES),
-        "linear, one prior, independent 16-bit groups": lambda: (regroup(single(), 16, 16), "normal", everything, RATES),
+        "linear, one prior, independent 16-bit groups": lambda: (
+            regroup(single(), 16, 16),
+            "normal",
+            everything,
+            RATES,
+        ),
         "linear, one prior, independent 18-bit groups": lambda: (regroup(single(), 18, 18), "normal", None, RATES),
         "linear, one prior, independent 20-bit groups": lambda: (regroup(single(), 20, 20), "normal", None, RATES[:2]),
         "linear, one prior, chained 16-bit indices": lambda: (regroup(single(), 6, 16), "normal", None, RATES),
@@ -190,9 +202,10 @@ def write_table(rows: Rows, out: Path) -> None:
     lines = [
         "# CIFAR-10",
         "",
-        f"Made by `make bench-cifar` on {date.today()}: {machine()}. Test images from the start of `test.npy`; rate is file size,",
-        "header included; PSNR of decoded 8-bit files; means over images. Betas were chosen on held-out training images, so the measured",
-        "rates differ a little from the targets: the first table interpolates each row at the target rates, the second gives what was measured.",
+        f"Made by `make bench-cifar` on {date.today()}: {machine()}. Test images from the start of `test.npy`;",
+        "rate is file size, header included; PSNR of decoded 8-bit files; means over images. Betas were chosen on",
+        "held-out training images, so measured rates differ a little from the targets: the first table interpolates",
+        "each row at the target rates, the second gives what was measured. KL / bits is posterior KL over payload.",
         "",
         "| dB at file bpp | images | " + " | ".join(f"{r:.2f}" for r in RATES) + " |",
         "|---|---|" + "---|" * len(RATES),
@@ -206,14 +219,15 @@ def write_table(rows: Rows, out: Path) -> None:
             lines.append(_row(name, str(next(iter(points.values()))["images"]), values))
     lines += [
         "",
-        "| row | beta | bpp | dB | dB of posterior samples | coding loss, dB | KL / bits | encode, s/image | decode, ms |",
+        "| row | beta | bpp | dB | posterior samples, dB | coding loss, dB | KL / bits | encode, s | decode, ms |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for name, points in rows.rows.items():
         for p in points.values():
             lines.append(
                 f"| {name} | {p['beta']:.3g} | {p['bpp']:.3f} | {p['psnr']:.2f} | {p['sampled_psnr']:.2f} | "
-                f"{p['sampled_psnr'] - p['psnr']:.2f} | {p['kl_per_bit']:.3f} | {p['encode_seconds']:.2f} | {p['decode_ms']:.1f} |"
+                f"{p['sampled_psnr'] - p['psnr']:.2f} | {p['kl_per_bit']:.3f} | {p['encode_seconds']:.2f} | "
+                f"{p['decode_ms']:.1f} |"
             )
     (out / "cifar10.md").write_text("\n".join(lines) + "\n")
     plot(rows, out / "cifar10.svg")
@@ -228,7 +242,8 @@ PUBLISHED = {  # DESIGN's anchors: the codecs' published files
     "COIN++": ((0.55, 24.22), (1.10, 27.03), (1.65, 28.90), (2.20, 30.45), (3.29, 32.42), (4.06, 33.69)),
     "JPEG 2000": ((3.0, 24.85), (4.6, 31.42)),
     "linear-Gaussian line (ideal coder)": (
-        (0.30, 24.06), (0.50, 25.14), (0.75, 26.89), (0.91, 27.83), (1.00, 28.31), (1.39, 30.18), (2.28, 33.61), (3.50, 37.39), (4.45, 39.90)),
+        (0.30, 24.06), (0.50, 25.14), (0.75, 26.89), (0.91, 27.83), (1.00, 28.31), (1.39, 30.18), (2.28, 33.61),
+        (3.50, 37.39), (4.45, 39.90)),
 }  # fmt: skip
 
 
@@ -240,12 +255,20 @@ def plot(rows: Rows, path: Path) -> None:
 
     figure, axes = plt.subplots(figsize=(7, 4.5))
     for (name, points), style in zip(PUBLISHED.items(), ("s--", "v--", "^--", "k:"), strict=True):
-        axes.plot(*zip(*points, strict=True), style, label=f"{name}, published" if name[0] != "l" else name, alpha=0.8, ms=4)
+        axes.plot(
+            *zip(*points, strict=True), style, label=f"{name}, published" if name[0] != "l" else name, alpha=0.8, ms=4
+        )
     for name, points in rows.rows.items():
         values = sorted((p["bpp"], p["psnr"]) for p in points.values())
         if name in ("default family, normal", "linear, one prior, independent 16-bit groups", "plain SIREN"):
             axes.plot(*zip(*values, strict=True), "o-", label=name, lw=2)
-    axes.set(xlabel="file size, bits per pixel", ylabel="PSNR, dB", title="CIFAR-10 test images", xlim=(0, 5.2), ylim=(21, 43))
+    axes.set(
+        xlabel="file size, bits per pixel",
+        ylabel="PSNR, dB",
+        title="CIFAR-10 test images",
+        xlim=(0, 5.2),
+        ylim=(21, 43),
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     figure.tight_layout()

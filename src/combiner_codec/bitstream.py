@@ -1,6 +1,7 @@
 """The file: header and payload <-> bytes (FORMAT.md). Standard library only.
 
-    magic 2 | version and flags 1 | prior 1 | width and point 1 | [hash 4] | [width - 1, height - 1] | [seed] | payload | checksum 2
+    magic 2 | version and flags 1 | prior 1 | width and point 1 | [hash 4] | [width - 1, height - 1] | [seed] |
+    payload | checksum 2
 
 Bracketed fields stand only where a flag says so; sizes and seed are variable-length integers (LEB128).
 """

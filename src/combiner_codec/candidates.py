@@ -1,7 +1,8 @@
 """The candidate stream that encoder and decoder share (FORMAT.md, section 4).
 
 Raw words come from the counter-based generator Philox4x64-10 (Salmon et al., SC 2011). A stream is addressed by
-(seed, purpose, lane); its words are numbered from 0, and any of them can be computed without the others. Sixteen bits of a word give one
+(seed, purpose, lane); its words are numbered from 0, and any of them can be computed without the others. Sixteen bits
+of a word give one
 standard normal through a table of quantiles. Everything discrete is integer arithmetic.
 """
 

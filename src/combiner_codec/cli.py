@@ -90,10 +90,8 @@ def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effor
             for (_, target, _), result in zip(batch, results, strict=True):
                 with collected(failures):
                     write(target, result.data)
-                    say(
-                        quiet,
-                        f"{label(target)}: {len(result.data)} bytes, {result.bpp:.3f} bpp, {result.psnr:.2f} dB, {seconds:.2f} s",
-                    )
+                    size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
+                    say(quiet, f"{label(target)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
     finish(failures, len(jobs))
 
 

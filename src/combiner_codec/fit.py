@@ -1,6 +1,7 @@
 """The encoder: choose operating points and classes, fit all tiles' posteriors, code them group by group and refine.
 
-Needs torch. Everything is batched: tiles of many pictures are fitted together, and tiles of one class share their candidates.
+Needs torch. Everything is batched: tiles of many pictures are fitted together, and tiles of one class share their
+candidates.
 """
 
 from collections.abc import Callable
@@ -11,7 +12,7 @@ import torch
 
 from . import candidates
 from .bitstream import INDEX_BITS
-from .coder import Chain, Ratio, choose, gumbels, stream_bits
+from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
 from .inr import forward
@@ -27,7 +28,7 @@ from .posterior import (
 )
 from .prior import Level, Prior
 
-BATCH = 128  # tiles fitted at once
+BATCH = 256  # tiles fitted at once
 REACH = 3.5  # prior scales that candidates reach
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in the cache, in elements
@@ -73,7 +74,9 @@ def resolve_device(name: str) -> torch.device:
 
 @dataclass
 class Fit:
-    """One encoding run with one prior: `beta` is squared error per nat, `temperature` the weight of the Gumbels (1 is A*)."""
+    """One encoding run with one prior: `beta` is squared error per nat, `temperature` the weight of the Gumbels (1 is
+    A*).
+    """
 
     prior: Prior
     beta: float
@@ -143,10 +146,13 @@ class Fit:
         return totals.argmin(1), classes
 
     def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
-        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the linear part.
+        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the
+        linear part.
 
-        With the level's own beta and a code that spends what the posterior wants, J / beta is -log of the marginal likelihood. Ours
-        spends a fixed number of bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats)
+        With the level's own beta and a code that spends what the posterior wants, J / beta is -log of the marginal
+        likelihood. Ours
+        spends a fixed number of bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded
+        latents (n / 2 nats)
         grows by e^y. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
         if len(level.kl) == 1 and len(self.prior.betas) == 1:
@@ -157,12 +163,16 @@ class Fit:
         scale2 = torch.from_numpy(level.scale).double() ** 2
         marginal = scale2 + noise2
         nats = 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
-        spent = 0.5 * (torch.log(marginal / noise2) - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
+        spent = (
+            0.5 * (torch.log(marginal / noise2) - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
+        )
         payload = np.log(2) * torch.from_numpy(level.bits)
         coded = (scale2 > 0.4 * noise2).sum(1).clamp(min=1)
         surplus = (2 * (spent - payload) / coded).clamp(-3, 20)
         nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus)
-        wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices  # outliers matter where the prior is wide
+        wide = torch.topk(
+            (scale2 / noise2).amax(0), min(64, len(noise2))
+        ).indices  # outliers matter where the prior is wide
         beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
         nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
         return (level.beta * (nats - payload) + self.beta * (payload + np.log(2) * level.class_bits)).numpy()
@@ -189,17 +199,33 @@ class Batch:
         self.record(coded, part)
         runs = [ClassRun(self, c) for c in np.unique(self.classes.cpu())]
         for segment in range(plan.segments):
-            for k, run in enumerate(runs):
-                run.code_segment(segment, plan.segments)
-                progress(0.2 + 0.8 * (segment + (k + 1) / len(runs)) / plan.segments)
+            self.code_segment(runs, segment)
+            progress(0.2 + 0.8 * (segment + 1) / plan.segments)
             if segment + 1 < plan.segments:
                 self.optimise(round(fit.steps * plan.refine))
         for run in runs:
             for position, bits in zip(run.tiles, run.bits(), strict=True):
                 coded.bits[part[position]] = bits
 
+    def code_segment(self, runs, segment):
+        """Code one part of every tile's stream, group by group: classes share the candidates of a group number."""
+        spans = [run.begin(segment, self.fit.plan.segments) for run in runs]
+        for g in range(min(s.start for s in spans), max(s.stop for s in spans)):
+            blocks = {}
+            for run, span in zip(runs, spans, strict=True):
+                if g in span:
+                    per = candidates.words_per_candidate(int(run.dims[g]))
+                    if per not in blocks:
+                        eps = candidates.candidates(self.fit.seed, g, 1 << self.fit.index_bits, 4 * per)
+                        blocks[per] = Block.of(as_tensor(eps, self.fit.on))
+                    run.push(g, blocks[per].first(int(run.dims[g])))
+        for run in runs:
+            run.end()
+
     def start(self):
-        """Initial posterior: closed form of the linear part where there is one, else the prior's mean and typical scale."""
+        """Initial posterior: closed form of the linear part where there is one, else the prior's mean and typical
+        scale.
+        """
         if self.architecture.features == "cosine":
             pulled = analyse(self.architecture, self.shared, self.target)
             self.mu, self.sigma = closed_form(pulled, self.prior)
@@ -269,7 +295,9 @@ class Batch:
 
 
 class Budget:
-    """Per-group beta control (COMBINER, section 3.3): each block of groups has its own beta_g, moved until its KL ends just below its bits."""
+    """Per-group beta control (COMBINER, section 3.3): each block of groups has its own beta_g, moved until its KL
+    ends just below its bits.
+    """
 
     FACTOR = 1.05
 
@@ -318,47 +346,50 @@ class ClassRun:
         self.chains = [Chain(fit.index_bits, torch.zeros(len(p), dtype=torch.int64, device=fit.on)) for p in self.parts]
         self.indices = np.zeros((len(self.tiles), len(self.dims)), np.int64)
 
-    def code_segment(self, segment: int, segments: int):
-        """Code the groups of one of `segments` equal parts of the stream; their latents are fixed from then on."""
+    def begin(self, segment: int, segments: int) -> range:
+        """Groups to push for one of `segments` equal parts of the stream, some groups of look-ahead included."""
         ends = np.searchsorted(np.cumsum(self.widths), self.widths.sum() * np.arange(1, segments) / segments) + 1
-        first, last = np.array([0, *ends, len(self.widths)])[[segment, segment + 1]]
-        if first >= last:
-            return
-        batch, beyond = self.batch, last
+        self.first, self.last = (int(e) for e in np.array([0, *ends, len(self.widths)])[[segment, segment + 1]])
+        if self.first >= self.last:
+            return range(0)
+        batch, beyond = self.batch, self.last
         if batch.level.chained:
-            beyond = min(last + AHEAD * batch.fit.index_bits // batch.level.group_bits, len(self.widths))
+            beyond = min(self.last + AHEAD * batch.fit.index_bits // batch.level.group_bits, len(self.widths))
+        sigma = batch.sigma[self.rows][:, self.columns].double()
         mu = batch.mu[self.rows][:, self.columns].double()
-        ratio = self.scale / batch.sigma[self.rows][:, self.columns].double()
-        centre = self.signs * (mu - self.mean) / self.scale
-        for g in range(first, beyond):
-            own = slice(self.starts[g], self.starts[g] + self.dims[g])
-            eps = as_tensor(self._candidates(g, 0, 1 << batch.fit.index_bits), batch.fit.on)
-            for part, chain in zip(self.parts, self.chains, strict=True):
-                scores = Ratio(ratio[part, own], centre[part, own])
-                self._push(chain, g, part, scores, eps)
+        self.ratio = Ratio(self.scale / sigma, self.signs * (mu - self.mean) / self.scale)
+        return range(self.first, beyond)
+
+    def push(self, g: int, block: Block) -> None:
+        """Code group g, or take it into the trellis."""
+        own = slice(self.starts[g], self.starts[g] + self.dims[g])
+        for part, chain in zip(self.parts, self.chains, strict=True):
+            scores = Ratio(self.ratio.ratio[part, own], self.ratio.centre[part, own])
+            noise = self._noise(g, part, block.eps.shape[1])
+            if self.batch.level.chained:
+                chain.push(int(self.widths[g]), scores, block, noise)
+            else:
+                self.indices[part.cpu(), g] = choose(scores, block, noise).cpu()
+
+    def end(self):
+        """Fix the indices of the segment, and with them its latents."""
+        if self.first >= self.last:
+            return
         for part, chain in zip(self.parts, self.chains, strict=True):
             if chain.stages:  # independent groups have none
-                self.indices[part.cpu(), first:last] = chain.finish(last - first).cpu().numpy()
-        self._fix(range(first, last))
+                self.indices[part.cpu(), self.first : self.last] = chain.finish(self.last - self.first).cpu().numpy()
+        self._fix(range(self.first, self.last))
 
-    def _candidates(self, g, start, count):
-        return candidates.candidates(self.batch.fit.seed, g, count, int(self.dims[g]), start)
-
-    def _push(self, chain, g, part, scores, eps):
-        fit, noise = self.batch.fit, None
-        if fit.temperature:
-            tiles = self.batch.numbers[self.tiles[part.cpu()]]
-            noise = np.stack([gumbels(fit.seed, int(t), g, len(eps)) for t in tiles])
-            noise = as_tensor(fit.temperature * noise.astype(np.float32), fit.on)
-        if self.batch.level.chained:
-            chain.push(int(self.widths[g]), scores, eps, noise)
-        else:
-            self.indices[part.cpu(), g] = choose(scores, eps, noise).cpu()
+    def _noise(self, g, part, count):
+        fit = self.batch.fit
+        if not fit.temperature:
+            return None
+        tiles = self.batch.numbers[self.tiles[part.cpu()]]
+        noise = np.stack([gumbels(fit.seed, int(t), g, count) for t in tiles])
+        return as_tensor(fit.temperature * noise.astype(np.float32), fit.on)
 
     def _fix(self, groups):
         """Latents of coded groups are their candidates from now on."""
-        if not len(groups):
-            return
         own = np.arange(self.starts[groups[0]], self.starts[groups[-1]] + self.dims[groups[-1]])
         which = np.array(groups)
         n = len(self.tiles)

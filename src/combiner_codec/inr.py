@@ -1,6 +1,7 @@
 """Architecture and forward pass of the implicit neural representation, for numpy and for torch.
 
-A picture is a function of position: pixel centres in [-1, 1]^2 -> features -> layers -> RGB. The prior file lists the layers
+A picture is a function of position: pixel centres in [-1, 1]^2 -> features -> layers -> RGB. The prior file lists the
+layers
 as data. Weights of `latent` layers are what a file stores, one sample per tile; all other weights belong to the prior.
 
 Shapes: T tiles, H x W pixels, C channels, D latents per tile, F features.

@@ -1,6 +1,7 @@
 """The encoder's posterior: factorised Gaussians over latents, their KL, and their fit by the beta-ELBO. Needs torch.
 
-L = sum over pixels of Delta + beta * KL(q || p), Delta the squared error of a pixel averaged over its channels, KL in nats
+L = sum over pixels of Delta + beta * KL(q || p), Delta the squared error of a pixel averaged over its channels, KL in
+nats
 (COMBINER, equation 3, with the sum over pixels). Shapes: T tiles, D latents, G groups.
 """
 

@@ -1,7 +1,9 @@
 """A prior: architecture, operating points, class tables and shared weights, in one .npz file without pickles.
 
-A prior holds several operating points ("levels"), each learned for one beta. A level holds K classes; a tile names its class. For
-a latent d of class c, `kl[c, d]` is the index of its average KL in an integer table; the prior's scale follows from it as
+A prior holds several operating points ("levels"), each learned for one beta. A level holds K classes; a tile names
+its class. For
+a latent d of class c, `kl[c, d]` is the index of its average KL in an integer table; the prior's scale follows from
+it as
 s = noise * sqrt(2^(2 KL) - 1), where `noise` is the typical posterior scale. (At the M-step's optimum the average KL is
 log2(s / sigma), so one integer gives both the partition and the scale.)
 """
@@ -37,14 +39,15 @@ def kl_table() -> np.ndarray:
 
 
 def kl_index(bits: np.ndarray) -> np.ndarray:
-    """Nearest index for a KL in bits; below 12/4096 bit it stands for 0, and the latent is not coded: (...) -> uint8."""
+    """Nearest index for a KL in bits; below 0.003 bit a latent is not coded: (...) -> uint8."""
     return np.clip(np.rint(np.sqrt(np.maximum(bits, 0) * UNIT * 16)), 0, 255).astype(np.uint8)
 
 
 def partition(kl: np.ndarray, group_bits: int, index_bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Cut one class's latents into groups by the integer rules of FORMAT.md, section 5.
 
-    kl: (D,) uint8. Returns latents (M,) in coding order, dims (G,) latents per group, bits (G,) that each group adds to the stream.
+    kl: (D,) uint8. Returns latents (M,) in coding order, dims (G,) latents per group, bits (G,) that each group adds
+    to the stream.
     """
     cost = kl_table()[kl]
     walk = order(len(kl))

@@ -1,6 +1,8 @@
-"""Learning a prior by coordinate descent (COMBINER, section 3.1): E-steps on every image's posterior, closed-form M-steps.
+"""Learning a prior by coordinate descent (COMBINER, section 3.1): E-steps on every image's posterior, closed-form
+M-steps.
 
-Runs in one process or under torchrun: images are sharded, and every sum over images is combined by one all-reduce. The batch
+Runs in one process or under torchrun: images are sharded, and every sum over images is combined by one all-reduce.
+The batch
 order and the noise are functions of (seed, step), so the number of processes does not change the result.
 """
 
@@ -22,6 +24,7 @@ from .prior import UNIT, Level, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
+MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
 BETAS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
 CLASSES = (64, 64, 64, 64, 64, 64, 64, 64, 64, 32, 32, 16, 16)
@@ -113,7 +116,8 @@ def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
 def learn_classes(energy, noise2, count, start, shards, smoothing, rounds=20):
     """Hard EM of a mixture of zero-mean Gaussians with diagonal covariance.
 
-    energy: (N, D) squared deviations; noise2: (D,) posterior noise variance. Returns class of each image (N,), variances (K, D).
+    energy: (N, D) squared deviations; noise2: (D,) posterior noise variance. Returns class of each image (N,),
+    variances (K, D).
     """
     average, images = shards.sum(energy.sum(0), torch.tensor([float(len(energy))]))
     average = average / images
@@ -220,13 +224,17 @@ class Family:
         self.assigned = class_costs(energy, scale2 + noise2, noise2).argmin(1)
 
     def _pulled(self, mu, prior: Gaussians):
-        """The inverse of `closed_form`: the target whose posterior mean is mu, so that the next point starts where this one ended."""
+        """The inverse of `closed_form`: the target whose posterior mean is mu, so that the next point starts where
+        this one ended.
+        """
         shrink = 1 + prior.noise**2 / prior.scale.clamp(min=1e-6) ** 2
         steady = prior.coded & (shrink < 4)
         return torch.where(steady, prior.mean + shrink * (mu - prior.mean), self.target)
 
     def _start(self, energy, classes):
-        """Start of the classes: by log energy, or the classes of the last operating point where their number is the same."""
+        """Start of the classes: by log energy, or the classes of the last operating point where their number is the
+        same.
+        """
         if self.assigned is not None and int(self.assigned.max()) < classes <= 1.5 * int(self.assigned.max() + 1):
             return self.assigned
         scores = torch.zeros(self.shards.count)
@@ -243,8 +251,10 @@ class Family:
     def _m_step(self, mu, scale2, noise2, classes):
         """Class variances from the posteriors, in closed form.
 
-        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak (s^2 > noise^2) this
-        takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that is s^2 = mean((pulled - m)^2) - noise^2.
+        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak
+        (s^2 > noise^2) this
+        takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that is s^2 =
+        mean((pulled - m)^2) - noise^2.
         (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got worse below 0.5 bpp.)
         """
         prior = self._prior(scale2, noise2, self.assigned)
@@ -268,7 +278,11 @@ class Family:
         latents = mu[own] + sigma * eps
         pixels = inr.forward(self.architecture, latents, shared, self.assigned[own], TorchOps)
         plain = inr.forward(
-            replace(self.architecture, layers=self.architecture.layers[:2]), latents, shared, self.assigned[own], TorchOps
+            replace(self.architecture, layers=self.architecture.layers[:2]),
+            latents,
+            shared,
+            self.assigned[own],
+            TorchOps,
         )
         nats, error = kl(mu[own], sigma, prior).sum(1), distortion(pixels, self.pixels[own])
         area = self.pixels.shape[1] ** 2
@@ -314,8 +328,12 @@ def init_shared(architecture: Architecture, settings: TrainSettings) -> dict:
     return shared
 
 
-def train_siren(pixels: torch.Tensor, beta: float, minutes: float, folder: Path, report: Report, seed: int = 0) -> Level:
-    """Learn the plain SIREN's prior: Adam on all posteriors at once, closed-form M-step every 20 steps, until the time is up."""
+def train_siren(
+    pixels: torch.Tensor, beta: float, minutes: float, folder: Path, report: Report, seed: int = 0
+) -> Level:
+    """Learn the plain SIREN's prior: Adam on all posteriors at once, closed-form M-step every 20 steps, until the
+    time is up.
+    """
     architecture, shards = siren_architecture(pixels.shape[1]), Shards(len(pixels))
     target, size = pixels[shards.mine], architecture.latents
     state = folder / "siren.pt"
@@ -328,7 +346,9 @@ def train_siren(pixels: torch.Tensor, beta: float, minutes: float, folder: Path,
     step, before = 0, 0.0
     if state.exists():
         saved = torch.load(state)
-        mu.data, rho.data, mean, scale2, step, before = (saved[k] for k in ("mu", "rho", "mean", "scale2", "step", "seconds"))
+        mu.data, rho.data, mean, scale2, step, before = (
+            saved[k] for k in ("mu", "rho", "mean", "scale2", "step", "seconds")
+        )
         optimizer.load_state_dict(saved["optimizer"])
     started = time.time()
     classes = torch.zeros(len(target), dtype=torch.int64)
@@ -358,7 +378,7 @@ def train_siren(pixels: torch.Tensor, beta: float, minutes: float, folder: Path,
                 f"step {step}: ELBO {float((values[0] + beta * values[1]).mean()):.4f}, "
                 f"{float(values[1].mean()) / np.log(2) / area:.4f} bpp, {float(psnr):.2f} dB, {seconds:.0f} s"
             )
-            saved = dict(mu=mu.data, rho=rho.data, mean=mean, scale2=scale2, step=step, seconds=seconds)
+            saved = {"mu": mu.data, "rho": rho.data, "mean": mean, "scale2": scale2, "step": step, "seconds": seconds}
             torch.save({**saved, "optimizer": optimizer.state_dict()}, state)
     with torch.no_grad():
         prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2, torch.ones_like(mu, dtype=torch.bool))
@@ -423,7 +443,9 @@ def load_level(path: Path) -> Level:
 def train_default(
     pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report, again: bool = False
 ) -> None:
-    """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it holds."""
+    """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it
+    holds.
+    """
     family = Family(pixels, settings, report)
     for index, beta in enumerate(settings.betas):
         path = folder / f"level-{beta:g}.npz"
@@ -441,7 +463,23 @@ def read_levels(folder: Path) -> list[Level]:
     return sorted((load_level(p) for p in folder.glob("level-*.npz")), key=lambda level: -level.beta)
 
 
-def run(sources, output, checkpoints, report, *, family, betas, classes, steps, first_steps, crops, holdout, minutes, seed, again):
+def run(
+    sources,
+    output,
+    checkpoints,
+    report,
+    *,
+    family,
+    betas,
+    classes,
+    steps,
+    first_steps,
+    crops,
+    holdout,
+    minutes,
+    seed,
+    again,
+):
     """`combiner train`: learn a family and write its prior file. Under torchrun, rank 0 writes."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world > 1:
@@ -469,10 +507,34 @@ def run(sources, output, checkpoints, report, *, family, betas, classes, steps, 
         metadata = dict(DEFAULT_METADATA)
         architecture, levels = cosine_architecture(), read_levels(checkpoints)
     if world == 1 or dist.get_rank() == 0:
-        save(output, {**metadata, "training": command, "trained": trained}, architecture, levels)
+        metadata = {**metadata, "training": command, "trained": trained}
+        save(output, metadata, architecture, levels)
+        if holdout:
+            metadata["measured"] = measure(output, held_out(sources, holdout)[:MEASURED])
+            save(output, metadata, architecture, levels)
         report(f"{output}: {len(levels)} operating points, {output.stat().st_size} bytes")
     if world > 1:
         dist.destroy_process_group()
+
+
+def held_out(sources, holdout) -> list[np.ndarray]:
+    """The images that training left out."""
+    return [image for source in sources if source.suffix == ".npy" for image in np.load(source)[-holdout:]]
+
+
+def measure(path: Path, pictures: list[np.ndarray]) -> dict:
+    """Size and quality at the beta of every operating point on held-out pictures: the table in `encode --help`."""
+    from .codec import encode_arrays
+    from .prior import load_file
+
+    prior, points = load_file(path), []
+    for beta in prior.betas:
+        results = encode_arrays(pictures, beta, prior)
+        bpp = np.mean([r.bpp for r in results])
+        points.append(
+            {"beta": beta, "bpp": round(float(bpp), 3), "psnr": round(float(np.mean([r.psnr for r in results])), 2)}
+        )
+    return {"images": f"{len(pictures)} held-out 32x32 training images, effort normal", "points": points}
 
 
 def _numbers(text, kind, default):
