@@ -145,6 +145,11 @@ class Encoded:
     def bpp(self) -> float:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
+    def lagrangian(self, picture: np.ndarray, beta: float) -> float:
+        """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
+        error = ((picture.astype(np.float64) - self.pixels) ** 2).sum() / (3 * 255**2)
+        return error + beta * np.log(2) * 8 * len(self.data)
+
 
 def encode_arrays(
     pictures: Sequence[np.ndarray], beta: float, prior: Prior, seed: int = 0, threads: int = 0, **options
@@ -152,22 +157,28 @@ def encode_arrays(
     """Encode (H, W, 3) uint8 pictures together: their tiles share every matrix product. Options: see `fit.Fit`."""
     from . import fit  # torch
 
-    side = prior.architecture.tile
-    tiles = [split_tiles(picture, side) for picture in pictures]
+    fit.use_threads(threads)
+    tiles = [split_tiles(picture, prior.architecture.tile) for picture in pictures]
     owner = np.repeat(np.arange(len(pictures)), [len(t) for t in tiles])
     number = np.concatenate([np.arange(len(t)) for t in tiles])
-    coded = fit.Fit(prior, beta, seed, **options).run(np.concatenate(tiles), owner, number)
-    results = []
-    for i, picture in enumerate(pictures):
+    run = fit.Fit(prior, beta, seed, **options)
+    trials = [run.run(np.concatenate(tiles), owner, number, trial) for trial in range(run.trials)]
+
+    def finish(i, picture):
         mine = np.flatnonzero(owner == i)
-        data = assemble(prior, picture.shape, seed, coded, mine)
-        decoded = decode_array(data, prior, threads)
-        bits = sum(coded.ideal_bits[t] for t in mine)
-        sampled = join_tiles(coded.sampled[mine], picture.shape[1], picture.shape[0])
-        results.append(
-            Encoded(data, decoded, psnr(picture, decoded), int(coded.points[i]), bits, psnr(picture, sampled))
-        )
-    return results
+        every = [_finish(picture, prior, seed, threads, coded, i, mine) for coded in trials]
+        return min(every, key=lambda result: result.lagrangian(picture, beta))
+
+    return [finish(i, picture) for i, picture in enumerate(pictures)]
+
+
+def _finish(picture, prior, seed, threads, coded, i, tiles) -> Encoded:
+    """File of one picture, decoded by the real decoder."""
+    data = assemble(prior, picture.shape, seed, coded, tiles)
+    decoded = decode_array(data, prior, threads)
+    sampled = join_tiles(coded.sampled[tiles], picture.shape[1], picture.shape[0])
+    bits = float(coded.ideal_bits[tiles].sum())
+    return Encoded(data, decoded, psnr(picture, decoded), int(coded.points[i]), bits, psnr(picture, sampled))
 
 
 def assemble(prior: Prior, shape, seed: int, coded, tiles: np.ndarray) -> bytes:

@@ -6,6 +6,7 @@ candidates.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -72,6 +73,12 @@ def resolve_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
+def use_threads(count: int) -> None:
+    """Limit torch to some processor threads; 0 leaves its choice."""
+    if count:
+        torch.set_num_threads(count)
+
+
 @dataclass
 class Fit:
     """One encoding run with one prior: `beta` is squared error per nat, `temperature` the weight of the Gumbels (1 is
@@ -98,9 +105,16 @@ class Fit:
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 
-    def run(self, tiles: np.ndarray, owner: np.ndarray, number: np.ndarray) -> Coded:
-        """Code (T, H, W, 3) uint8 tiles of pictures `owner` (T,), each tile `number` (T,) of its picture."""
-        points, classes = self.choose_points(tiles, owner)
+    @property
+    def trials(self) -> int:
+        return self.plan.trials if self.point is None else 1
+
+    def run(self, tiles: np.ndarray, owner: np.ndarray, number: np.ndarray, trial: int = 0) -> Coded:
+        """Code (T, H, W, 3) uint8 tiles of pictures `owner` (T,), each tile `number` (T,) of its picture.
+
+        Trial k codes every picture at the operating point that looks k-th best before the fit.
+        """
+        points, classes = self.choose_points(tiles, owner, trial)
         coded = Coded(
             points,
             points[owner],
@@ -115,15 +129,15 @@ class Fit:
             members = np.flatnonzero(coded.points_of_tiles == point)
             members = members[np.argsort(coded.classes[members], kind="stable")]
             for part in np.split(members, range(BATCH, len(members), BATCH)):
-                base = done / len(tiles)
-                share = len(part) / len(tiles)
-                Batch(self, self.prior.level(int(point)), tiles[part], coded.classes[part], number[part]).code(
-                    coded, part, lambda x, base=base, share=share: self.progress(base + share * x)
-                )
+                batch = Batch(self, self.prior.level(int(point)), tiles[part], coded.classes[part], number[part])
+                batch.code(coded, part, partial(self._report, trial, done / len(tiles), len(part) / len(tiles)))
                 done += len(part)
         return coded
 
-    def choose_points(self, tiles, owner):
+    def _report(self, trial, before, share, part):
+        self.progress((trial + before + share * part) / self.trials)
+
+    def choose_points(self, tiles, owner, trial=0):
         """Operating point of every picture, and class of every tile at every point: (pictures,), (T, points).
 
         See `class_costs`.
@@ -143,7 +157,7 @@ class Fit:
             return np.full(pictures, self.point), classes
         totals = np.zeros((pictures, count))
         np.add.at(totals, owner, costs)
-        return totals.argmin(1), classes
+        return totals.argsort(1)[:, min(trial, count - 1)], classes
 
     def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
         """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the
@@ -384,7 +398,7 @@ class ClassRun:
         fit = self.batch.fit
         if not fit.temperature:
             return None
-        tiles = self.batch.numbers[self.tiles[part.cpu()]]
+        tiles = self.batch.numbers[self.tiles[part.cpu().numpy()]]
         noise = np.stack([gumbels(fit.seed, int(t), g, count) for t in tiles])
         return as_tensor(fit.temperature * noise.astype(np.float32), fit.on)
 

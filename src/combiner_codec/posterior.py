@@ -5,14 +5,13 @@ nats
 (COMBINER, equation 3, with the sum over pixels). Shapes: T tiles, D latents, G groups.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn import functional
 
-from .inr import Architecture, cosines, forward
+from .inr import Architecture, cosines
 from .prior import Level
 
 
@@ -84,15 +83,6 @@ def closed_form(target, prior: Gaussians):
     variance = torch.where(prior.coded, 1 / (precision + 1 / torch.where(prior.coded, prior.scale, 1.0) ** 2), 0.0)
     mu = prior.mean + variance * precision * (target - prior.mean)
     return mu, variance.sqrt()
-
-
-def free_energy(architecture, shared, classes, mu, sigma, eps, target):
-    """Distortion of one reparameterised sample per tile: (T,)."""
-    pixels = forward(architecture, mu + sigma * eps, shared, classes, TorchOps)
-    return distortion(pixels, target)
-
-
-Progress = Callable[[int], None]
 
 
 def shared_weights(level: Level, device) -> dict:

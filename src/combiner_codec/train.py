@@ -203,7 +203,8 @@ class Family:
                 optimizer.step()
             if (step + 1) % (steps // settings.m_steps) == 0:
                 square, total = self.shards.sum(square, torch.tensor([float(probes)]))
-                self.curvature = (square / total).clamp(0.3, 3)
+                if total > 0:
+                    self.curvature = (square / total).clamp(0.3, 3)
                 noise2 = 1.5 * beta / self.curvature
                 square, probes = torch.zeros_like(square), 0
                 scale2 = self._m_step(mu, scale2, noise2, classes)
