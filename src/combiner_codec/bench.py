@@ -181,8 +181,8 @@ def plan(train, work):
     everything = 10**9
     return {
         "default family, normal": lambda: (prior.load("small"), "normal", everything, RATES),
-        "default family, fast": lambda: (prior.load("small"), "fast", everything, RATES),
-        "default family, best": lambda: (prior.load("small"), "best", None, RATES),
+        "default family, fast": lambda: (prior.load("small"), "fast", None, RATES),
+        "default family, best": lambda: (prior.load("small"), "best", None, RATES[:1]),
         "linear only, same classes and coder": lambda: (linear(), "normal", everything, RATES),
         "linear, one prior, independent 16-bit groups": lambda: (
             regroup(single(), 16, 16),

@@ -18,7 +18,7 @@ from .inr import NumpyOps, forward
 from .prior import Level, Prior
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
-CHUNK = 16  # tiles a forward pass takes at once
+CHUNK = 4  # tiles a forward pass takes at once
 
 
 @dataclass(frozen=True)
