@@ -26,6 +26,7 @@ from .inr import Architecture
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
     "small": (1, "764694c0cfafccaabc4d24ddeed5c7c46bfabe0fd83caa12079a2f380757edd5"),
+    "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
 }
 
 UNIT = 256  # KL tables count 1/256 bit

@@ -492,7 +492,7 @@ def run(
         beta = _numbers(betas, float, (0.002,))[0]
         level = train_siren(images, beta, minutes, checkpoints, report, seed)
         trained = f"plain SIREN, trained for {minutes:g} min on {world} processor core(s)"
-        metadata = {"steps": 3000, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
+        metadata = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
         architecture, levels = siren_architecture(), [level]
     else:
         defaults = TrainSettings(BETAS, CLASSES)
