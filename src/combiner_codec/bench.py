@@ -156,7 +156,7 @@ def main(folder, out, images, reference_images, work, only):
         chosen, effort, count, rates = row()
         pictures = test[: count or reference_images]
         for rate in rates:
-            rows.get(name, f"{rate:g}", partial(point, chosen, pictures, held, rate, effort))
+            rows.get(name, str(rate), partial(point, chosen, pictures, held, rate, effort))
     write_table(rows, out)
 
 
@@ -215,7 +215,7 @@ def write_table(rows: Rows, out: Path) -> None:
     ]
     for name, points in rows.rows.items():
         if len(points) > 1:
-            values = [at_rate(list(points.values()), r) if f"{r:g}" in points else float("nan") for r in RATES]
+            values = [at_rate(list(points.values()), r) if str(r) in points else float("nan") for r in RATES]
             lines.append(_row(name, str(next(iter(points.values()))["images"]), values))
     lines += [
         "",

@@ -26,8 +26,10 @@ Report = Callable[[str], None]
 
 MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
-BETAS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
-CLASSES = (64, 64, 64, 64, 64, 64, 64, 64, 64, 32, 32, 16, 16)
+UPWARDS = (0.0016, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+DOWNWARDS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.000035)
+BETAS = UPWARDS + DOWNWARDS  # the second time 0.0016 is found among the checkpoints and gone on from
+CLASSES = (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
 DEFAULT_METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 
 
