@@ -25,7 +25,7 @@ from .inr import Architecture
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "764694c0cfafccaabc4d24ddeed5c7c46bfabe0fd83caa12079a2f380757edd5"),
+    "small": (1, "b98233402ddbe30e83d6e621ac2eb5a99977b80bf0b3a9ac51515c62194d9c35"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
 }
 
