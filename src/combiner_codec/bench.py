@@ -103,16 +103,16 @@ class Rows:
 
     def __init__(self, path: Path):
         self.path = path
-        self.rows = json.loads(path.read_text())["rows"] if path.exists() else {}
+        kept = json.loads(path.read_text()) if path.exists() else {}
+        self.rows, self.note = kept.get("rows", {}), kept.get("note", "")
 
     def get(self, row: str, key: str, compute):
         points = self.rows.setdefault(row, {})
         if key not in points:
             points[key] = compute()
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.path.write_text(
-                json.dumps({"machine": machine(), "date": str(date.today()), "rows": self.rows}, indent=1)
-            )
+            kept = {"machine": machine(), "date": str(date.today()), "note": self.note, "rows": self.rows}
+            self.path.write_text(json.dumps(kept, indent=1))
             shown = points[key]
             click.echo(
                 f"{row} {key}: {shown['bpp']:.4f} bpp {shown['psnr']:.2f} dB {shown['encode_seconds']:.2f} s/image"
@@ -141,8 +141,9 @@ def _cpuinfo():
 @click.option("--images", type=click.IntRange(1), default=500, show_default=True)
 @click.option("--reference-images", type=click.IntRange(1), default=100, show_default=True)
 @click.option("--work", type=click.Path(path_type=Path), default=None, help="Folder for the reference priors.")
+@click.option("--note", default="", help="A sentence about the circumstances, for the table.")
 @click.option("--only", multiple=True, help="Measure these rows only.")
-def main(folder, out, images, reference_images, work, only):
+def main(folder, out, images, reference_images, work, note, only):
     """The CIFAR-10 table from FOLDER with train.npy and test.npy."""
     work = work or Path(tempfile.gettempdir()) / "combiner-bench"
     work.mkdir(parents=True, exist_ok=True)
@@ -150,6 +151,7 @@ def main(folder, out, images, reference_images, work, only):
     train = np.load(folder / "train.npy")
     held = list(train[-HELD_OUT:])
     rows = Rows(out / "cifar10.json")
+    rows.note = note or rows.note
     for name, row in plan(train[:-HELD_OUT], work).items():
         if only and name not in only:
             continue
@@ -206,6 +208,7 @@ def write_table(rows: Rows, out: Path) -> None:
         "rate is file size, header included; PSNR of decoded 8-bit files; means over images. Betas were chosen on",
         "held-out training images, so measured rates differ a little from the targets: the first table interpolates",
         "each row at the target rates, the second gives what was measured. KL / bits is posterior KL over payload.",
+        rows.note,
         "",
         "| dB at file bpp | images | " + " | ".join(f"{r:.2f}" for r in RATES) + " |",
         "|---|---|" + "---|" * len(RATES),

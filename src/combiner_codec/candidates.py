@@ -74,7 +74,7 @@ def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.n
 def signs(seed: int, tiles: np.ndarray, latents: int) -> np.ndarray:
     """One sign per tile and latent, so that like tiles do not make like errors: (T,) -> (T, D) float32 of +1 and -1."""
     per = (latents + 63) // 64
-    raw = words_at(seed, SIGNS, np.repeat(tiles, per), np.tile(np.arange(per), len(tiles)))
+    raw = np.stack([words(seed, SIGNS, int(tile), per) for tile in tiles])
     bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(tiles), -1)
     return 1 - 2 * bits[:, :latents].astype(np.float32)
 

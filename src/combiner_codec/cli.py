@@ -352,6 +352,8 @@ def progress(batch, tile, effort, quiet):
 
 def main():
     """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C."""
+    if "decode" in sys.argv[1:2]:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already
     try:
         code = cli.main(standalone_mode=False)
     except FormatError as error:

@@ -4,7 +4,6 @@ Decoding uses numpy alone; torch is imported when something is encoded.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +17,7 @@ from .inr import NumpyOps, forward
 from .prior import Level, Prior
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
-CHUNK = 4  # tiles a forward pass takes at once
+CHUNK = 16  # tiles a forward pass takes at once
 
 
 @dataclass(frozen=True)
@@ -109,8 +108,15 @@ def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> n
         part = slice(start, start + CHUNK)
         return to_uint8(forward(architecture, latents[part], shared, contents.classes[part], ops))
 
-    with ThreadPoolExecutor(threads or None) as pool:
-        tiles = np.concatenate(list(pool.map(render, range(0, len(latents), CHUNK))))
+    starts = range(0, len(latents), CHUNK)
+    if len(starts) == 1 or threads == 1:
+        parts = [render(start) for start in starts]
+    else:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(threads or None) as pool:
+            parts = list(pool.map(render, starts))
+    tiles = np.concatenate(parts)
     return join_tiles(tiles, header.width, header.height)
 
 
