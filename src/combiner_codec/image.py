@@ -2,7 +2,6 @@
 
 import io
 from pathlib import Path
-
 from typing import TYPE_CHECKING
 
 import numpy as np
