@@ -273,7 +273,7 @@ def plot(rows: Rows, path: Path) -> None:
         ylim=(21, 43),
     )
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8)
+    axes.legend(fontsize=8, loc="lower right")
     figure.tight_layout()
     figure.savefig(path)
     figure.savefig(path.with_suffix(".png"), dpi=110)

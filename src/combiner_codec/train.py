@@ -97,12 +97,12 @@ class Shards:
         return tensors
 
     def batch(self, size: int, seed: int, step: int, latents: int):
-        """Local positions of this step's images, and the noise that belongs to them."""
+        """Local positions of this step's images, the noise that belongs to them, and which of the batch they are."""
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
         chosen = torch.randint(self.count, (size,), generator=g)
         eps = torch.randn(size, latents, generator=g)
         own = chosen % self.world == self.rank
-        return chosen[own] // self.world, eps[own]
+        return chosen[own] // self.world, eps[own], own
 
 
 def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
@@ -183,7 +183,7 @@ class Family:
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * min(1, (step + 1) / 50) * (1 - step / steps) + 1e-5
-            own, eps = self.shards.batch(settings.batch, settings.seed + 7919 * index, step, mu.shape[1])
+            own, eps, members = self.shards.batch(settings.batch, settings.seed + 7919 * index, step, mu.shape[1])
             prior = self._prior(scale2, noise2, self.assigned[own])
             sigma = closed_form(self.target[own], prior)[1]
             mean = mu[own].requires_grad_()
@@ -193,7 +193,7 @@ class Family:
             if step % 8 == 0:  # diagonal of J'J by random signs (Hutchinson)
                 g = torch.Generator().manual_seed(step)
                 flips = torch.randint(0, 2, (settings.batch, *pixels.shape[1:]), generator=g).float() * 2 - 1
-                probe = torch.autograd.grad((pixels * flips[: len(own)]).sum(), mean)[0]
+                probe = torch.autograd.grad((pixels * flips[members]).sum(), mean)[0]
                 square, probes = square + (probe**2).sum(0), probes + len(own)
             with torch.no_grad():
                 pull = torch.where(prior.coded, (mean - prior.mean) / prior.scale.clamp(min=1e-6) ** 2, 0.0)
