@@ -108,9 +108,9 @@ def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
     given = choose_prior(prior) if prior else None
     for source, target in jobs:
         with collected(failures):
-            started = time.perf_counter()
+            data, started = read(source), time.perf_counter()
             with named(source):
-                array = codec.decode_array(read(source), given, threads)
+                array = codec.decode_array(data, given, threads)
             write(target, image.save(array, kind or image.format_of(Path(target))))
             height, width = array.shape[:2]
             say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
