@@ -117,7 +117,9 @@ def test_bad_beta_is_bad_usage(beta, picture):
     ("arguments", "text"),
     [
         (["encode", "missing.png", "-o", "out.bin"], "No such file"),
+        (["encode", "missing.png", "-o", "in.png"], "No such file"),
         (["encode", "notes.txt", "-o", "out.bin"], "not a picture"),
+        (["decode", "kept.cmb", "-o", "out.psd"], "cannot write"),
         (["encode", "in.png", "-o", "nowhere/out.bin"], "no such folder"),
         (["encode", "in.png", "-o", "in.png"], "both input and output"),
         (["encode", "in.png", "-o", "out.bin", "--prior", "nothing"], "no prior named nothing"),

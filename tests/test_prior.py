@@ -37,7 +37,6 @@ def test_kl_index_is_the_nearest():
 def test_scale_and_table_agree(tiny_prior):
     """log2(s / sigma) is the tabulated KL, sigma the posterior scale that goes with s."""
     level = tiny_prior.level(0)
-    sigma2 = 1 / (1 / level.scale[0] ** 2 + 1 / level.noise**2) if (level.scale[0] > 0).all() else None
     coded = level.scale[0] > 0
     sigma2 = 1 / (1 / level.scale[0, coded] ** 2 + 1 / level.noise[coded] ** 2)
     bits = np.log2(level.scale[0, coded] / np.sqrt(sigma2))

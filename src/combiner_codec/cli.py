@@ -47,7 +47,7 @@ def positive(ctx, param, value):
 
 def common(command):
     options = [
-        click.option("--prior", metavar="NAME|FILE", help="Prior to use [chosen by picture size]."),
+        click.option("--prior", metavar="NAME|FILE", help="Prior to use [small]."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
         click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs."),
         click.option("-f", "--force", is_flag=True, help="Replace files whose name the command has chosen."),
@@ -108,10 +108,11 @@ def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
     given = choose_prior(prior) if prior else None
     for source, target in jobs:
         with collected(failures):
+            wanted = kind or image.format_of(Path(target))
             data, started = read(source), time.perf_counter()
             with named(source):
                 array = codec.decode_array(data, given, threads)
-            write(target, image.save(array, kind or image.format_of(Path(target))))
+            write(target, image.save(array, wanted))
             height, width = array.shape[:2]
             say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
     finish(failures, len(jobs))
@@ -145,12 +146,13 @@ def info(file, as_json, prior):
         "tiles": len(contents.classes),
         "groups": int(sum(len(level.partition(int(c))[2]) for c in contents.classes)),
         "header_bytes": contents.header_bytes,
+        "multiplies_per_pixel": contents.prior.architecture.multiplies,
     }
     if as_json:
         click.echo(json.dumps(facts))
     else:
         for key, value in facts.items():
-            click.echo(f"{key.replace('_', ' '):16} {value}")
+            click.echo(f"{key.replace('_', ' '):21} {value}")
 
 
 @cli.command()
@@ -196,7 +198,7 @@ class Jobs:
             target = output or self._name(source, folder, suffix)
             if target != STDIO and not output and os.path.exists(target) and not force:
                 raise FormatError(f"{target} exists: use -f to replace it, or name the output with -o")
-            if target != STDIO and source != STDIO and os.path.exists(target) and os.path.samefile(source, target):
+            if STDIO not in (source, target) and os.path.realpath(source) == os.path.realpath(target):
                 raise FormatError(f"{target} is both input and output")
             self.pairs.append((source, target))
         targets = [t for _, t in self.pairs]
@@ -229,8 +231,7 @@ def batches(pictures, tile):
     """Cut a list of inputs into batches of at most BATCH_TILES tiles."""
     batch, tiles = [], 0
     for entry in pictures:
-        height, width = entry[2].shape[:2]
-        count = -(-height // tile) * -(-width // tile)
+        count = tile_count(entry[2], tile)
         if batch and tiles + count > BATCH_TILES:
             yield batch
             batch, tiles = [], 0
@@ -238,6 +239,13 @@ def batches(pictures, tile):
         tiles += count
     if batch:
         yield batch
+
+
+def tile_count(picture, tile):
+    from .codec import tile_grid
+
+    rows, columns = tile_grid(picture.shape[1], picture.shape[0], tile)
+    return rows * columns
 
 
 def choose_prior(name):
@@ -334,7 +342,7 @@ def finish(failures, total):
 @contextmanager
 def progress(batch, tile, effort, quiet):
     """A callback for the share of work done: a bar on a terminal, and a line first where it takes over a minute."""
-    tiles = sum(-(-p.shape[0] // tile) * -(-p.shape[1] // tile) for _, _, p in batch)
+    tiles = sum(tile_count(picture, tile) for _, _, picture in batch)
     seconds = tiles * {"fast": 0.05, "normal": 0.5, "best": 6.0}[effort]  # two CPU cores
     if seconds > MINUTE and not quiet:
         click.echo(f"encoding {tiles} tiles: about {seconds / MINUTE:.0f} min on two processor cores", err=True)

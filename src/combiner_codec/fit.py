@@ -247,6 +247,7 @@ class Batch:
             self.mu = self.prior.mean.expand(len(self.target), -1).clone()
             self.sigma = torch.where(self.prior.coded, self.prior.noise, 0.0)
         self.free = self.prior.coded.clone()
+        self.budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
 
     def optimise(self, steps: int):
         """Move the posteriors of latents that are not yet coded down the free energy."""
@@ -256,48 +257,48 @@ class Batch:
             self._natural(steps)
 
     def free_energy(self, mu, sigma):
-        """Distortion / beta of one sample, and KL per latent (T, D): the loss in nats."""
+        """Distortion / beta of one sample + KL weighted by beta_g / beta, in nats; and KL per latent (T, D)."""
         eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
         sample = mu + torch.where(self.free, sigma * eps, 0.0)
         pixels = forward(self.architecture, sample, self.shared, self.classes, TorchOps)
         nats = torch.where(self.free, kl(mu, torch.where(self.free, sigma, 1.0), self.prior), 0.0)
-        return distortion(pixels, self.target).sum() / self.level.beta, nats
+        weighted = nats * self.budget.weights() if self.budget else nats
+        return distortion(pixels, self.target).sum() / self.level.beta + weighted.sum(), nats.detach()
 
     def _natural(self, steps):
         """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay."""
         rate = self.fit.prior.metadata["rate"]
-        budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
         for step in range(steps):
             mu = self.mu.detach().requires_grad_()
-            error, nats = self.free_energy(mu, self.sigma)
-            weighted = nats * budget.weights() if budget else nats
-            (gradient,) = torch.autograd.grad(error + weighted.sum(), mu)
+            loss, nats = self.free_energy(mu, self.sigma)
+            (gradient,) = torch.autograd.grad(loss, mu)
             share = rate * (1 - step / steps) + 0.02
             self.mu = self.mu - torch.where(self.free, share * self.sigma**2 * gradient, 0.0)
-            if budget and step % 5 == 4:
-                budget.control(nats.detach())
+            self.control(step, nats)
 
     def _adam(self, steps):
         """Adam on means and log scales, in units of the prior's `noise`."""
         unit, rate = self.prior.noise, self.fit.prior.metadata["rate"]
         offset = torch.zeros_like(self.mu).requires_grad_()
         widen = torch.zeros_like(self.mu).requires_grad_()
-        budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
         optimizer = torch.optim.Adam([offset, widen], rate, betas=(0.9, 0.98))
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps) + 0.02 * rate
             mu = self.mu + torch.where(self.free, offset * unit, 0.0)
-            error, nats = self.free_energy(mu, self.sigma * torch.exp(widen))
-            weighted = nats * budget.weights() if budget else nats
+            loss, nats = self.free_energy(mu, self.sigma * torch.exp(widen))
             optimizer.zero_grad()
-            (error + weighted.sum()).backward()
+            loss.backward()
             optimizer.step()
-            if budget and step % 5 == 4:
-                budget.control(nats.detach())
+            self.control(step, nats)
         with torch.no_grad():
             self.mu = self.mu + torch.where(self.free, offset * unit, 0.0)
             self.sigma = torch.where(self.free, self.sigma * torch.exp(widen), self.sigma)
+
+    def control(self, step, nats):
+        """Move the groups' betas every few steps, where the prior asks for budgets."""
+        if self.budget and step % 5 == 4:
+            self.budget.control(nats)
 
     @torch.no_grad()
     def record(self, coded, part):
@@ -328,9 +329,7 @@ class Budget:
             self.block[rows, torch.from_numpy(coded)[None]] = block_of_group.repeat_interleave(torch.from_numpy(dims))
             allowed[rows[:, 0]] = torch.zeros(blocks).index_add(0, block_of_group, torch.from_numpy(bits).float())
         self.block, self.allowed = self.block.to(batch.mu.device), (allowed * np.log(2)).to(batch.mu.device)
-        if not hasattr(batch, "beta_factors"):
-            batch.beta_factors = torch.ones_like(self.allowed)
-        self.factor = batch.beta_factors  # beta_g / beta, kept from one optimisation to the next
+        self.factor = torch.ones_like(self.allowed)  # beta_g / beta
 
     def weights(self):
         """beta_g / beta of every latent: (T, D)."""

@@ -64,7 +64,10 @@ def format_of(path: Path) -> str:
     from PIL import Image
 
     Image.init()
-    return Image.EXTENSION.get(path.suffix.lower(), "PNG")
+    kind = Image.EXTENSION.get(path.suffix.lower(), "PNG")
+    if kind not in Image.SAVE:
+        raise FormatError(f"{path}: Pillow cannot write {kind}")
+    return kind
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
