@@ -110,7 +110,7 @@ def test_group_budgets_hold_kl_below_their_bits(tiny_prior):
     controlled.metadata["budget_groups"] = 4
     run = fit.Fit(controlled, 0.004, effort="fast", point=1, device="cpu")
     tiles = smooth_pictures(4, seed=5)
-    _, classes = run.choose_points(tiles, np.arange(4))
+    _, classes = run.rank_points(tiles, np.arange(4))
     batch = fit.Batch(run, controlled.level(1), tiles, classes[:, 1], np.zeros(4, int))
     batch.start()
     batch.optimise(400)

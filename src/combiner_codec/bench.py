@@ -32,8 +32,8 @@ LINEAR_BETAS = tuple(0.012 * 2 ** (-0.75 * k) for k in range(12))
 
 def file_bytes(run: fit.Fit, pictures) -> float:
     """Mean payload bytes of one-tile pictures at the run's beta: points and classes alone decide them."""
-    points, classes = run.choose_points(np.stack(pictures), np.arange(len(pictures)))
-    bits = [run.prior.level(p).bits[classes[i, p]] + run.prior.level(p).class_bits for i, p in enumerate(points)]
+    ranking, classes = run.rank_points(np.stack(pictures), np.arange(len(pictures)))
+    bits = [run.prior.level(p).bits[classes[i, p]] + run.prior.level(p).class_bits for i, p in enumerate(ranking[:, 0])]
     return float(np.mean([-(-int(b) // 8) for b in bits]))
 
 

@@ -82,7 +82,7 @@ def sample_latents(contents: Contents) -> np.ndarray:
         groups = np.tile(np.arange(len(dims)), len(tiles))
         eps = candidates.candidates_at(header.seed, groups, indices.reshape(-1), np.tile(dims, len(tiles)))
         signed = candidates.signs(header.seed, tiles, size)[:, coded] * eps.reshape(len(tiles), -1)
-        latents[tiles[:, None], coded] += level.scale[c, coded].astype(np.float64) * signed
+        latents[tiles[:, None], coded] += level.scale_of(c)[coded].astype(np.float64) * signed
     return latents
 
 
@@ -167,8 +167,10 @@ def encode_arrays(
     tiles = [split_tiles(picture, prior.architecture.tile) for picture in pictures]
     owner = np.repeat(np.arange(len(pictures)), [len(t) for t in tiles])
     number = np.concatenate([np.arange(len(t)) for t in tiles])
+    everything = np.concatenate(tiles)
     run = fit.Fit(prior, beta, seed, **options)
-    trials = [run.run(np.concatenate(tiles), owner, number, trial) for trial in range(run.trials)]
+    ranking, classes = run.rank_points(everything, owner)
+    trials = [run.run(everything, owner, number, ranking[:, k], classes, k) for k in range(run.trials)]
 
     def finish(i, picture):
         mine = np.flatnonzero(owner == i)

@@ -107,14 +107,18 @@ class Fit:
 
     @property
     def trials(self) -> int:
-        return self.plan.trials if self.point is None else 1
+        """How many operating points of the ranking are coded to the end."""
+        return min(self.plan.trials, len(self.candidate_points))
 
-    def run(self, tiles: np.ndarray, owner: np.ndarray, number: np.ndarray, trial: int = 0) -> Coded:
+    @property
+    def candidate_points(self) -> list[int]:
+        return list(range(len(self.prior.betas))) if self.point is None else [self.point]
+
+    def run(self, tiles, owner, number, points, classes, trial=0) -> Coded:
         """Code (T, H, W, 3) uint8 tiles of pictures `owner` (T,), each tile `number` (T,) of its picture.
 
-        Trial k codes every picture at the operating point that looks k-th best before the fit.
+        points: (pictures,) operating point; classes: (T, all points) from `rank_points`; trial: for progress alone.
         """
-        points, classes = self.choose_points(tiles, owner, trial)
         coded = Coded(
             points,
             points[owner],
@@ -137,27 +141,24 @@ class Fit:
     def _report(self, trial, before, share, part):
         self.progress((trial + before + share * part) / self.trials)
 
-    def choose_points(self, tiles, owner, trial=0):
-        """Operating point of every picture, and class of every tile at every point: (pictures,), (T, points).
+    def rank_points(self, tiles, owner):
+        """Operating points of every picture, best first, and class of every tile at every point.
 
-        See `class_costs`.
+        (T, H, W, 3), (T,) -> (pictures, candidate points), (T, all points). See `class_costs`.
         """
         count = len(self.prior.betas)
         classes = np.zeros((len(tiles), count), np.int64)
-        costs = np.zeros((len(tiles), count))
-        pictures = int(owner.max()) + 1
-        for point in range(count) if self.point is None else [self.point]:
+        costs = np.full((len(tiles), count), np.inf)
+        for point in self.candidate_points:
             level = self.prior.level(point)
             for start in range(0, len(tiles), 1024):
                 part = slice(start, start + 1024)
                 each = self.class_costs(level, tiles[part])
                 best = each.argmin(1)
                 classes[part, point], costs[part, point] = best, each[np.arange(len(best)), best]
-        if self.point is not None:
-            return np.full(pictures, self.point), classes
-        totals = np.zeros((pictures, count))
+        totals = np.zeros((int(owner.max()) + 1, count))
         np.add.at(totals, owner, costs)
-        return totals.argsort(1)[:, min(trial, count - 1)], classes
+        return totals.argsort(1)[:, : len(self.candidate_points)], classes
 
     def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
         """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the

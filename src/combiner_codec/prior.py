@@ -98,7 +98,11 @@ class Level:
     @cached_property
     def scale(self) -> np.ndarray:
         """Prior scales: (K, D) float32; 0 where a latent is not coded."""
-        bits = kl_table()[self.kl] / UNIT
+        return self.scale_of(slice(None))
+
+    def scale_of(self, c) -> np.ndarray:
+        """Prior scales of one class or some: (D,) or (k, D). A decoder needs few."""
+        bits = kl_table()[self.kl[c]] / UNIT
         return (self.noise * np.sqrt(np.expm1(2 * np.log(2) * bits))).astype(np.float32)
 
     @cached_property
