@@ -12,6 +12,7 @@ import numpy as np
 
 STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
 CANDIDATES, SIGNS, ORDER, GUMBELS = range(4)  # purposes
+NORMALS = 16  # standard normals in one Philox block of four words
 
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
@@ -27,48 +28,38 @@ def words(seed: int, purpose: int, lane: int, count: int, start: int = 0) -> np.
     return stream.random_raw(count + skip)[skip:]
 
 
-def words_at(seed: int, purpose: int, lanes: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Word positions[n] of stream lanes[n]: (n,) uint64. The same words as `words`, in any order."""
-    positions = positions.astype(np.uint64)
-    blocks = _philox(
-        (
-            (positions >> np.uint64(2)) + np.uint64(1),  # numpy counts up before it draws
-            lanes.astype(np.uint64),
-            np.full(len(positions), purpose, np.uint64),
-            np.zeros(len(positions), np.uint64),
-        ),
-        (seed, STREAM_VERSION),
-    )
-    return np.take_along_axis(blocks, (positions & np.uint64(3)).astype(np.intp)[None], 0)[0]
+def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
+    """Candidates 0 … count - 1 of a group, one column each: (dims, count) float32 standard normals.
 
-
-def normals(raw: np.ndarray, dims: int) -> np.ndarray:
-    """Standard normals from rows of words: (n, ceil(dims / 4)) uint64 -> (n, dims) float32, low 16 bits first."""
-    pieces = np.ascontiguousarray(raw, "<u8").view("<u2").reshape(len(raw), -1)
-    return normal_table().take(pieces[:, :dims])
-
-
-def words_per_candidate(dims):
-    """A candidate takes whole words: four normals each."""
-    return (dims + 3) // 4
-
-
-def candidates(seed: int, group: int, count: int, dims: int, start: int = 0) -> np.ndarray:
-    """Candidates start … start + count - 1 of a group: (count, dims) float32 standard normals."""
-    per = words_per_candidate(dims)
-    raw = words(seed, CANDIDATES, group, count * per, start * per)
-    return normals(raw.reshape(count, per), dims)
+    Sixteen latents of a candidate take one Philox block, so that neither `count` nor `dims` changes the others.
+    """
+    rows = np.empty((dims, count), np.float32)
+    for first in range(0, dims, NORMALS):
+        stream = np.random.Philox(counter=[0, group, CANDIDATES, first // NORMALS], key=[seed, STREAM_VERSION])
+        part = rows[first : first + NORMALS]
+        normal_table().take(pieces(stream.random_raw(4 * count).reshape(count, 4))[:, : len(part)].T, out=part)
+    return rows
 
 
 def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.ndarray) -> np.ndarray:
     """The one candidate per group that an index names, one after another: (G,), (G,), (G,) -> (sum(dims),) float32."""
-    per = words_per_candidate(dims)
-    group_of_word = np.repeat(np.arange(len(groups)), per)
-    word_in_group = np.arange(len(group_of_word)) - np.repeat(np.cumsum(per) - per, per)
-    raw = words_at(seed, CANDIDATES, groups[group_of_word], indices[group_of_word] * per[group_of_word] + word_in_group)
-    eps = normals(raw[:, None], 4)  # (words, 4)
-    used = (4 * word_in_group[:, None] + np.arange(4)) < dims[group_of_word][:, None]
-    return eps[used]
+    blocks = (dims + NORMALS - 1) // NORMALS
+    owner = np.repeat(np.arange(len(groups)), blocks)
+    block = np.arange(len(owner)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
+    counter = (
+        indices[owner].astype(np.uint64) + np.uint64(1),  # numpy counts up before it draws
+        groups[owner].astype(np.uint64),
+        np.full(len(owner), CANDIDATES, np.uint64),
+        block.astype(np.uint64),
+    )
+    raw = np.ascontiguousarray(_philox(counter, (seed, STREAM_VERSION)).T)
+    used = NORMALS * block[:, None] + np.arange(NORMALS) < dims[owner, None]
+    return normal_table().take(pieces(raw)[used])
+
+
+def pieces(raw: np.ndarray) -> np.ndarray:
+    """The 16-bit pieces of rows of words, low bits first: (n, 4) uint64 -> (n, 16) uint16."""
+    return np.ascontiguousarray(raw, "<u8").view("<u2")
 
 
 def signs(seed: int, tiles: np.ndarray, latents: int) -> np.ndarray:

@@ -45,6 +45,18 @@ def positive(ctx, param, value):
     return value
 
 
+def numbers(kind):
+    """Callback of an option that takes numbers with commas between them."""
+
+    def parse(ctx, param, value):
+        try:
+            return tuple(kind(part) for part in value.split(",")) if value else None
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return parse
+
+
 def common(command):
     options = [
         click.option("--prior", metavar="NAME|FILE", help="Prior to use [small]."),
@@ -160,11 +172,12 @@ def info(file, as_json, prior):
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Prior file.")
 @click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
-@click.option("--family", type=click.Choice(["default", "combiner-cifar"]), default="default", show_default=True)
-@click.option("--betas", metavar="B,B,...", help="Operating points, in the order of training.")
-@click.option("--classes", metavar="K,K,...", help="Classes of each operating point.")
+@click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
+@click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, in the order of training.")
+@click.option("--classes", callback=numbers(int), metavar="K,K,...", help="Classes of each operating point.")
 @click.option("--steps", type=click.IntRange(1), help="Steps per operating point.")
 @click.option("--first-steps", type=click.IntRange(1), help="Steps of the first operating point.")
+@click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
 @click.option("--crops", type=click.IntRange(0), default=0, help="Random crops from the folders of pictures.")
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
 @click.option("--minutes", type=float, default=40.0, show_default=True, help="Time of the combiner-cifar family.")
@@ -173,11 +186,11 @@ def info(file, as_json, prior):
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
 
-    Runs under torchrun too: images are sharded over the processes.
+    Runs under torchrun too: pictures are sharded over the processes.
     """
-    from .train import run
+    from .train import Options, run
 
-    run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), **options)
+    run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), Options(**options))
 
 
 class Jobs:
@@ -242,9 +255,9 @@ def batches(pictures, tile):
 
 
 def tile_count(picture, tile):
-    from .codec import tile_grid
+    from .inr import counts
 
-    rows, columns = tile_grid(picture.shape[1], picture.shape[0], tile)
+    rows, columns = counts(picture.shape[1], picture.shape[0], tile)
     return rows * columns
 
 

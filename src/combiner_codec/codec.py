@@ -3,7 +3,7 @@
 Decoding uses numpy alone; torch is imported when something is encoded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,11 +13,12 @@ from . import prior as priors
 from .bitstream import CUSTOM, Header
 from .errors import FormatError
 from .image import psnr, to_uint8
-from .inr import NumpyOps, forward
-from .prior import Level, Prior
+from .inr import NumpyOps, blocks_of, counts, field, network
+from .prior import Level, Prior, scale_of
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
-CHUNK = 16  # tiles a forward pass takes at once
+CHUNK = 16  # blocks whose latents are decoded at once
+STRIP = 2**15  # pixels that the network computes at once
 
 
 @dataclass(frozen=True)
@@ -27,113 +28,120 @@ class Contents:
     header: Header
     prior: Prior
     level: Level
-    classes: np.ndarray  # (T,) class of each tile
-    bits: np.ndarray  # payload bits, uint8 of 0 and 1, class numbers left out
+    classes: np.ndarray  # (Rt, Ct) class of each tile
+    blocks: np.ndarray  # (Rb, Cb, n, n) the same by blocks, -1 beyond the picture
+    lengths: np.ndarray  # (B,) bits of each block's stream
+    bits: np.ndarray  # all streams, uint8 of 0 and 1
     header_bytes: int
 
 
-def tile_grid(width: int, height: int, tile: int) -> tuple[int, int]:
-    """Rows and columns of tiles."""
-    return -(-height // tile), -(-width // tile)
-
-
 def parse(data: bytes, prior: Prior | None = None) -> Contents:
-    """Header, prior, classes and payload bits of a file; nothing larger than the file is allocated."""
+    """Header, prior, classes and streams of a file; nothing much larger than the file is allocated."""
 
     def tile_of(number, prior_hash):
         return priors.by_number(number, prior_hash, prior).architecture.tile
 
     header, start = bitstream.read(data, tile_of)
     found = priors.by_number(header.prior, header.prior_hash, prior)
-    level = found.level(header.point)
+    level, architecture = found.level(header.point), found.architecture
     payload = bitstream.payload(data, start, found.digest)
-    rows, columns = tile_grid(header.width, header.height, found.architecture.tile)
-    tiles, side = rows * columns, level.class_bits
-    each = side + int(level.bits.min())
-    if not each or (not level.chained and header.index_bits != level.index_bits):
+    if not level.chained and header.index_bits != level.index_bits:
         raise FormatError(f"prior {found.name} cannot have made this file")
-    least = tiles * each
-    if least > 8 * len(payload):
-        raise FormatError(f"truncated: {tiles} tiles need at least {-(-least // 8)} bytes, {len(payload)} found")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
-    classes = bits[: tiles * side].reshape(tiles, side) @ (1 << np.arange(side)[::-1])
-    if tiles and classes.max(initial=0) >= len(level.kl):
-        raise FormatError("a tile names a class that its prior does not have")
-    used = tiles * side + int(level.bits[classes].sum())
+    classes, side = read_classes(bits, level, *counts(header.width, header.height, architecture.tile))
+    blocks = blocks_of(classes[None], architecture)[0]
+    lengths = level.stream_bits(architecture, blocks.reshape(-1, *blocks.shape[2:]))
+    used = side + int(lengths.sum())
     if -(-used // 8) != len(payload) or bits[used:].any():
         raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
-    return Contents(header, found, level, classes, bits[tiles * side : used], start + bitstream.CHECKSUM.size)
+    header_bytes = start + bitstream.CHECKSUM.size
+    return Contents(header, found, level, classes, blocks, lengths, bits[side:used], header_bytes)
 
 
-def sample_latents(contents: Contents) -> np.ndarray:
-    """The coded sample of all tiles' latents: (T, D) float64."""
-    level, classes, header = contents.level, contents.classes, contents.header
-    size = contents.prior.architecture.latents
-    latents = np.tile(level.mean.astype(np.float64), (len(classes), 1))
-    lengths = level.bits[classes]
-    starts = np.cumsum(lengths) - lengths
-    for c in np.unique(classes):
-        tiles = np.flatnonzero(classes == c)
-        coded, dims, widths = level.partition(c)
-        if not len(coded):
-            continue
-        stream = contents.bits[starts[tiles][:, None] + np.arange(lengths[tiles[0]])]  # (t, bits)
-        indices = read_indices(stream, widths, header.index_bits)  # (t, G)
-        groups = np.tile(np.arange(len(dims)), len(tiles))
-        eps = candidates.candidates_at(header.seed, groups, indices.reshape(-1), np.tile(dims, len(tiles)))
-        signed = candidates.signs(header.seed, tiles, size)[:, coded] * eps.reshape(len(tiles), -1)
-        latents[tiles[:, None], coded] += level.scale_of(c)[coded].astype(np.float64) * signed
+def read_classes(bits: np.ndarray, level: Level, rows: int, columns: int) -> tuple[np.ndarray, int]:
+    """Classes of all tiles, and how many bits they take."""
+    tiles, side = rows * columns, level.class_bits
+    if tiles * max(side, 1) > len(bits):
+        raise FormatError(f"truncated: {tiles} tiles need more than {len(bits) // 8} bytes")
+    classes = bits[: tiles * side].reshape(tiles, side) @ (1 << np.arange(side)[::-1])
+    if classes.max() >= level.classes:
+        raise FormatError("a tile names a class that its prior does not have")
+    return classes.reshape(rows, columns), tiles * side
+
+
+def write_classes(classes: np.ndarray, level: Level) -> np.ndarray:
+    """Bits of all tiles' classes: (Rt, Ct) -> uint8 of 0 and 1."""
+    return (classes.reshape(-1, 1) >> np.arange(level.class_bits)[::-1] & 1).astype(np.uint8).reshape(-1)
+
+
+def sample_latents(contents: Contents, chunk: slice, dtype) -> np.ndarray:
+    """The coded sample of some blocks' latents: (b, D)."""
+    level, header, architecture = contents.level, contents.header, contents.prior.architecture
+    number = np.arange(len(contents.lengths))[chunk]
+    columns = architecture.columns
+    kl = level.block_kl(architecture, contents.blocks.reshape(-1, *contents.blocks.shape[2:])[chunk])
+    parts = level.partition(kl)
+    latents = np.tile(level.mean[columns].astype(dtype), (len(number), 1))
+    if len(parts.latents):
+        ends = np.cumsum(contents.lengths)[chunk]
+        stream = contents.bits[ends[0] - contents.lengths[chunk][0] : ends[-1]]
+        indices = read_indices(stream, parts.counts, level.group_bits, header.index_bits)
+        group = np.arange(len(indices)) - np.repeat(parts.groups[:-1], parts.counts)
+        eps = candidates.candidates_at(header.seed, group, indices, parts.dims)
+        row = np.repeat(np.arange(len(number)), np.diff(parts.blocks))
+        signs = candidates.signs(header.seed, number, len(columns))[row, parts.latents]
+        scale = scale_of(kl[row, parts.latents], level.noise[columns[parts.latents]])
+        latents[row, parts.latents] += scale.astype(dtype) * (signs * eps)
     return latents
 
 
-def read_indices(stream: np.ndarray, widths: np.ndarray, index_bits: int) -> np.ndarray:
-    """Index of every group, the last L bits of the stream up to its end: (t, bits), (G,) -> (t, G) int64."""
-    padded = np.pad(stream, ((0, 0), (index_bits, 0)))
-    ends = np.cumsum(widths)
-    value = np.zeros((len(stream), len(widths)), np.int64)
-    for k in range(index_bits):
-        value = value << 1 | padded[:, ends + k]
-    return value
+def read_indices(stream: np.ndarray, groups: np.ndarray, group_bits: int, index_bits: int) -> np.ndarray:
+    """Index of every group, the last L bits of its block's stream so far: streams one after another, (B,) -> (G,)."""
+    new = stream.reshape(-1, group_bits).astype(np.int64) @ (1 << np.arange(group_bits)[::-1])
+    number = np.arange(len(new)) - np.repeat(np.cumsum(groups) - groups, groups)  # of a group in its block
+    value = new.copy()
+    for back in range(1, -(-index_bits // group_bits)):
+        value[back:] += np.where(number[back:] >= back, new[:-back] << (back * group_bits), 0)
+    return value & ((1 << index_bits) - 1)
 
 
 def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> np.ndarray:
     """File to (H, W, 3) uint8. Raises FormatError on anything that is not a whole, undamaged file."""
     contents = parse(data, prior)
-    header, level, architecture = contents.header, contents.level, contents.prior.architecture
-    latents = sample_latents(contents)
-    ops = NumpyOps(np.float64 if header.width * header.height <= EXACT_PIXELS else np.float32)
-    shared = {name: value.astype(ops.dtype) for name, value in level.shared.items()}
+    header, architecture = contents.header, contents.prior.architecture
+    dtype = np.float64 if header.width * header.height <= EXACT_PIXELS else np.float32
+    ops = NumpyOps(dtype)
+    starts = range(0, len(contents.lengths), CHUNK)
+    chunks = [slice(start, start + CHUNK) for start in starts]
+    latents = np.concatenate(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads))
+    latents = latents.reshape(1, *contents.blocks.shape[:2], -1)
+    classes = contents.classes[None]
+    whole = field(architecture, latents, contents.classes.shape, ops)
+    shared = {name: value.astype(dtype) for name, value in contents.level.shared.items()}
+    rows = max(architecture.tile, STRIP // whole.shape[2])
+    strips = [(first, min(first + rows, header.height)) for first in range(0, header.height, rows)]
 
-    def render(start):
-        part = slice(start, start + CHUNK)
-        return to_uint8(forward(architecture, latents[part], shared, contents.classes[part], ops))
+    def render(strip):
+        return to_uint8(network(architecture, whole, shared, classes, ops, strip)[0, :, : header.width])
 
-    starts = range(0, len(latents), CHUNK)
-    if len(starts) == 1 or threads == 1:
-        parts = [render(start) for start in starts]
-    else:
-        from concurrent.futures import ThreadPoolExecutor
-
-        with ThreadPoolExecutor(threads or None) as pool:
-            parts = list(pool.map(render, starts))
-    tiles = np.concatenate(parts)
-    return join_tiles(tiles, header.width, header.height)
+    return np.ascontiguousarray(np.concatenate(parallel(render, strips, threads)))
 
 
-def split_tiles(picture: np.ndarray, tile: int) -> np.ndarray:
-    """(H, W, 3) -> (T, tile, tile, 3), edges repeated at right and bottom."""
+def parallel(work: Callable, parts: Sequence, threads: int) -> list:
+    """Map on threads; 0 takes all processors."""
+    if len(parts) == 1 or threads == 1:
+        return [work(part) for part in parts]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads or None) as pool:
+        return list(pool.map(work, parts))
+
+
+def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:
+    """(H, W, 3) with edges repeated at right and bottom up to whole tiles."""
     height, width = picture.shape[:2]
-    rows, columns = tile_grid(width, height, tile)
-    padded = np.pad(picture, ((0, rows * tile - height), (0, columns * tile - width), (0, 0)), mode="edge")
-    return padded.reshape(rows, tile, columns, tile, 3).swapaxes(1, 2).reshape(-1, tile, tile, 3)
-
-
-def join_tiles(tiles: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Inverse of `split_tiles`."""
-    tile = tiles.shape[1]
-    rows, columns = tile_grid(width, height, tile)
-    whole = tiles.reshape(rows, columns, tile, tile, 3).swapaxes(1, 2).reshape(rows * tile, columns * tile, 3)
-    return np.ascontiguousarray(whole[:height, :width])
+    rows, columns = counts(width, height, tile)
+    return np.pad(picture, ((0, rows * tile - height), (0, columns * tile - width), (0, 0)), mode="edge")
 
 
 @dataclass(frozen=True)
@@ -158,43 +166,49 @@ class Encoded:
 
 
 def encode_arrays(
-    pictures: Sequence[np.ndarray], beta: float, prior: Prior, seed: int = 0, threads: int = 0, **options
+    pictures: Sequence[np.ndarray],
+    beta: float,
+    prior: Prior,
+    seed: int = 0,
+    threads: int = 0,
+    progress: Callable[[float], None] = lambda share: None,
+    **options,
 ) -> list[Encoded]:
-    """Encode (H, W, 3) uint8 pictures together: their tiles share every matrix product. Options: see `fit.Fit`."""
+    """Encode (H, W, 3) uint8 pictures; those of one size share every matrix product. Options: see `fit.Fit`."""
     from . import fit  # torch
 
     fit.use_threads(threads)
-    tiles = [split_tiles(picture, prior.architecture.tile) for picture in pictures]
-    owner = np.repeat(np.arange(len(pictures)), [len(t) for t in tiles])
-    number = np.concatenate([np.arange(len(t)) for t in tiles])
-    everything = np.concatenate(tiles)
     run = fit.Fit(prior, beta, seed, **options)
-    ranking, classes = run.rank_points(everything, owner)
-    trials = [run.run(everything, owner, number, ranking[:, k], classes, k) for k in range(run.trials)]
+    results: list = [None] * len(pictures)
+    pixels, done = sum(picture[..., 0].size for picture in pictures), 0
+    for shape in dict.fromkeys(picture.shape for picture in pictures):
+        members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
+        stack = fit.as_pixels(np.stack([whole_tiles(pictures[i], prior.architecture.tile) for i in members]))
+        ranking, classes = run.rank_points(stack)
+        share = shape[0] * shape[1] * len(members) / pixels
+        trials = []
+        for k in range(run.trials):
+            report = fit.between(progress, done + share * k / run.trials, done + share * (k + 1) / run.trials)
+            trials.append(run.run(stack, shape, ranking[:, k], classes, report))
+        for i, coded in zip(members, zip(*trials, strict=True), strict=True):
+            every = [_finish(pictures[i], prior, seed, threads, one) for one in coded]
+            results[i] = min(every, key=lambda result: result.lagrangian(pictures[i], beta))
+        done += share
+    return results
 
-    def finish(i, picture):
-        mine = np.flatnonzero(owner == i)
-        every = [_finish(picture, prior, seed, threads, coded, i, mine) for coded in trials]
-        return min(every, key=lambda result: result.lagrangian(picture, beta))
 
-    return [finish(i, picture) for i, picture in enumerate(pictures)]
-
-
-def _finish(picture, prior, seed, threads, coded, i, tiles) -> Encoded:
+def _finish(picture, prior, seed, threads, coded) -> Encoded:
     """File of one picture, decoded by the real decoder."""
-    data = assemble(prior, picture.shape, seed, coded, tiles)
+    data = assemble(prior, picture.shape, seed, coded)
     decoded = decode_array(data, prior, threads)
-    sampled = join_tiles(coded.sampled[tiles], picture.shape[1], picture.shape[0])
-    bits = float(coded.ideal_bits[tiles].sum())
-    return Encoded(data, decoded, psnr(picture, decoded), int(coded.points[i]), bits, psnr(picture, sampled))
+    return Encoded(
+        data, decoded, psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled)
+    )
 
 
-def assemble(prior: Prior, shape, seed: int, coded, tiles: np.ndarray) -> bytes:
-    """File from the coded tiles of one picture."""
-    point = int(coded.points_of_tiles[tiles[0]])
-    level = prior.level(point)
-    classes = (coded.classes[tiles][:, None] >> np.arange(level.class_bits)[::-1]) & 1
-    payload = np.packbits(np.concatenate([classes.astype(np.uint8).reshape(-1), *(coded.bits[t] for t in tiles)]))
+def assemble(prior: Prior, shape, seed: int, coded) -> bytes:
+    """File from the parts of one picture."""
+    payload = np.packbits(np.concatenate([write_classes(coded.classes, prior.level(coded.point)), *coded.streams]))
     custom = prior.digest[:4] if prior.number == CUSTOM else b""
-    header = Header(prior.number, point, coded.index_bits, shape[1], shape[0], seed, custom)
+    header = Header(prior.number, coded.point, coded.index_bits, shape[1], shape[0], seed, custom)
     return bitstream.write(header, prior.architecture.tile, payload.tobytes(), prior.digest)

@@ -1,12 +1,11 @@
-"""The encoder: choose operating points and classes, fit all tiles' posteriors, code them group by group and refine.
+"""The encoder: choose operating points and classes, fit all posteriors, code them group by group and refine.
 
-Needs torch. Everything is batched: tiles of many pictures are fitted together, and tiles of one class share their
-candidates.
+Needs torch. Everything is batched: pictures of one size are fitted together, and all blocks of all of them share their
+candidates. Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, B blocks with D latents each.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,23 +15,15 @@ from .bitstream import INDEX_BITS
 from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
-from .inr import forward
-from .posterior import (
-    Gaussians,
-    TorchOps,
-    analyse,
-    as_tensor,
-    closed_form,
-    distortion,
-    kl,
-    shared_weights,
-)
-from .prior import Level, Prior
+from .inr import blocks_of, field, network
+from .posterior import Gaussians, TorchOps, as_tensor, closed_form, decompose, distortion, kl, shared_weights, tiles_of
+from .prior import Level, Prior, scale_of
 
-BATCH = 256  # tiles fitted at once
+PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
 REACH = 3.5  # prior scales that candidates reach
 AHEAD = 3  # index widths that the coder looks beyond a segment
-CACHE = 2**19  # scores of one Viterbi step that stay in the cache, in elements
+CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
+ROWS = 1024  # tiles whose class costs are computed at once
 
 
 @dataclass(frozen=True)
@@ -53,16 +44,15 @@ EFFORTS = {
 }
 
 
-@dataclass
+@dataclass(frozen=True)
 class Coded:
-    """All tiles of a batch of pictures."""
+    """The parts of one picture's file, and what they cost and show."""
 
-    points: np.ndarray  # (pictures,) operating point
-    points_of_tiles: np.ndarray  # (T,)
-    classes: np.ndarray  # (T,)
-    bits: list[np.ndarray]  # T arrays of 0 and 1
-    ideal_bits: np.ndarray  # (T,) KL of the fitted posterior, in bits
-    sampled: np.ndarray  # (T, H, W, 3) uint8, one posterior sample
+    point: int
+    classes: np.ndarray  # (Rt, Ct)
+    streams: list[np.ndarray]  # B arrays of 0 and 1
+    ideal_bits: float  # KL of the fitted posterior, in bits
+    sampled: np.ndarray  # (H, W, 3) uint8, one posterior sample
     index_bits: int
 
 
@@ -92,7 +82,6 @@ class Fit:
     device: str = "auto"
     temperature: float = 0.0
     point: int | None = None  # operating point, instead of choosing by beta
-    progress: Callable[[float], None] = lambda share: None
 
     def __post_init__(self):
         self.plan = EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
@@ -114,138 +103,164 @@ class Fit:
     def candidate_points(self) -> list[int]:
         return list(range(len(self.prior.betas))) if self.point is None else [self.point]
 
-    def run(self, tiles, owner, number, points, classes, trial=0) -> Coded:
-        """Code (T, H, W, 3) uint8 tiles of pictures `owner` (T,), each tile `number` (T,) of its picture.
+    def run(self, pictures, shape, points, classes, progress) -> list[Coded]:
+        """Code (P, H, W, 3) float pictures whose first rows and columns `shape` count.
 
-        points: (pictures,) operating point; classes: (T, all points) from `rank_points`; trial: for progress alone.
+        points: (P,) operating point; classes: (P, all points, Rt, Ct) from `rank_points`.
         """
-        coded = Coded(
-            points,
-            points[owner],
-            classes[np.arange(len(tiles)), points[owner]],
-            [None] * len(tiles),
-            np.zeros(len(tiles)),
-            np.zeros_like(tiles),
-            self.index_bits,
-        )
+        coded = [None] * len(pictures)
+        together = max(1, PIXELS // pictures[0, :, :, 0].numel())
         done = 0
-        for point in np.unique(coded.points_of_tiles):
-            members = np.flatnonzero(coded.points_of_tiles == point)
-            members = members[np.argsort(coded.classes[members], kind="stable")]
-            for part in np.split(members, range(BATCH, len(members), BATCH)):
-                batch = Batch(self, self.prior.level(int(point)), tiles[part], coded.classes[part], number[part])
-                batch.code(coded, part, partial(self._report, trial, done / len(tiles), len(part) / len(tiles)))
+        for point in np.unique(points):
+            members = np.flatnonzero(points == point)
+            for part in np.split(members, range(together, len(members), together)):
+                batch = Batch(self, int(point), pictures[part], shape, classes[part, point])
+                share = between(progress, done / len(pictures), (done + len(part)) / len(pictures))
+                for i, result in zip(part, batch.code(share), strict=True):
+                    coded[i] = result
                 done += len(part)
         return coded
 
-    def _report(self, trial, before, share, part):
-        self.progress((trial + before + share * part) / self.trials)
-
-    def rank_points(self, tiles, owner):
+    def rank_points(self, pictures):
         """Operating points of every picture, best first, and class of every tile at every point.
 
-        (T, H, W, 3), (T,) -> (pictures, candidate points), (T, all points). See `class_costs`.
+        (P, H, W, 3) -> (P, candidate points), (P, all points, Rt, Ct). See `class_costs`.
         """
-        count = len(self.prior.betas)
-        classes = np.zeros((len(tiles), count), np.int64)
-        costs = np.full((len(tiles), count), np.inf)
+        count, side = len(self.prior.betas), self.architecture.tile
+        tiles = pictures.shape[1] // side, pictures.shape[2] // side
+        classes = np.zeros((len(pictures), count, *tiles), np.int64)
+        totals = np.full((len(pictures), count), np.inf)
+        together = max(1, ROWS // (tiles[0] * tiles[1]))
         for point in self.candidate_points:
-            level = self.prior.level(point)
-            for start in range(0, len(tiles), 1024):
-                part = slice(start, start + 1024)
-                each = self.class_costs(level, tiles[part])
-                best = each.argmin(1)
-                classes[part, point], costs[part, point] = best, each[np.arange(len(best)), best]
-        totals = np.zeros((int(owner.max()) + 1, count))
-        np.add.at(totals, owner, costs)
+            for start in range(0, len(pictures), together):
+                part = slice(start, start + together)
+                classes[part, point], totals[part, point] = self.choose_classes(self.prior.level(point), pictures[part])
         return totals.argsort(1)[:, : len(self.candidate_points)], classes
 
-    def class_costs(self, level: Level, tiles: np.ndarray) -> np.ndarray:
-        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class: (T, K), predicted for the
-        linear part.
+    def choose_classes(self, level: Level, pictures):
+        """Classes of the tiles of (P, H, W, 3) pictures and the Lagrangian they promise: (P, Rt, Ct), (P,)."""
+        shape = (len(pictures), *(size // self.architecture.tile for size in pictures.shape[1:3]))
+        if level.classes == 1 and len(self.prior.betas) == 1:
+            return np.zeros(shape, np.int64), np.zeros(shape[0])
+        mean, noise = torch.from_numpy(level.mean), torch.from_numpy(level.noise)
+        own = level.kl.shape[1]
+        above = Gaussians(mean[own:], torch.from_numpy(scale_of(level.coarse, level.noise[own:])), noise[own:])
+        latents = decompose(self.architecture, shared_weights(level, "cpu"), pictures, above)
+        tiles = tiles_of(self.architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, own)
+        costs = np.concatenate([self.class_costs(level, part - mean[:own]) for part in tiles.split(ROWS)])
+        return costs.argmin(1).reshape(shape), costs.min(1).reshape(shape[0], -1).sum(1)
 
-        With the level's own beta and a code that spends what the posterior wants, J / beta is -log of the marginal
-        likelihood. Ours
-        spends a fixed number of bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded
-        latents (n / 2 nats)
-        grows by e^y. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
+    def class_costs(self, level: Level, deviation) -> np.ndarray:
+        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class, for the linear part.
+
+        (T, latents of a tile) less the prior's mean -> (T, K). With the level's own beta and a code that spends what
+        the posterior wants, J / beta is -log of the marginal likelihood. Ours spends a fixed number of bits: where the
+        KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y. And no
+        candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
-        if len(level.kl) == 1 and len(self.prior.betas) == 1:
-            return np.zeros((len(tiles), 1))
-        pixels = as_tensor(tiles, "cpu").float() / 255
-        deviation = analyse(self.architecture, shared_weights(level, "cpu"), pixels) - torch.from_numpy(level.mean)
-        energy, noise2 = deviation.double() ** 2, torch.from_numpy(level.noise).double() ** 2
+        noise2 = torch.from_numpy(level.noise[: level.kl.shape[1]]).double() ** 2
         scale2 = torch.from_numpy(level.scale).double() ** 2
-        marginal = scale2 + noise2
-        nats = 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
-        spent = (
-            0.5 * (torch.log(marginal / noise2) - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
-        )
-        payload = np.log(2) * torch.from_numpy(level.bits)
+        energy, marginal = deviation.double() ** 2, scale2 + noise2
+        log_ratio = torch.log(marginal / noise2)
+        nats = 0.5 * log_ratio.sum(1) + 0.5 * energy @ (1 / marginal).T
+        spent = 0.5 * (log_ratio - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
+        payload = np.log(2) * torch.from_numpy(level.tile_bits)
         coded = (scale2 > 0.4 * noise2).sum(1).clamp(min=1)
         surplus = (2 * (spent - payload) / coded).clamp(-3, 20)
         nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus)
-        wide = torch.topk(
-            (scale2 / noise2).amax(0), min(64, len(noise2))
-        ).indices  # outliers matter where the prior is wide
+        # outliers matter where the prior is wide
+        wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices
         beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
         nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
         return (level.beta * (nats - payload) + self.beta * (payload + np.log(2) * level.class_bits)).numpy()
 
 
-class Batch:
-    """Some tiles of one operating point, sorted by class."""
+def between(progress: Callable[[float], None], low: float, high: float) -> Callable[[float], None]:
+    """Progress of a part of the work, that from share `low` to share `high` of the whole."""
+    return lambda share: progress(low + (high - low) * share)
 
-    def __init__(self, fit: Fit, level: Level, tiles: np.ndarray, classes: np.ndarray, numbers: np.ndarray):
-        self.fit, self.level, self.numbers = fit, level, numbers
-        self.architecture = fit.architecture
-        self.classes = as_tensor(classes, fit.on)
-        self.target = as_tensor(tiles, fit.on).float() / 255
-        self.shared = shared_weights(level, fit.on)
-        self.prior = Gaussians.of(level, self.classes)
+
+def as_pixels(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 to float32 in [0, 1]."""
+    return torch.from_numpy(pictures).float() / 255
+
+
+class Batch:
+    """Pictures of one size and operating point."""
+
+    def __init__(self, fit: Fit, point: int, pictures, shape, classes: np.ndarray):
+        self.fit, self.point, self.classes, self.shape = fit, point, classes, shape
+        self.level, self.architecture = fit.prior.level(point), fit.architecture
+        self.target = pictures.to(fit.on)
+        self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)
+        self.inside[: shape[0], : shape[1]] = 1
+        self.class_map = as_tensor(classes, fit.on)
+        self.shared = shared_weights(self.level, fit.on)
+        blocks = blocks_of(classes, self.architecture)
+        self.grid, columns = blocks.shape[:3], self.architecture.columns
+        self.kl = self.level.block_kl(self.architecture, blocks.reshape(-1, *blocks.shape[3:]))  # (B, D)
+        self.partition = self.level.partition(self.kl)
+        scale = scale_of(self.kl, self.level.noise[columns])
+        scale[self.partition.counts == 0] = 0
+        tables = (self.level.mean[columns], scale, self.level.noise[columns])
+        self.prior = Gaussians(*(as_tensor(table, fit.on) for table in tables))
         self.generator = torch.Generator().manual_seed(fit.seed)
 
-    def code(self, coded, part, progress):
-        """Fit, then code and refine segment by segment; results go to positions `part` of `coded`."""
+    def code(self, progress) -> list[Coded]:
+        """Fit, then code and refine segment by segment."""
         fit, plan = self.fit, self.fit.plan
         self.start()
         self.optimise(round(fit.steps * plan.steps))
         progress(0.2)
-        self.record(coded, part)
-        runs = [ClassRun(self, c) for c in np.unique(self.classes.cpu())]
+        bits, sampled = self.ideal_bits(), self.sample()
+        runs = self.runs()
         for segment in range(plan.segments):
             self.code_segment(runs, segment)
             progress(0.2 + 0.8 * (segment + 1) / plan.segments)
             if segment + 1 < plan.segments:
                 self.optimise(round(fit.steps * plan.refine))
+        streams = [np.zeros(0, np.uint8)] * len(self.kl)
         for run in runs:
-            for position, bits in zip(run.tiles, run.bits(), strict=True):
-                coded.bits[part[position]] = bits
+            for block, stream in run.streams():
+                streams[block] = stream
+        each = self.grid[1] * self.grid[2]
+        return [
+            Coded(self.point, c, streams[each * i : each * (i + 1)], float(bits[i]), sampled[i], fit.index_bits)
+            for i, c in enumerate(self.classes)
+        ]
+
+    def runs(self) -> list["Run"]:
+        """Blocks in order of falling length, a few at a time."""
+        order = np.argsort(-self.partition.counts, kind="stable")
+        order = order[: np.count_nonzero(self.partition.counts)]
+        most = max(1, (CACHE if self.fit.on.type == "cpu" else 64 * CACHE) >> self.fit.index_bits)
+        return [Run(self, part) for part in np.split(order, range(most, len(order), most))] if len(order) else []
 
     def code_segment(self, runs, segment):
-        """Code one part of every tile's stream, group by group: classes share the candidates of a group number."""
+        """Code one part of every stream, group by group: all blocks share the candidates of a group number."""
         spans = [run.begin(segment, self.fit.plan.segments) for run in runs]
-        for g in range(min(s.start for s in spans), max(s.stop for s in spans)):
-            blocks = {}
-            for run, span in zip(runs, spans, strict=True):
-                if g in span:
-                    per = candidates.words_per_candidate(int(run.dims[g]))
-                    if per not in blocks:
-                        eps = candidates.candidates(self.fit.seed, g, 1 << self.fit.index_bits, 4 * per)
-                        blocks[per] = Block.of(as_tensor(eps, self.fit.on))
-                    run.push(g, blocks[per].first(int(run.dims[g])))
+        for g in range(min((s.start for s in spans), default=0), max((s.stop for s in spans), default=0)):
+            active = [run for run, span in zip(runs, spans, strict=True) if g in span]
+            if active:
+                dims = max(run.dims(g) for run in active)
+                eps = candidates.candidates(self.fit.seed, g, 1 << self.fit.index_bits, dims)
+                block = Block.of(as_tensor(eps, self.fit.on))
+                for run in active:
+                    run.push(g, block)
         for run in runs:
             run.end()
 
     def start(self):
-        """Initial posterior: closed form of the linear part where there is one, else the prior's mean and typical
-        scale.
-        """
+        """Initial posterior: closed form of the linear part where there is one, else the prior's mean and scale."""
         if self.architecture.features == "cosine":
-            pulled = analyse(self.architecture, self.shared, self.target)
-            self.mu, self.sigma = closed_form(pulled, self.prior)
+            own = self.level.kl.shape[1]
+            tables = (self.level.mean, scale_of(self.level.coarse, self.level.noise[own:]), self.level.noise)
+            mean, scale, noise = (as_tensor(a, self.fit.on) for a in tables)
+            above = Gaussians(mean[own:], scale, noise[own:])
+            pulled = decompose(self.architecture, self.shared, self.target, above)
+            self.mu, self.sigma = closed_form(pulled.reshape(len(self.kl), -1), self.prior)
         else:
-            self.mu = self.prior.mean.expand(len(self.target), -1).clone()
+            self.mu = self.prior.mean.expand(len(self.kl), -1).clone()
             self.sigma = torch.where(self.prior.coded, self.prior.noise, 0.0)
         self.free = self.prior.coded.clone()
         self.budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
@@ -257,25 +272,41 @@ class Batch:
         else:
             self._natural(steps)
 
-    def free_energy(self, mu, sigma):
-        """Distortion / beta of one sample + KL weighted by beta_g / beta, in nats; and KL per latent (T, D)."""
+    def render(self, latents) -> torch.Tensor:
+        """Field of (B, D) latents: (P, H, W, C)."""
+        return field(self.architecture, latents.reshape(*self.grid, -1), self.classes.shape[1:], TorchOps)
+
+    def strips(self):
+        """Rows that the network computes at once."""
+        height = self.target.shape[1]
+        rows = max(self.architecture.tile, PIXELS * height // self.target[..., 0].numel())
+        return [(first, min(first + rows, height)) for first in range(0, height, rows)]
+
+    def network(self, x, rows):
+        return network(self.architecture, x, self.shared, self.class_map, TorchOps, rows)
+
+    def backward(self, mu, sigma):
+        """Gradients of distortion / level.beta of one sample, in nats, into the leaves among mu and sigma."""
         eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
-        sample = mu + torch.where(self.free, sigma * eps, 0.0)
-        pixels = forward(self.architecture, sample, self.shared, self.classes, TorchOps)
-        nats = torch.where(self.free, kl(mu, torch.where(self.free, sigma, 1.0), self.prior), 0.0)
-        weighted = nats * self.budget.weights() if self.budget else nats
-        return distortion(pixels, self.target).sum() / self.level.beta + weighted.sum(), nats.detach()
+        x = self.render(mu + torch.where(self.free, sigma * eps, 0.0))
+        leaf = x.detach().requires_grad_()
+        for first, end in self.strips():
+            error = distortion(self.network(leaf, (first, end)), self.target[:, first:end]) * self.inside[first:end]
+            (error.sum() / self.level.beta).backward()
+        x.backward(leaf.grad)
 
     def _natural(self, steps):
         """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay."""
         rate = self.fit.prior.metadata["rate"]
+        safe = torch.where(self.prior.coded, self.prior.scale, 1.0)
         for step in range(steps):
             mu = self.mu.detach().requires_grad_()
-            loss, nats = self.free_energy(mu, self.sigma)
-            (gradient,) = torch.autograd.grad(loss, mu)
+            self.backward(mu, self.sigma)
+            weight = self.budget.weights() if self.budget else 1.0
             share = rate * (1 - step / steps) + 0.02
+            gradient = mu.grad + weight * (self.mu - self.prior.mean) / safe**2
             self.mu = self.mu - torch.where(self.free, share * self.sigma**2 * gradient, 0.0)
-            self.control(step, nats)
+            self.control(step)
 
     def _adam(self, steps):
         """Adam on means and log scales, in units of the prior's `noise`."""
@@ -283,141 +314,171 @@ class Batch:
         offset = torch.zeros_like(self.mu).requires_grad_()
         widen = torch.zeros_like(self.mu).requires_grad_()
         optimizer = torch.optim.Adam([offset, widen], rate, betas=(0.9, 0.98))
+        start = self.mu, self.sigma
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1 - step / steps) + 0.02 * rate
-            mu = self.mu + torch.where(self.free, offset * unit, 0.0)
-            loss, nats = self.free_energy(mu, self.sigma * torch.exp(widen))
             optimizer.zero_grad()
-            loss.backward()
+            mu = start[0] + torch.where(self.free, offset * unit, 0.0)
+            sigma = torch.where(self.free, start[1] * torch.exp(widen), start[1])
+            weight = self.budget.weights() if self.budget else 1.0
+            nats = torch.where(self.free, kl(mu, torch.where(self.free, sigma, 1.0), self.prior), 0.0)
+            (weight * nats).sum().backward(retain_graph=True)
+            self.backward(mu, sigma)
             optimizer.step()
-            self.control(step, nats)
+            self.mu, self.sigma = mu.detach(), sigma.detach()
+            self.control(step)
         with torch.no_grad():
-            self.mu = self.mu + torch.where(self.free, offset * unit, 0.0)
-            self.sigma = torch.where(self.free, self.sigma * torch.exp(widen), self.sigma)
-
-    def control(self, step, nats):
-        """Move the groups' betas every few steps, where the prior asks for budgets."""
-        if self.budget and step % 5 == 4:
-            self.budget.control(nats)
+            self.mu = start[0] + torch.where(self.free, offset * unit, 0.0)
+            self.sigma = torch.where(self.free, start[1] * torch.exp(widen), start[1])
 
     @torch.no_grad()
-    def record(self, coded, part):
-        safe = torch.where(self.free, self.sigma, 1.0)
-        coded.ideal_bits[part] = (kl(self.mu, safe, self.prior).sum(1) / np.log(2)).cpu() + self.level.class_bits
+    def control(self, step):
+        """Move the groups' betas every few steps, where the prior asks for budgets."""
+        if self.budget and step % 5 == 4:
+            self.budget.control(self.nats())
+
+    def nats(self):
+        """KL of every latent that is not yet coded: (B, D)."""
+        return torch.where(self.free, kl(self.mu, torch.where(self.free, self.sigma, 1.0), self.prior), 0.0)
+
+    @torch.no_grad()
+    def ideal_bits(self):
+        """KL of the fitted posterior and bits of the classes, of each picture: (P,)."""
+        nats = self.nats().sum(1).reshape(self.grid[0], -1).sum(1)
+        return (nats / np.log(2)).cpu().numpy() + self.level.class_bits * self.classes[0].size
+
+    @torch.no_grad()
+    def sample(self) -> np.ndarray:
+        """A sample of the posterior as pictures: (P, H, W, 3) uint8."""
         eps = torch.randn(self.mu.shape, generator=self.generator).to(self.mu.device)
-        pixels = forward(self.architecture, self.mu + self.sigma * eps, self.shared, self.classes, TorchOps)
-        coded.sampled[part] = to_uint8(pixels.cpu().numpy())
+        x = self.render(self.mu + self.sigma * eps)
+        strips = [to_uint8(self.network(x, rows).cpu().numpy()) for rows in self.strips()]
+        return np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
 
 
 class Budget:
-    """Per-group beta control (COMBINER, section 3.3): each block of groups has its own beta_g, moved until its KL
-    ends just below its bits.
+    """Per-group beta control (COMBINER, section 3.3): runs of groups have their own beta_g, moved until their KL ends
+    just below their bits.
     """
 
     FACTOR = 1.05
 
     def __init__(self, batch: Batch):
-        size = batch.fit.prior.metadata["budget_groups"]
-        tiles, latents = batch.mu.shape
-        self.block = torch.zeros(tiles, latents, dtype=torch.int64)  # block 0: latents that are not coded
-        partitions = {int(c): batch.level.partition(int(c)) for c in batch.classes.unique()}
-        blocks = 2 + max(len(bits) for _, _, bits in partitions.values()) // size
-        allowed = torch.zeros(tiles, blocks)
-        for c, (coded, dims, bits) in partitions.items():
-            rows = torch.nonzero(batch.classes.cpu() == c)
-            block_of_group = torch.arange(len(bits)) // size + 1
-            self.block[rows, torch.from_numpy(coded)[None]] = block_of_group.repeat_interleave(torch.from_numpy(dims))
-            allowed[rows[:, 0]] = torch.zeros(blocks).index_add(0, block_of_group, torch.from_numpy(bits).float())
-        self.block, self.allowed = self.block.to(batch.mu.device), (allowed * np.log(2)).to(batch.mu.device)
+        size, parts = batch.fit.prior.metadata["budget_groups"], batch.partition
+        runs = 2 + int(parts.counts.max(initial=0)) // size
+        number = np.arange(len(parts.dims)) - np.repeat(parts.groups[:-1], parts.counts)  # of a group in its block
+        owner = np.repeat(np.arange(len(parts.counts)), parts.counts)
+        run = number // size + 1  # run 0: latents that are not coded
+        table = np.zeros(batch.kl.shape, np.int64)
+        table[np.repeat(owner, parts.dims), parts.latents] = np.repeat(run, parts.dims)
+        allowed = np.zeros((len(parts.counts), runs), np.float32)
+        np.add.at(allowed, (owner, run), np.log(2) * batch.level.group_bits)
+        self.run, self.allowed = as_tensor(table, batch.mu.device), as_tensor(allowed, batch.mu.device)
         self.factor = torch.ones_like(self.allowed)  # beta_g / beta
 
     def weights(self):
-        """beta_g / beta of every latent: (T, D)."""
-        return self.factor.gather(1, self.block)
+        """beta_g / beta of every latent: (B, D)."""
+        return self.factor.gather(1, self.run)
 
     def control(self, nats):
-        spent = torch.zeros_like(self.factor).scatter_add(1, self.block, nats)
+        spent = torch.zeros_like(self.factor).scatter_add(1, self.run, nats)
         self.factor.mul_(torch.where(spent > self.allowed, self.FACTOR, 1 / self.FACTOR)).clamp_(0.05, 20)
 
 
-class ClassRun:
-    """The tiles of one class in a batch: one partition, one set of candidates."""
+class Run:
+    """The streams of a few blocks of about the same length, coded together."""
 
-    def __init__(self, batch: Batch, c: int):
-        self.batch, fit = batch, batch.fit
-        self.tiles = np.flatnonzero(batch.classes.cpu() == c)
-        self.rows = as_tensor(self.tiles, fit.on)
-        self.latents, self.dims, self.widths = batch.level.partition(int(c))
-        self.starts = np.cumsum(self.dims) - self.dims
-        signs = candidates.signs(fit.seed, batch.numbers[self.tiles], fit.architecture.latents)
-        self.signs = as_tensor(signs[:, self.latents], fit.on).double()
-        self.columns = as_tensor(self.latents, fit.on)
-        self.scale = as_tensor(batch.level.scale[c, self.latents], fit.on).double()
-        self.mean = batch.prior.mean[self.columns].double()
-        per = max(1, CACHE >> fit.index_bits)
-        self.parts = torch.arange(len(self.tiles), device=fit.on).split(per)
-        self.chains = [Chain(fit.index_bits, torch.zeros(len(p), dtype=torch.int64, device=fit.on)) for p in self.parts]
-        self.indices = np.zeros((len(self.tiles), len(self.dims)), np.int64)
+    def __init__(self, batch: Batch, blocks: np.ndarray):
+        self.batch, self.blocks, fit, parts = batch, blocks, batch.fit, batch.partition
+        self.counts = parts.counts[blocks]
+        lengths = np.diff(parts.blocks)[blocks]
+        self.used = np.arange(lengths.max()) < lengths[:, None]  # (n, M)
+        self.latents = np.zeros(self.used.shape, np.int64)
+        self.starts = np.zeros((len(blocks), self.counts[0] + 1), np.int64)  # first latent of every group
+        self.starts[:] = lengths[:, None]
+        for row, block in enumerate(blocks):
+            self.latents[row, : lengths[row]] = parts.latents[parts.blocks[block] : parts.blocks[block + 1]]
+            dims = parts.dims[parts.groups[block] : parts.groups[block + 1]]
+            self.starts[row, : len(dims) + 1] = np.cumsum(np.concatenate([[0], dims]))
+        number = blocks % (batch.grid[1] * batch.grid[2])  # of a block in its picture
+        signs = np.take_along_axis(candidates.signs(fit.seed, number, batch.kl.shape[1]), self.latents, 1)
+        self.number, self.signs = number, as_tensor(signs, fit.on).double()
+        self.where = as_tensor(blocks[:, None], fit.on), as_tensor(self.latents, fit.on)
+        self.scale = batch.prior.scale[self.where].double()
+        self.mean = batch.prior.mean[self.where[1]].double()
+        self.chain = Chain(fit.index_bits, batch.level.group_bits, len(blocks), fit.on)
+        self.indices = np.zeros((len(blocks), self.counts[0]), np.int64)
+
+    def active(self, g: int) -> int:
+        """Blocks that have a group g: the first ones."""
+        return int(np.count_nonzero(self.counts > g))
+
+    def dims(self, g: int) -> int:
+        """Latents of the largest group g."""
+        return int((self.starts[:, g + 1] - self.starts[:, g]).max())
 
     def begin(self, segment: int, segments: int) -> range:
         """Groups to push for one of `segments` equal parts of the stream, some groups of look-ahead included."""
-        ends = np.searchsorted(np.cumsum(self.widths), self.widths.sum() * np.arange(1, segments) / segments) + 1
-        self.first, self.last = (int(e) for e in np.array([0, *ends, len(self.widths)])[[segment, segment + 1]])
+        batch, longest = self.batch, int(self.counts[0])
+        self.first, self.last = (-(-longest * s // segments) for s in (segment, segment + 1))
         if self.first >= self.last:
             return range(0)
-        batch, beyond = self.batch, self.last
-        if batch.level.chained:
-            beyond = min(self.last + AHEAD * batch.fit.index_bits // batch.level.group_bits, len(self.widths))
-        sigma = batch.sigma[self.rows][:, self.columns].double()
-        mu = batch.mu[self.rows][:, self.columns].double()
-        self.ratio = Ratio(self.scale / sigma, self.signs * (mu - self.mean) / self.scale)
-        return range(self.first, beyond)
+        sigma, used = batch.sigma[self.where].double(), as_tensor(self.used, batch.fit.on)
+        shift = self.signs * (batch.mu[self.where].double() - self.mean)
+        # a column of latents that do not count fills short groups; coded latents are not looked at again
+        live = used & (sigma > 0)
+        ratio = torch.where(live, self.scale / torch.where(live, sigma, 1.0), 1.0)
+        centre = torch.where(live, shift / torch.where(live, self.scale, 1.0), 0.0)
+        pad = torch.nn.functional.pad
+        self.ratio = Ratio(pad(ratio, (0, 1), value=1.0), pad(centre, (0, 1)))
+        ahead = AHEAD * batch.fit.index_bits // batch.level.group_bits if batch.level.chained else 0
+        return range(self.first, min(self.last + ahead, longest))
 
     def push(self, g: int, block: Block) -> None:
         """Code group g, or take it into the trellis."""
-        own = slice(self.starts[g], self.starts[g] + self.dims[g])
-        for part, chain in zip(self.parts, self.chains, strict=True):
-            scores = Ratio(self.ratio.ratio[part, own], self.ratio.centre[part, own])
-            noise = self._noise(g, part, block.eps.shape[1])
-            if self.batch.level.chained:
-                chain.push(int(self.widths[g]), scores, block, noise)
-            else:
-                self.indices[part.cpu(), g] = choose(scores, block, noise).cpu()
+        n, dims = self.active(g), self.dims(g)
+        first, end = self.starts[:n, g, None], self.starts[:n, g + 1, None]
+        places = first + np.arange(dims)
+        places = as_tensor(np.where(places < end, places, self.used.shape[1]), self.batch.fit.on)
+        scores = Ratio(self.ratio.ratio[:n].gather(1, places), self.ratio.centre[:n].gather(1, places))
+        noise = self._noise(g, n, block.eps.shape[1])
+        if self.batch.level.chained:
+            self.chain.push(scores, block.first(dims), noise)
+        else:
+            self.indices[:n, g] = choose(scores, block.first(dims), noise).cpu()
 
     def end(self):
         """Fix the indices of the segment, and with them its latents."""
-        if self.first >= self.last:
-            return
-        for part, chain in zip(self.parts, self.chains, strict=True):
-            if chain.stages:  # independent groups have none
-                self.indices[part.cpu(), self.first : self.last] = chain.finish(self.last - self.first).cpu().numpy()
-        self._fix(range(self.first, self.last))
+        if self.first < self.last:
+            if self.batch.level.chained:
+                self.indices[:, self.first : self.last] = self.chain.finish(self.last - self.first).cpu().numpy()
+            self._fix()
 
-    def _noise(self, g, part, count):
+    def _noise(self, g, n, count):
         fit = self.batch.fit
         if not fit.temperature:
             return None
-        tiles = self.batch.numbers[self.tiles[part.cpu().numpy()]]
-        noise = np.stack([gumbels(fit.seed, int(t), g, count) for t in tiles])
+        noise = np.stack([gumbels(fit.seed, int(number), g, count) for number in self.number[:n]])
         return as_tensor(fit.temperature * noise.astype(np.float32), fit.on)
 
-    def _fix(self, groups):
+    def _fix(self):
         """Latents of coded groups are their candidates from now on."""
-        own = np.arange(self.starts[groups[0]], self.starts[groups[-1]] + self.dims[groups[-1]])
-        which = np.array(groups)
-        n = len(self.tiles)
-        eps = candidates.candidates_at(
-            self.batch.fit.seed,
-            np.tile(which, n),
-            self.indices[:, which].reshape(-1),
-            np.tile(self.dims[which], n),
-        ).reshape(n, -1)
-        value = self.mean[own] + self.scale[own] * self.signs[:, own] * as_tensor(eps, self.batch.fit.on)
-        where = (self.rows[:, None], self.columns[own][None])
-        self.batch.mu[where] = value.float()
-        self.batch.sigma[where] = 0.0
-        self.batch.free[where] = False
+        batch, groups = self.batch, np.arange(self.first, self.last)
+        row, group = np.nonzero(groups < self.counts[:, None])
+        group = group + self.first
+        dims = self.starts[row, group + 1] - self.starts[row, group]
+        eps = candidates.candidates_at(batch.fit.seed, group, self.indices[row, group], dims)
+        place = np.arange(self.used.shape[1])
+        coded = (place >= self.starts[:, self.first, None]) & (place < self.starts[:, self.last, None])
+        row, place = (as_tensor(a, batch.fit.on) for a in np.nonzero(coded))
+        scale, signs, mean = (x[row, place] for x in (self.scale, self.signs, self.mean))
+        where = self.where[0][row, 0], self.where[1][row, place]
+        batch.mu[where] = (mean + scale * signs * as_tensor(eps, batch.fit.on)).float()
+        batch.sigma[where] = 0.0
+        batch.free[where] = False
 
-    def bits(self) -> list[np.ndarray]:
-        return [stream_bits(row, self.widths) for row in self.indices]
+    def streams(self):
+        """Bits of every block's stream."""
+        for block, row, count in zip(self.blocks, self.indices, self.counts, strict=True):
+            yield block, stream_bits(row[:count], self.batch.level.group_bits)

@@ -1,14 +1,16 @@
 """Architecture and forward pass of the implicit neural representation, for numpy and for torch.
 
-A picture is a function of position: pixel centres in [-1, 1]^2 -> features -> layers -> RGB. The prior file lists the
-layers
-as data. Weights of `latent` layers are what a file stores, one sample per tile; all other weights belong to the prior.
+A picture is a function of position. Its first layers hold the weights that a file stores ("latents"): either a linear
+layer over lapped cosine features, at one or more levels that are summed, or all layers of a small SIREN. The result is
+a field over the whole picture, which the layers that follow ("shared", weights from the prior) turn into RGB, looking
+across tile borders. The prior file lists the layers as data.
 
-Shapes: T tiles, H x W pixels, C channels, D latents per tile, F features.
+Shapes: P pictures of H x W pixels, cut into Rt x Ct tiles, which form Rb x Cb blocks; D latents per block, C channels.
+A tile has a class; a block's latents form one stream of the file.
 """
 
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, cached_property
 
 import numpy as np
 
@@ -38,34 +40,96 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Architecture:
-    features: str  # "cosine": products of cosines up to Nyquist; "fourier": sines and cosines of octaves
-    tile: int  # tiles are tile x tile pixels
-    layers: tuple[Layer, ...]
+class Grid:
+    """One level of cosine latents: tiles of `hop` pixels, the lowest `keep` x `keep` frequencies of each."""
+
+    hop: int
+    keep: int
 
     @property
     def latents(self) -> int:
-        """D, the number of weights stored per tile."""
-        return sum(layer.latents for layer in self.layers)
+        """Latents per tile of this level, three colour components each."""
+        return 3 * self.keep**2
+
+
+@dataclass(frozen=True)
+class Architecture:
+    features: str  # "cosine": lapped cosines up to Nyquist; "fourier": sines and cosines of octaves
+    tile: int  # pixels along the side of a tile
+    layers: tuple[Layer, ...]
+    coarse: tuple[Grid, ...] = ()  # levels above the tiles; the largest hop is a block
+
+    @property
+    def block(self) -> int:
+        """Pixels along the side of a block."""
+        return max([self.tile, *(grid.hop for grid in self.coarse)])
+
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """All levels, tiles first."""
+        return (Grid(self.tile, self.tile), *self.coarse)
+
+    def repeats(self, grid: Grid) -> int:
+        """How many tiles of a level lie along the side of a block."""
+        return self.block // grid.hop
+
+    @property
+    def stored(self) -> tuple[Layer, ...]:
+        """Layers whose weights a file stores: the first ones."""
+        return tuple(layer for layer in self.layers if layer.latent)
+
+    @cached_property
+    def pattern(self) -> tuple[int, ...]:
+        """Latents of one tile of each level; prior tables have one column for each."""
+        if self.features == "cosine":
+            return tuple(grid.latents for grid in self.grids)
+        return (sum(layer.latents for layer in self.layers),)
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Column of the prior's tables for each latent of a block: (D,)."""
+        starts = np.cumsum((0, *self.pattern))
+        counts = [self.repeats(grid) ** 2 for grid in self.grids] if self.features == "cosine" else [1]
+        parts = [np.tile(np.arange(a, b), n) for a, b, n in zip(starts, starts[1:], counts, strict=False)]
+        return np.concatenate(parts)
+
+    @property
+    def latents(self) -> int:
+        """D, the number of weights stored per block."""
+        return len(self.columns)
+
+    @property
+    def margin(self) -> int:
+        """How far the shared layers look."""
+        return sum(layer.window // 2 for layer in self.layers)
 
     @property
     def multiplies(self) -> int:
-        """Multiply-adds per pixel; cosine products are separable (two passes of `tile` multiplications each)."""
-        first = 2 * self.tile * self.layers[0].outputs if self.features == "cosine" else self.layers[0].multiplies
-        return first + sum(layer.multiplies for layer in self.layers[1:])
+        """Multiply-adds per pixel; cosine products are separable (two passes)."""
+        if self.features != "cosine":
+            return sum(layer.multiplies for layer in self.layers)
+        first = sum(3 * (grid.keep + grid.keep * grid.keep / grid.hop) for grid in self.grids)
+        return round(first) + sum(layer.multiplies for layer in self.layers[1:])
 
     def to_json(self) -> dict:
         return asdict(self)
 
     @staticmethod
     def from_json(data: dict) -> "Architecture":
-        return Architecture(data["features"], data["tile"], tuple(Layer(**layer) for layer in data["layers"]))
+        layers = tuple(Layer(**layer) for layer in data["layers"])
+        return Architecture(data["features"], data["tile"], layers, tuple(Grid(**g) for g in data.get("coarse", ())))
+
+
+def counts(width: int, height: int, side: int) -> tuple[int, int]:
+    """Rows and columns of tiles or blocks of `side` pixels."""
+    return -(-height // side), -(-width // side)
 
 
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
     sin = staticmethod(np.sin)
+    concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
         self.dtype = dtype
@@ -74,77 +138,200 @@ class NumpyOps:
     def constant(array, like):
         return array.astype(like.dtype)
 
+    @staticmethod
+    def flip(x, axis):
+        return np.flip(x, axis)
+
+    @staticmethod
+    def permute(x, axes):
+        return x.transpose(axes)
+
     def narrow(self, x):
         """Latent layers are computed in double precision, shared ones as wide as asked for."""
         return x.astype(self.dtype)
 
     @staticmethod
     def window(x, size, weights):
-        """Dense layer over size x size neighbourhoods: (T, H, W, C) (size, size, C, O) -> (T, H, W, O)."""
+        """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
         r = size // 2
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
-        patches = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))  # (T, H, W, C, k, k)
+        patches = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))  # (P, H, W, C, k, k)
         patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(*x.shape[:3], -1)
         return patches @ weights.reshape(patches.shape[-1], -1)
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops):
-    """Tiles from latents: (T, D), shared weights by name, (T,) class of each tile -> (T, H, W, 3), about 0 to 1.
+    """Pictures from latents: (P, Rb, Cb, D), shared weights by name, (P, Rt, Ct) classes -> (P, H, W, 3), about 0 to 1.
 
-    Shared layer i has weights `w{i}` (k, k, C, O) and biases `b{i}` (O,) or one per class (K, O).
+    H and W are whole tiles.
     """
-    n, outputs, start = architecture.tile, [], 0
-    x = None
-    for i, layer in enumerate(architecture.layers):
-        if layer.latent:
-            chunk = latents[:, start : start + layer.latents]
-            start += layer.latents
-            weights, bias = _split(layer, chunk)
-            if i == 0:
-                y = _embed(architecture, weights, ops)
-            else:
-                y = (x.reshape(len(x), n * n, -1) @ weights).reshape(len(x), n, n, -1)
-        else:
-            x, w, bias = ops.narrow(x), shared[f"w{i}"], shared[f"b{i}"]
-            y = ops.window(x, layer.window, w) if layer.window > 1 else x @ w.reshape(layer.inputs, layer.outputs)
-            bias = bias[classes][:, None] if bias.ndim == 2 else bias
-        if bias is not None:
-            y = y + (bias[:, None] if bias.ndim == 3 else bias)
+    tiles = tuple(classes.shape[1:])
+    return network(architecture, field(architecture, latents, tiles, ops), shared, classes, ops)
+
+
+def field(architecture: Architecture, latents, tiles: tuple[int, int], ops):
+    """What the stored layers make of their latents: (P, Rb, Cb, D), tiles (Rt, Ct) -> (P, H, W, C)."""
+    if architecture.features != "cosine":
+        return _siren(architecture, latents, ops)
+    total, start = 0, 0
+    for grid in architecture.grids:
+        size = architecture.repeats(grid) ** 2 * grid.latents
+        total = total + unfold(architecture, grid, latents[..., start : start + size], tiles, ops)
+        start += size
+    return ops.permute(total, (0, 1, 3, 2))
+
+
+def unfold(architecture: Architecture, grid: Grid, latents, tiles: tuple[int, int], ops):
+    """Field of one level: (P, Rb, Cb, its latents of a block), tiles (Rt, Ct) of the picture -> (P, H, 3, W)."""
+    (p, r, c), n, k = latents.shape[:3], architecture.repeats(grid), grid.keep
+    height, width = (count * architecture.tile for count in tiles)
+    rows, columns = counts(width, height, grid.hop)
+    x = ops.permute(latents.reshape(p, r, c, n, n, k, k, 3), (0, 1, 3, 5, 7, 2, 4, 6))
+    x = x.reshape(p, r * n, k, 3, c * n, k)[:, :rows, :, :, :columns]
+    return synthesise(x, grid.hop, ops)[:, :height, :, :width]
+
+
+def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
+    """Classes of the tiles of each block, -1 beyond the picture: (P, Rt, Ct) -> (P, Rb, Cb, n, n)."""
+    n, (p, r, c) = architecture.block // architecture.tile, classes.shape
+    rows, columns = counts(c, r, n)
+    padded = np.pad(classes, ((0, 0), (0, rows * n - r), (0, columns * n - c)), constant_values=-1)
+    return padded.reshape(p, rows, n, columns, n).swapaxes(2, 3)
+
+
+def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tuple[int, int] | None = None):
+    """The shared layers on a field: (P, H, W, C) -> (P, H, W, 3), or some rows (first, end) of the result.
+
+    Shared layer i has weights `w{i}` (k, k, C, O) and biases `b{i}` (O,), or one per class (K, O), which are
+    interpolated between the centres of tiles.
+    """
+    stored = len(architecture.stored)
+    height = x.shape[1]
+    first, end = rows or (0, height)
+    low, high = max(0, first - architecture.margin), min(height, end + architecture.margin)
+    x = ops.narrow(x[:, low:high])
+    outputs = [None] * (stored - 1) + [x]
+    for i, layer in enumerate(architecture.layers[stored:], stored):
+        w, bias = shared[f"w{i}"], shared[f"b{i}"]
+        y = ops.window(x, layer.window, w) if layer.window > 1 else x @ w.reshape(layer.inputs, layer.outputs)
+        if bias.ndim == 2:
+            bias = _between(bias[classes], architecture.tile, low, high, ops)[:, :, : x.shape[2]]
+        y = y + bias
         if layer.kind == "sine":
             y = ops.sin(layer.omega * y)
         if layer.residual_of is not None:
             y = y + outputs[layer.residual_of]
         outputs.append(y)
         x = y
-    return x
+    return x[:, first - low : end - low]
 
 
-def _split(layer, chunk):
-    """Flat latents of one layer -> weights (T, C, O) and bias (T, 1, O) or None."""
-    size = layer.inputs * layer.outputs
-    weights = layer.scale * chunk[:, :size].reshape(-1, layer.inputs, layer.outputs)
-    return weights, layer.scale * chunk[:, None, size:] if layer.bias else None
+def _between(values, tile, low, high, ops):
+    """Bilinear interpolation between centres of tiles, rows low … high: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
+    if values.shape[1:3] == (1, 1):
+        return values
+
+    def line(count, a, b):
+        place = (np.arange(a, b) + 0.5) / tile - 0.5
+        left = np.clip(np.floor(place).astype(np.int64), 0, count - 1)
+        share = ops.constant(np.clip(place - left, 0, 1), values)
+        return left, np.minimum(left + 1, count - 1), share
+
+    above, below, share = line(values.shape[1], low, high)
+    half = values[:, above] + share[:, None, None] * (values[:, below] - values[:, above])
+    left, right, share = line(values.shape[2], 0, values.shape[2] * tile)
+    return half[:, :, left] + share[:, None] * (half[:, :, right] - half[:, :, left])
 
 
-def _embed(architecture, weights, ops):
-    """First layer on the fixed features of the pixel grid: (T, F, C) -> (T, H, W, C)."""
-    n = architecture.tile
-    if architecture.features == "cosine":
-        c = ops.constant(cosines(n), weights)  # (frequency, position)
-        grid = weights.reshape(-1, n, n * weights.shape[-1])  # rows of frequencies first
-        half = (c.T @ grid).reshape(len(weights), n, n, -1)
-        return c.T @ half
-    x = ops.constant(fourier(n, architecture.layers[0].inputs), weights)
-    return (x @ weights).reshape(len(weights), n, n, -1)
+def _siren(architecture, latents, ops):
+    """All layers of a SIREN on every block: (P, R, C, D) -> (P, H, W, outputs)."""
+    p, r, c = latents.shape[:3]
+    n, start = architecture.tile, 0
+    latents = latents.reshape(p * r * c, -1)
+    x = ops.constant(fourier(n, architecture.layers[0].inputs), latents)
+    for layer in architecture.stored:
+        size = layer.inputs * layer.outputs
+        chunk = layer.scale * latents[:, start : start + layer.latents]
+        x = x @ chunk[:, :size].reshape(-1, layer.inputs, layer.outputs)
+        if layer.bias:
+            x = x + chunk[:, None, size:]
+        if layer.kind == "sine":
+            x = ops.sin(layer.omega * x)
+        start += layer.latents
+    x = x.reshape(p, r, c, n, n, -1)
+    return ops.permute(x, (0, 1, 3, 2, 4, 5)).reshape(p, r * n, c * n, -1)
+
+
+def synthesise(x, hop: int, ops):
+    """Lapped cosine synthesis in both directions: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C * hop)."""
+    p, r, k, colours, c, _ = x.shape
+    y = _expand(x.reshape(p, r, k, -1), hop, ops).reshape(p * r * hop * colours, c, k)
+    y = _expand(y.reshape(-1, c, k, 1), hop, ops)
+    return y.reshape(p, r * hop, colours, c * hop)
+
+
+def analyse(x, hop: int, ops):
+    """Inverse and transpose of `synthesise`, all `hop` frequencies: (P, H, 3, W) -> (P, R, hop, 3, C, hop)."""
+    p, h, colours, w = x.shape
+    y = _reduce(x.reshape(p, h // hop, hop, colours * w), hop, ops)
+    y = _reduce(y.reshape(-1, w // hop, hop, 1), hop, ops)
+    return y.reshape(p, h // hop, hop, colours, w // hop, hop)
+
+
+def _expand(x, hop, ops):
+    """Along one axis: (N, tiles, k, M) coefficients -> (N, tiles, hop, M) samples."""
+    inner, last = (ops.constant(np.ascontiguousarray(b[: x.shape[2]]), x) for b in (lapped(hop), cosines(hop)))
+    if x.shape[1] == 1:
+        return _apply(last.T, x)
+    return _rotate(ops.concatenate([_apply(inner.T, x[:, :-1]), _apply(last.T, x[:, -1:])], 1), ops, 1)
+
+
+def _reduce(x, hop, ops):
+    """Transpose of `_expand`: (N, tiles, hop, M) samples -> (N, tiles, hop, M) coefficients."""
+    inner, last = ops.constant(lapped(hop), x), ops.constant(cosines(hop), x)
+    if x.shape[1] == 1:
+        return _apply(last, x)
+    x = _rotate(x, ops, -1)
+    return ops.concatenate([_apply(inner, x[:, :-1]), _apply(last, x[:, -1:])], 1)
+
+
+def _apply(matrix, x):
+    """Matrix times the third axis; columns of one element make one large product."""
+    if x.shape[3] == 1:
+        return (x[..., 0] @ matrix.T)[..., None]
+    return matrix @ x
+
+
+def _rotate(x, ops, sign):
+    """Mix samples mirrored at the borders of tiles, (N, tiles, hop, M); sign -1 undoes it.
+
+    Basis functions go on beyond their tile with the other half of a sine window, odd at its right end and even at its
+    left: the modified discrete cosine transform (Princen and Bradley, 1986). The picture's ends are left alone.
+    """
+    half = x.shape[2] // 2
+    angle = np.pi / 4 * (1 + (np.arange(half) + 0.5) / half)
+    cos, sin = (ops.constant(f(angle), x)[:, None] for f in (np.sin, np.cos))
+    left, right = ops.flip(x[:, :-1, half:], 2), x[:, 1:, :half]
+    left, right = cos * left + sign * sin * right, cos * right - sign * sin * left
+    first = ops.concatenate([x[:, :1, :half], right], 1)
+    second = ops.concatenate([ops.flip(left, 2), x[:, -1:, half:]], 1)
+    return ops.concatenate([first, second], 2)
 
 
 @cache
 def cosines(n: int) -> np.ndarray:
-    """Orthonormal cosine features of n pixel centres: (frequency, position) float64."""
+    """Orthonormal cosines of n pixel centres, even at both ends (DCT-II): (frequency, position) float64."""
     k = np.arange(n)
     c = np.sqrt(2 / n) * np.cos(np.pi * (k + 0.5) * k[:, None] / n)
     c[0] /= np.sqrt(2)
     return c
+
+
+@cache
+def lapped(n: int) -> np.ndarray:
+    """Orthonormal cosines, even at the left and odd at the right end (DCT-IV): (frequency, position) float64."""
+    k = np.arange(n) + 0.5
+    return np.sqrt(2 / n) * np.cos(np.pi * k * k[:, None] / n)
 
 
 @cache

@@ -1,11 +1,9 @@
 """A prior: architecture, operating points, class tables and shared weights, in one .npz file without pickles.
 
-A prior holds several operating points ("levels"), each learned for one beta. A level holds K classes; a tile names
-its class. For
-a latent d of class c, `kl[c, d]` is the index of its average KL in an integer table; the prior's scale follows from
-it as
-s = noise * sqrt(2^(2 KL) - 1), where `noise` is the typical posterior scale. (At the M-step's optimum the average KL is
-log2(s / sigma), so one integer gives both the partition and the scale.)
+A prior holds several operating points, each learned for one beta. A point holds K classes; a tile names its class. For
+a latent d of class c, `kl[c, d]` is the index of its average KL in an integer table; the prior's scale follows from it
+as s = noise * sqrt(2^(2 KL) - 1), where `noise` is the typical posterior scale. (At the M-step's optimum the average KL
+is log2(s / sigma), so one integer gives both the partition and the scale.)
 """
 
 import hashlib
@@ -44,92 +42,116 @@ def kl_index(bits: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(np.sqrt(np.maximum(bits, 0) * UNIT * 16)), 0, 255).astype(np.uint8)
 
 
-def partition(kl: np.ndarray, group_bits: int, index_bits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Cut one class's latents into groups by the integer rules of FORMAT.md, section 5.
+@dataclass(frozen=True)
+class Partition:
+    """How the latents of some blocks form groups (FORMAT.md, section 5)."""
 
-    kl: (D,) uint8. Returns latents (M,) in coding order, dims (G,) latents per group, bits (G,) that each group adds
-    to the stream.
-    """
-    cost = kl_table()[kl]
-    walk = order(len(kl))
-    walk = walk[cost[walk] > 0]
-    if group_bits < index_bits:
-        ends, bits = _chained_groups(np.cumsum(cost[walk]), group_bits)
+    latents: np.ndarray  # coded latents in coding order, one block after another
+    blocks: np.ndarray  # (B + 1,) where each block begins in `latents`
+    dims: np.ndarray  # latents of every group, one block after another
+    groups: np.ndarray  # (B + 1,) where each block begins in `dims`
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Groups of each block: (B,)."""
+        return np.diff(self.groups)
+
+
+def partition(kl: np.ndarray, group_bits: int, chained: bool) -> Partition:
+    """Cut the latents of blocks into groups by the integer rules of FORMAT.md, section 5: (B, D) uint8."""
+    walk = order(kl.shape[1])
+    cost = kl_table()[kl[:, walk]]
+    total = cost.cumsum(1)
+    capacity = group_bits * UNIT
+    if chained:
+        counts = group_count(total[:, -1], group_bits)
+        group = np.minimum((total - 1) // capacity, counts[:, None] - 1)
+        group[(cost == 0) | (counts == 0)[:, None]] = -1
     else:
-        ends = _independent_groups(np.cumsum(cost[walk]), group_bits)
-        bits = [index_bits] * (len(ends) - 1)
-    return walk[: ends[-1]], np.diff(ends), np.array(bits, np.int64)
+        group = np.stack([_independent(row, capacity) for row in cost])
+        counts = group.max(1) + 1
+    groups = np.concatenate([[0], counts.cumsum()])
+    row, place = np.nonzero(group >= 0)
+    dims = np.bincount(groups[row] + group[row, place], minlength=groups[-1])
+    return Partition(walk[place], np.searchsorted(row, np.arange(len(kl) + 1)), dims, groups)
 
 
-def _chained_groups(total, group_bits):
-    """A group closes as soon as it has `group_bits`; it adds as many bits as the rounded running total has grown by."""
-    rounded = (total + UNIT // 2) // UNIT
-    ends, spent, bits = [0], 0, []
-    while ends[-1] < len(rounded) and rounded[-1] > spent:
-        end = min(int(np.searchsorted(rounded, spent + group_bits)) + 1, len(rounded))
-        bits.append(int(rounded[end - 1]) - spent)
-        spent += bits[-1]
-        ends.append(end)
-    return ends, bits
+def group_count(total: np.ndarray, group_bits: int) -> np.ndarray:
+    """Groups of a chained stream for its KL in 1/256 bit, to the nearest."""
+    capacity = group_bits * UNIT
+    return (total + capacity // 2) // capacity
 
 
-def _independent_groups(total, group_bits):
-    """A group takes latents as long as their KL stays within `group_bits`, and one at least."""
-    ends = [0]
-    while ends[-1] < len(total):
-        spent = int(total[ends[-1] - 1]) if ends[-1] else 0
-        end = int(np.searchsorted(total, spent + group_bits * UNIT, side="right"))
-        ends.append(max(end, ends[-1] + 1))
-    return ends
+def _independent(cost, capacity):
+    """A group takes latents as long as their KL stays within its bits, and one at least: group of each latent."""
+    group, current, spent = np.full(len(cost), -1), 0, 0
+    for place in np.flatnonzero(cost):
+        if spent and spent + cost[place] > capacity:
+            current, spent = current + 1, 0
+        group[place], spent = current, spent + cost[place]
+    return group
 
 
 @dataclass(frozen=True)
 class Level:
-    """One operating point."""
+    """One operating point. U columns: the latents of one tile of each level of the architecture, tiles first."""
 
     beta: float  # squared error per nat, see DESIGN
-    mean: np.ndarray  # (D,) float32
-    noise: np.ndarray  # (D,) float32, typical posterior scale
-    kl: np.ndarray  # (K, D) uint8, index into kl_table
+    mean: np.ndarray  # (U,) float32
+    noise: np.ndarray  # (U,) float32, typical posterior scale
+    kl: np.ndarray  # (K, latents of a tile) uint8, index into kl_table
+    coarse: np.ndarray  # (latents of the levels above,) uint8
     shared: dict[str, np.ndarray]  # weights of shared layers
-    group_bits: int  # new bits of a group, about
+    group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
-
-    @cached_property
-    def scale(self) -> np.ndarray:
-        """Prior scales: (K, D) float32; 0 where a latent is not coded."""
-        return self.scale_of(slice(None))
-
-    def scale_of(self, c) -> np.ndarray:
-        """Prior scales of one class or some: (D,) or (k, D). A decoder needs few."""
-        bits = kl_table()[self.kl[c]] / UNIT
-        return (self.noise * np.sqrt(np.expm1(2 * np.log(2) * bits))).astype(np.float32)
-
-    @cached_property
-    def bits(self) -> np.ndarray:
-        """Payload bits of a tile of each class: (K,) int64."""
-        if self.chained:
-            return (kl_table()[self.kl].sum(1) + UNIT // 2) // UNIT
-        return np.array([self.partition(c)[2].sum() for c in range(len(self.kl))])
 
     @property
     def chained(self) -> bool:
         """Whether indices overlap."""
         return self.group_bits < self.index_bits
 
-    def partition(self, c: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        if c not in self._partitions:
-            self._partitions[c] = partition(self.kl[c], self.group_bits, self.index_bits)
-        return self._partitions[c]
-
-    @cached_property
-    def _partitions(self) -> dict:
-        return {}
+    @property
+    def classes(self) -> int:
+        return len(self.kl)
 
     @property
     def class_bits(self) -> int:
-        """Bits of a class number in the file."""
-        return (len(self.kl) - 1).bit_length()
+        """Bits of a class number in the file where classes have no context."""
+        return (self.classes - 1).bit_length()
+
+    @cached_property
+    def tile_bits(self) -> np.ndarray:
+        """Average KL of a tile of each class in bits: (K,)."""
+        return kl_table()[self.kl].sum(1) / UNIT
+
+    @cached_property
+    def scale(self) -> np.ndarray:
+        """Prior scales of tiles: (K, latents of a tile) float32; 0 where a latent is not coded."""
+        return scale_of(self.kl, self.noise[: self.kl.shape[1]])
+
+    def block_kl(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+        """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
+        none = np.zeros((1, self.kl.shape[1]), np.uint8)
+        tiles = np.concatenate([self.kl, none])[classes].reshape(len(classes), -1)
+        above = self.coarse[architecture.columns[tiles.shape[1] :] - self.kl.shape[1]]
+        return np.concatenate([tiles, np.tile(above, (len(classes), 1))], 1)
+
+    def partition(self, kl: np.ndarray) -> Partition:
+        """Groups of blocks: (B, D) KL indices."""
+        return partition(kl, self.group_bits, self.chained)
+
+    def stream_bits(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+        """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
+        if not self.chained:
+            return self.group_bits * self.partition(self.block_kl(architecture, classes)).counts
+        tiles = np.append(kl_table()[self.kl].sum(1), 0)[classes].reshape(len(classes), -1).sum(1)
+        above = self.coarse[architecture.columns[classes[0].size * self.kl.shape[1] :] - self.kl.shape[1]]
+        return self.group_bits * group_count(tiles + kl_table()[above].sum(), self.group_bits)
+
+
+def scale_of(kl: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Prior scales from KL indices: s = noise * sqrt(2^(2 KL) - 1), float32."""
+    return (noise * np.sqrt(np.expm1(2 * np.log(2) / UNIT * kl_table()))[kl]).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -161,17 +183,18 @@ class Prior:
     def _load_level(self, index):
         prefix = f"{index:02}."
         arrays = {k[len(prefix) :]: self._arrays[k] for k in self._arrays.files if k.startswith(prefix)}
-        floats = {k: v.astype(np.float32) for k, v in arrays.items() if k != "kl"}
+        tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
+        floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, noise = floats.pop("mean"), floats.pop("noise")
         meta = self.metadata
-        return Level(self.betas[index], mean, noise, arrays["kl"], floats, meta["group_bits"], meta["index_bits"])
+        return Level(self.betas[index], mean, noise, *tables, floats, meta["group_bits"], meta["index_bits"])
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Level]) -> None:
     """Write a prior file; floats are stored in half precision, and `metadata` is stored as JSON."""
     arrays = {}
     for i, level in enumerate(levels):
-        arrays[f"{i:02}.kl"] = level.kl
+        arrays[f"{i:02}.kl"], arrays[f"{i:02}.coarse"] = level.kl, level.coarse
         for name, value in {"mean": level.mean, "noise": level.noise, **level.shared}.items():
             arrays[f"{i:02}.{name}"] = value.astype(np.float16)
     metadata = {

@@ -1,16 +1,17 @@
-"""Learning a prior by coordinate descent (COMBINER, section 3.1): E-steps on every image's posterior, closed-form
-M-steps.
+"""Learning a prior by coordinate descent (COMBINER, section 3.1): E-steps on every picture's posterior, closed-form
+M-steps on the prior, Adam on the shared layers.
 
-Runs in one process or under torchrun: images are sharded, and every sum over images is combined by one all-reduce.
-The batch
-order and the noise are functions of (seed, step), so the number of processes does not change the result.
+Runs in one process or under torchrun: pictures are sharded, and every sum over pictures is combined by one all-reduce.
+The batch order and the noise are functions of (seed, step), so the number of processes does not change the result.
+Shapes: N training pictures of one size, Rt x Ct tiles and Rb x Cb blocks each; D latents per block, U columns of the
+prior's tables, K classes.
 """
 
 import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,23 +19,20 @@ import torch
 import torch.distributed as dist
 
 from . import inr
-from .inr import Architecture, Layer
-from .posterior import Gaussians, TorchOps, analyse, closed_form, distortion, kl
+from .inr import Architecture, Grid, Layer
+from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
 from .prior import UNIT, Level, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
 MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
-UPWARDS = (0.0016, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
-DOWNWARDS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.000035)
-BETAS = UPWARDS + DOWNWARDS  # the second time 0.0016 is found among the checkpoints and gone on from
-CLASSES = (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
-DEFAULT_METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
+METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
+SIREN_METADATA = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
 
 
-def cosine_architecture(tile: int = 32) -> Architecture:
-    """The default family: a per-tile linear layer on cosine features, then shared sine layers that refine the field."""
+def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Architecture:
+    """A linear layer of latents on cosine features, then shared sine layers that refine the field."""
     return Architecture(
         "cosine",
         tile,
@@ -45,7 +43,13 @@ def cosine_architecture(tile: int = 32) -> Architecture:
             Layer("sine", 24, 16, window=3),
             Layer("linear", 16, 3, residual_of=1),
         ),
+        coarse,
     )
+
+
+def linear_part(architecture: Architecture) -> Architecture:
+    """The same without sine layers."""
+    return replace(architecture, layers=architecture.layers[:2])
 
 
 def siren_architecture(tile: int = 32) -> Architecture:
@@ -73,10 +77,37 @@ class TrainSettings:
     m_steps: int = 4  # closed-form updates of the class tables per operating point
     rate: float = 2e-3  # Adam, shared weights
     e_rate: float = 0.25  # share of a Newton step that an E-step takes; falls to 0.03
-    smoothing: float = 8.0  # images' worth of the average table in every class table
+    smoothing: float = 8.0  # tiles' worth of the average table in every class table
     group_bits: int = 6
     index_bits: int = 16
     seed: int = 0
+
+
+UPWARDS = (0.0016, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
+DOWNWARDS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.000035)
+SMALL = TrainSettings(  # the second time 0.0016 is found among the checkpoints and gone on from
+    UPWARDS + DOWNWARDS, (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
+)
+PHOTO = TrainSettings(
+    (0.004, 0.007, 0.012, 0.02, 0.035, 0.06, 0.004, 0.002, 0.001, 0.0005), (128,) * 10, 1000, 1600, batch=8
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A family that `combiner train` knows."""
+
+    architecture: Architecture
+    settings: TrainSettings
+    side: int  # pixels along the side of a training picture
+    octaves: float  # how far crops of photographs are scaled down
+
+
+RECIPES = {
+    "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
+    "photo": Recipe(cosine_architecture(16, (Grid(64, 8),)), PHOTO, 128, 1.0),
+    "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
+}
 
 
 class Shards:
@@ -96,18 +127,18 @@ class Shards:
             tensors = tuple(p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True))
         return tensors
 
-    def batch(self, size: int, seed: int, step: int, latents: int):
+    def batch(self, size: int, seed: int, step: int, latents: tuple[int, ...]):
         """Local positions of this step's images, the noise that belongs to them, and which of the batch they are."""
         g = torch.Generator().manual_seed(seed * 1_000_003 + step)
         chosen = torch.randint(self.count, (size,), generator=g)
-        eps = torch.randn(size, latents, generator=g)
+        eps = torch.randn(size, *latents, generator=g)
         own = chosen % self.world == self.rank
         return chosen[own] // self.world, eps[own], own
 
 
 def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
     """Principal axes of RGB as the fixed colour map, from (N, H, W, 3)."""
-    flat = pixels.reshape(-1, 3).double()
+    flat = pixels[:, ::2, ::2].reshape(-1, 3).double()
     n, total, square = shards.sum(torch.tensor([len(flat)]).double(), flat.sum(0), flat.T @ flat)
     mean = total / n
     axes = torch.linalg.eigh(square / n - mean[:, None] * mean)[1].flip(1).T
@@ -139,176 +170,246 @@ def class_costs(energy, marginal, noise2):
     return 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
 
 
-class Family:
-    """State of training the default family at one operating point after the other."""
+@dataclass
+class Point:
+    """An operating point while it is learned."""
 
-    def __init__(self, pixels: torch.Tensor, settings: TrainSettings, report: Report = print, linear: bool = False):
-        self.settings, self.report = settings, report
-        self.architecture = cosine_architecture(pixels.shape[1])
-        if linear:
-            self.architecture = replace(self.architecture, layers=self.architecture.layers[:2])
-        self.per_class = [f"b{i}" for i, layer in enumerate(self.architecture.layers) if layer.kind == "sine"]
+    beta: float
+    scale2: torch.Tensor  # (K, latents of a tile) prior variances; below noise2's reach a latent is not coded
+    above2: torch.Tensor  # (latents of the levels above,) the same
+    noise2: torch.Tensor  # (U,) typical posterior variances
+    mu: torch.Tensor  # (N, Rb, Cb, D) posterior means
+    shared: dict
+    started: float = field(default_factory=time.time)
+
+
+class Family:
+    """State of training a cosine family at one operating point after the other."""
+
+    def __init__(
+        self, pixels: torch.Tensor, architecture: Architecture, settings: TrainSettings, report: Report = print
+    ):
+        self.architecture, self.settings, self.report = architecture, settings, report
+        self.per_class = [f"b{i}" for i, layer in enumerate(architecture.layers) if layer.kind == "sine"]
         self.shards = Shards(len(pixels))
         self.pixels = pixels[self.shards.mine]
-        self.shared = learn_colour(self.pixels, self.shards) | init_shared(self.architecture, settings)
-        self.target = analyse(self.architecture, self.shared, self.pixels)  # (N, D)
-        self.curvature = torch.ones(self.architecture.latents)
-        self.mean = torch.zeros(self.architecture.latents)
+        self.shared = learn_colour(self.pixels, self.shards) | init_shared(architecture, settings)
+        self.own = architecture.pattern[0]
+        self.columns = torch.from_numpy(architecture.columns)
+        columns = sum(architecture.pattern)
+        self.curvature, self.mean = torch.ones(columns), torch.zeros(columns)
+        self.above2 = torch.full((columns - self.own,), 1e6)  # until they are measured, levels above take all they can
+        self.target = self._decompose(torch.full((columns,), 1e-3))
         self.pulled = self.target  # what a linear decoder's posterior would have to be drawn to
-        self.assigned = None
+        self.assigned = None  # (N, Rt, Ct) classes
 
     def level(self, index: int) -> Level:
         """Learn one operating point, warm-started from the last."""
         settings, beta = self.settings, self.settings.betas[index]
         steps = settings.first_steps if self.assigned is None else settings.steps
-        classes = settings.classes[index] - 1  # the flat class comes on top
-        noise2 = 1.5 * beta / self.curvature
-        (self.mean,) = self.shards.sum(self.target.sum(0))
-        self.mean = self.mean / self.shards.count
-        self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
-        energy = (self.target - self.mean) ** 2
-        self.assigned, variance = learn_classes(
-            energy, noise2, classes, self._start(energy, classes), self.shards, settings.smoothing
-        )
-        scale2 = variance - noise2
-        mu, _ = closed_form(self.pulled, self._prior(scale2, noise2, self.assigned))
-        shared = {k: v.clone() if k in ("w1", "b1") else v.clone().requires_grad_() for k, v in self.shared.items()}
-        for name in self.per_class:
-            if len(shared[name]) != classes:
-                shared[name] = shared[name].detach().mean(0).expand(classes, -1).clone().requires_grad_()
-        learned = [v for k, v in shared.items() if k not in ("w1", "b1")]
+        point = self._begin(beta, settings.classes[index] - 1)  # the flat class comes on top
+        fixed = ("w1", "b1")
+        learned = [v.requires_grad_() for k, v in point.shared.items() if k not in fixed]
         optimizer = torch.optim.Adam(learned, settings.rate) if learned else None
-        started, square = time.time(), torch.zeros_like(self.curvature)
-        probes = 0
+        area = self.pixels[0, :, :, 0].numel()
+        square, probes = torch.zeros(self.architecture.latents), 0
         for step in range(steps):
             for group in optimizer.param_groups:
                 group["lr"] = settings.rate * min(1, (step + 1) / 50) * (1 - step / steps) + 1e-5
-            own, eps, members = self.shards.batch(settings.batch, settings.seed + 7919 * index, step, mu.shape[1])
-            prior = self._prior(scale2, noise2, self.assigned[own])
+            shape = point.mu.shape[1:]
+            own, eps, members = self.shards.batch(settings.batch, settings.seed + 7919 * index, step, shape)
+            prior = self._prior(point, own)
             sigma = closed_form(self.target[own], prior)[1]
-            mean = mu[own].requires_grad_()
-            pixels = inr.forward(self.architecture, mean + sigma * eps, shared, self.assigned[own], TorchOps)
+            mean = point.mu[own].requires_grad_()
+            pixels = inr.forward(self.architecture, mean + sigma * eps, point.shared, self.assigned[own], TorchOps)
             loss = distortion(pixels, self.pixels[own]).sum()
             grads = torch.autograd.grad(loss, [mean, *learned], retain_graph=step % 8 == 0)
             if step % 8 == 0:  # diagonal of J'J by random signs (Hutchinson)
                 g = torch.Generator().manual_seed(step)
                 flips = torch.randint(0, 2, (settings.batch, *pixels.shape[1:]), generator=g).float() * 2 - 1
                 probe = torch.autograd.grad((pixels * flips[members]).sum(), mean)[0]
-                square, probes = square + (probe**2).sum(0), probes + len(own)
+                square, probes = square + (probe**2).sum((0, 1, 2)), probes + probe[..., 0].numel()
             with torch.no_grad():
                 pull = torch.where(prior.coded, (mean - prior.mean) / prior.scale.clamp(min=1e-6) ** 2, 0.0)
                 step_size = (0.03 + settings.e_rate * (1 - step / steps)) * sigma**2
-                mu[own] = mean.detach() - step_size * (grads[0] / beta + pull)
-                summed = self.shards.sum(*grads[1:])
-                for parameter, grad in zip(learned, summed, strict=True):
-                    parameter.grad = grad / (settings.batch * self.pixels.shape[1] ** 2 * 1e-3)
+                point.mu[own] = mean.detach() - step_size * (grads[0] / beta + pull)
+                for parameter, grad in zip(learned, self.shards.sum(*grads[1:]), strict=True):
+                    parameter.grad = grad / (settings.batch * area * 1e-3)
                 optimizer.step()
             if (step + 1) % (steps // settings.m_steps) == 0:
-                square, total = self.shards.sum(square, torch.tensor([float(probes)]))
-                if total > 0:
-                    self.curvature = (square / total).clamp(0.3, 3)
-                noise2 = 1.5 * beta / self.curvature
+                self._m_step(point, square, probes)
                 square, probes = torch.zeros_like(square), 0
-                scale2 = self._m_step(mu, scale2, noise2, classes)
-                self._log(index, step, beta, shared, mu, scale2, noise2, time.time() - started)
-        self.shared = {k: v.detach() for k, v in shared.items()}
-        self.pulled = self._pulled(mu, self._prior(scale2, noise2, self.assigned))
-        return self._freeze(beta, scale2, noise2)
+                self._log(index, step, point)
+        self.shared = {k: v.detach() for k, v in point.shared.items()}
+        self.above2 = point.above2
+        self.pulled = self._pulled(point)
+        return self._freeze(point)
 
     def resume(self, level: Level) -> None:
         """Go on from a finished operating point."""
         self.shared = {k: torch.from_numpy(v[:-1] if k in self.per_class else v) for k, v in level.shared.items()}
-        self.target = analyse(self.architecture, self.shared, self.pixels)
+        noise2, self.mean = torch.from_numpy(level.noise) ** 2, torch.from_numpy(level.mean)
+        self.curvature = 1.5 * level.beta / noise2
+        self.above2 = torch.expm1(2 * np.log(2) / UNIT * torch.from_numpy(kl_table()[level.coarse])).float()
+        self.above2 = self.above2 * noise2[self.own :]
+        self.target = self._decompose(noise2)
         self.pulled = self.target
-        self.curvature = 1.5 * level.beta / torch.from_numpy(level.noise) ** 2
-        self.mean = torch.from_numpy(level.mean)
-        scale2 = torch.from_numpy(level.scale[:-1]) ** 2
-        energy, noise2 = (self.target - self.mean) ** 2, torch.from_numpy(level.noise) ** 2
-        self.assigned = class_costs(energy, scale2 + noise2, noise2).argmin(1)
+        marginal = torch.from_numpy(level.scale[:-1]) ** 2 + noise2[: self.own]
+        self.assigned = class_costs(self._energy(), marginal, noise2[: self.own]).argmin(1).reshape(self._tiles())
 
-    def _pulled(self, mu, prior: Gaussians):
+    def _begin(self, beta, classes) -> Point:
+        """Class tables and posteriors of a new operating point, from the linear part and the last point."""
+        noise2 = 1.5 * beta / self.curvature
+        self.target = self._decompose(noise2)
+        (self.mean,) = self.shards.sum(self._by_column(self.target).sum(0))
+        self.mean = self.mean / self.shards.count
+        if self.architecture.coarse:
+            self.mean[: self.own] = 0
+        self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
+        energy = self._energy()
+        start = self._start(energy, classes)
+        assigned, variance = learn_classes(
+            energy, noise2[: self.own], classes, start, self.shards, self.settings.smoothing
+        )
+        self.assigned = assigned.reshape(self._tiles())
+        if self.architecture.coarse and self.above2.max() > 1e5:
+            (above,) = self.shards.sum((self._by_column(self.target) - self.mean).square().sum(0)[self.own :])
+            self.above2 = above / self.shards.count
+        shared = {k: v.clone() for k, v in self.shared.items()}
+        for name in self.per_class:
+            if len(shared[name]) != classes:
+                shared[name] = shared[name].mean(0).expand(classes, -1).clone()
+        point = Point(beta, variance - noise2[: self.own], self.above2, noise2, self.target, shared)
+        point.mu = closed_form(self.pulled, self._prior(point))[0]
+        return point
+
+    def _decompose(self, noise2):
+        """Latents that reproduce the pictures: (N, Rb, Cb, D)."""
+        above = Gaussians(self.mean[self.own :], self.above2.sqrt(), noise2[self.own :].sqrt())
+        parts = [decompose(self.architecture, self.shared, part, above) for part in self.pixels.split(64)]
+        return torch.cat(parts)
+
+    def _tiles(self):
+        n = self.architecture.tile
+        return len(self.pixels), self.pixels.shape[1] // n, self.pixels.shape[2] // n
+
+    def _energy(self):
+        """Squared deviations of all tiles' latents: (tiles, latents of a tile)."""
+        return (tiles_of(self.architecture, self.target).reshape(-1, self.own) - self.mean[: self.own]) ** 2
+
+    def _by_column(self, values):
+        """Average over the tiles of a picture: (N, Rb, Cb, D) -> (N, U)."""
+        repeats = torch.bincount(self.columns)
+        sums = torch.zeros(len(values), len(repeats)).index_add(1, self.columns, values.mean((1, 2)))
+        return sums / repeats
+
+    def _pulled(self, point: Point):
         """The inverse of `closed_form`: the target whose posterior mean is mu, so that the next point starts where
         this one ended.
         """
+        prior = self._prior(point)
         shrink = 1 + prior.noise**2 / prior.scale.clamp(min=1e-6) ** 2
         steady = prior.coded & (shrink < 4)
-        return torch.where(steady, prior.mean + shrink * (mu - prior.mean), self.target)
+        return torch.where(steady, prior.mean + shrink * (point.mu - prior.mean), self.target)
 
     def _start(self, energy, classes):
         """Start of the classes: by log energy, or the classes of the last operating point where their number is the
         same.
         """
         if self.assigned is not None and int(self.assigned.max()) < classes <= 1.5 * int(self.assigned.max() + 1):
-            return self.assigned
-        scores = torch.zeros(self.shards.count)
-        scores[self.shards.mine] = torch.log(energy.clamp(min=1e-3)).sum(1)
+            return self.assigned.reshape(-1)
+        each = len(energy) // max(1, len(self.pixels))
+        scores = torch.zeros(self.shards.count, each)
+        scores[self.shards.mine] = torch.log(energy.clamp(min=1e-3)).sum(1).reshape(-1, each)
         (scores,) = self.shards.sum(scores)
-        scores = scores + 0.3 * scores.std() * torch.randn(len(scores), generator=torch.Generator().manual_seed(1))
-        return (torch.argsort(torch.argsort(scores)) * classes // len(scores))[self.shards.mine]
+        g = torch.Generator().manual_seed(1)
+        scores = scores.reshape(-1) + 0.3 * scores.std() * torch.randn(scores.numel(), generator=g)
+        ranks = torch.argsort(torch.argsort(scores)) * classes // len(scores)
+        return ranks.reshape(-1, each)[self.shards.mine].reshape(-1)
 
-    def _prior(self, scale2, noise2, classes) -> Gaussians:
-        coded = 0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2) > 0.5 / UNIT
-        scale = torch.where(coded, scale2.clamp(min=0).sqrt(), 0.0)[classes]
-        return Gaussians(self.mean, scale, noise2.sqrt(), scale > 0)
+    def _prior(self, point: Point, rows=slice(None)) -> Gaussians:
+        """Prior of some pictures' latents."""
 
-    def _m_step(self, mu, scale2, noise2, classes):
-        """Class variances from the posteriors, in closed form.
+        def scale(variance, noise2):
+            coded = 0.5 * torch.log2(1 + variance.clamp(min=0) / noise2) > 0.5 / UNIT
+            return torch.where(coded, variance.clamp(min=0).sqrt(), 0.0)
 
-        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak
-        (s^2 > noise^2) this
-        takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that is s^2 =
-        mean((pulled - m)^2) - noise^2.
-        (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got worse below 0.5 bpp.)
-        """
-        prior = self._prior(scale2, noise2, self.assigned)
-        sigma = closed_form(self.target, prior)[1]
-        shrink = 1 + noise2 / prior.scale.clamp(min=1e-6) ** 2
-        steady = shrink < 2
-        jump = (shrink * (mu - self.mean)) ** 2 - noise2
-        energy = torch.where(steady, jump, sigma**2 + (mu - self.mean) ** 2)
-        n = torch.bincount(self.assigned, minlength=classes).float()
-        sums = torch.zeros(classes, energy.shape[1]).index_add(0, self.assigned, energy)
-        n, sums = self.shards.sum(n, sums)
-        nu = self.settings.smoothing
-        return ((sums + nu * scale2.clamp(min=0)) / (n + nu)[:, None]).clamp(min=0)
+        tiles = scale(point.scale2, point.noise2[: self.own])[self.assigned[rows]]
+        n, (p, r, c) = self.architecture.block // self.architecture.tile, tiles.shape[:3]
+        tiles = tiles.reshape(p, r // n, n, c // n, n, -1).transpose(2, 3).reshape(p, r // n, c // n, -1)
+        above = scale(point.above2, point.noise2[self.own :])[self.columns[tiles.shape[-1] :] - self.own]
+        whole = torch.cat([tiles, above.expand(*tiles.shape[:3], -1)], -1)
+        return Gaussians(self.mean[self.columns], whole, point.noise2.sqrt()[self.columns])
 
     @torch.no_grad()
-    def _log(self, index, step, beta, shared, mu, scale2, noise2, seconds):
-        own = torch.arange(min(200, len(mu)))
-        prior = self._prior(scale2, noise2, self.assigned[own])
+    def _m_step(self, point: Point, square, probes):
+        """Noise from the curvature, prior variances from the posteriors, both in closed form.
+
+        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak
+        (s^2 > noise^2) this takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that
+        is s^2 = mean((pulled - m)^2) - noise^2. (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got
+        worse below 0.5 bpp.)
+        """
+        square, total = self.shards.sum(square, torch.tensor([float(probes)]))
+        if total > 0:
+            repeats = torch.bincount(self.columns)
+            square = torch.zeros(len(repeats)).index_add(0, self.columns, square) / repeats
+            self.curvature = (square / total).clamp(0.3, 3)
+        point.noise2 = 1.5 * point.beta / self.curvature
+        classes, nu = len(point.scale2), self.settings.smoothing
+        sums, above = torch.zeros_like(point.scale2), torch.zeros_like(point.above2)
+        n = torch.bincount(self.assigned.reshape(-1), minlength=classes).float()
+        for rows in torch.arange(len(point.mu)).split(64):
+            prior, mu = self._prior(point, rows), point.mu[rows]
+            sigma = closed_form(self.target[rows], prior)[1]
+            shrink = 1 + prior.noise**2 / prior.scale.clamp(min=1e-6) ** 2
+            jump = (shrink * (mu - prior.mean)) ** 2 - prior.noise**2
+            energy = torch.where(shrink < 2, jump, sigma**2 + (mu - prior.mean) ** 2)
+            tiles = tiles_of(self.architecture, energy).reshape(-1, self.own)
+            sums.index_add_(0, self.assigned[rows].reshape(-1), tiles)
+            above += self._by_column(energy)[:, self.own :].sum(0)
+        n, sums, above = self.shards.sum(n, sums, above)
+        point.scale2 = ((sums + nu * point.scale2.clamp(min=0)) / (n + nu)[:, None]).clamp(min=0)
+        point.above2 = (above / self.shards.count).clamp(min=0)
+
+    @torch.no_grad()
+    def _log(self, index, step, point: Point):
+        area = self.pixels[0, :, :, 0].numel()
+        own = torch.arange(min(200 * 1024 // area, len(point.mu)))
+        prior = self._prior(point, own)
         sigma = closed_form(self.target[own], prior)[1]
-        eps = torch.randn(sigma.shape, generator=torch.Generator().manual_seed(2))
-        latents = mu[own] + sigma * eps
-        pixels = inr.forward(self.architecture, latents, shared, self.assigned[own], TorchOps)
-        plain = inr.forward(
-            replace(self.architecture, layers=self.architecture.layers[:2]),
-            latents,
-            shared,
-            self.assigned[own],
-            TorchOps,
-        )
-        nats, error = kl(mu[own], sigma, prior).sum(1), distortion(pixels, self.pixels[own])
-        area = self.pixels.shape[1] ** 2
-        psnr = -10 * torch.log10(error / area).mean()
-        linear = -10 * torch.log10(distortion(plain, self.pixels[own]) / area).mean()
+        latents = point.mu[own] + sigma * torch.randn(sigma.shape, generator=torch.Generator().manual_seed(2))
+        nats = kl(point.mu[own], sigma, prior).sum((1, 2, 3))
+
+        def error(architecture):
+            pixels = inr.forward(architecture, latents, point.shared, self.assigned[own], TorchOps)
+            return distortion(pixels, self.pixels[own]).sum((1, 2))
+
+        def decibels(errors):
+            return float(-10 * torch.log10(errors / area).mean())
+
+        full = error(self.architecture)
         self.report(
-            f"point {index} beta {beta:g} step {step + 1}: ELBO {float((error + beta * nats).mean()):.4f}, "
-            f"{float(nats.mean()) / np.log(2) / area:.4f} bpp, {float(psnr):.2f} dB (field alone {float(linear):.2f}), "
-            f"{seconds:.0f} s"
+            f"point {index} beta {point.beta:g} step {step + 1}: "
+            f"ELBO {float((full + point.beta * nats).mean()) * 1024 / area:.4f}, "
+            f"{float(nats.mean()) / np.log(2) / area:.4f} bpp, {decibels(full):.2f} dB "
+            f"(field alone {decibels(error(linear_part(self.architecture))):.2f}), {time.time() - point.started:.0f} s"
         )
 
-    def _freeze(self, beta, scale2, noise2) -> Level:
-        bits = 0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2)
-        flat = torch.zeros(1, bits.shape[1])  # a class for pictures of one colour, any colour: only the means
-        flat[0, :3] = 0.5 * torch.log2(1 + ANY_COLOUR * self.architecture.tile**2 / noise2[:3])
+    def _freeze(self, point: Point) -> Level:
+        bits = 0.5 * torch.log2(1 + point.scale2.clamp(min=0) / point.noise2[: self.own])
+        flat = torch.zeros(1, bits.shape[1])  # a class for tiles of one colour: nothing, or only the means
+        if not self.architecture.coarse:
+            flat[0, :3] = 0.5 * torch.log2(1 + ANY_COLOUR * self.architecture.tile**2 / point.noise2[:3])
         shared = {
             k: torch.cat([v, v.mean(0, keepdim=True)]) if k in self.per_class else v for k, v in self.shared.items()
         }
         return Level(
-            beta,
+            point.beta,
             self.mean.numpy(),
-            noise2.sqrt().numpy(),
+            point.noise2.sqrt().numpy(),
             kl_index(torch.cat([bits, flat]).numpy()),
+            kl_index(0.5 * torch.log2(1 + point.above2 / point.noise2[self.own :]).numpy()),
             {k: v.numpy() for k, v in shared.items()},
             self.settings.group_bits,
             self.settings.index_bits,
@@ -354,15 +455,16 @@ def train_siren(
         )
         optimizer.load_state_dict(saved["optimizer"])
     started = time.time()
-    classes = torch.zeros(len(target), dtype=torch.int64)
+    classes = torch.zeros(len(target), 1, 1, dtype=torch.int64)
     while (seconds := before + time.time() - started) < 60 * minutes:
         for group in optimizer.param_groups:
             group["lr"] = 5e-3 * (1 - seconds / (60 * minutes)) + 2e-4
         noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
         eps = torch.randn(shards.count, size, generator=noise)[shards.mine]
-        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2, torch.ones_like(mu, dtype=torch.bool))
+        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2)
         sigma = rho.exp()
-        error = distortion(inr.forward(architecture, mu + sigma * eps, {}, classes, TorchOps), target)
+        latents = (mu + sigma * eps)[:, None, None]
+        error = distortion(inr.forward(architecture, latents, {}, classes, TorchOps), target).sum((1, 2))
         nats = kl(mu, sigma, prior).sum(1)
         loss = (error + beta * nats).sum() / (beta * 100)
         optimizer.zero_grad()
@@ -384,18 +486,20 @@ def train_siren(
             saved = {"mu": mu.data, "rho": rho.data, "mean": mean, "scale2": scale2, "step": step, "seconds": seconds}
             torch.save({**saved, "optimizer": optimizer.state_dict()}, state)
     with torch.no_grad():
-        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2, torch.ones_like(mu, dtype=torch.bool))
+        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2)
         bits = shards.sum(kl(mu, rho.exp(), prior).sum(0))[0] / shards.count / np.log(2)
     index = kl_index(bits.numpy())
     noise = scale2.sqrt().numpy() / np.sqrt(np.expm1(2 * np.log(2) * np.maximum(kl_table()[index], 1) / UNIT))
-    return Level(beta, mean.numpy(), noise, index[None], {}, group_bits=16, index_bits=16)
+    return Level(beta, mean.numpy(), noise, index[None], index[:0], {}, group_bits=16, index_bits=16)
 
 
-def load_images(sources: list[Path], tile: int, crops: int, holdout: int, seed: int = 0) -> torch.Tensor:
-    """Training tiles from .npy arrays (uint8 (N, H, W, 3), less the last `holdout`) and folders of pictures.
+def load_images(
+    sources: list[Path], side: int, crops: int, holdout: int, seed: int = 0, octaves: float = 4.0
+) -> torch.Tensor:
+    """Training pictures from .npy arrays (uint8 (N, H, W, 3), less the last `holdout`) and folders of pictures.
 
-    Arrays are mirrored too. Folders give `crops` random crops in all, each from a picture scaled down by 1 to 16 times.
-    Returns (N, tile, tile, 3) in [0, 1].
+    Arrays are mirrored too. Folders give `crops` random crops in all, each from a picture scaled down by up to
+    `octaves` powers of two. Returns (N, side, side, 3) in [0, 1].
     """
     from PIL import Image
 
@@ -404,34 +508,35 @@ def load_images(sources: list[Path], tile: int, crops: int, holdout: int, seed: 
     for source in sources:
         if source.suffix == ".npy":
             array = np.load(source)[: -holdout or None]
-            if array.shape[1:] != (tile, tile, 3) or array.dtype != np.uint8:
-                raise ValueError(f"{source}: expected uint8 (N, {tile}, {tile}, 3), got {array.dtype} {array.shape}")
+            if array.shape[1:] != (side, side, 3) or array.dtype != np.uint8:
+                raise ValueError(f"{source}: expected uint8 (N, {side}, {side}, 3), got {array.dtype} {array.shape}")
             parts += [array, array[:, :, ::-1]]
     for folder in folders:
         files = sorted(p for p in folder.iterdir() if p.suffix.lower() in (".jpg", ".jpeg", ".png"))
         for k in range(crops // len(folders)):
             with Image.open(files[k % len(files)]) as picture:
                 image = picture.convert("RGB")
-            most = min(image.size) / tile
-            factor = min(most, 2 ** rng.uniform(0, 4))
-            size = [max(tile, round(side / factor)) for side in image.size]
+            most = min(image.size) / side
+            factor = min(most, 2 ** rng.uniform(0, octaves))
+            size = [max(side, round(length / factor)) for length in image.size]
             image = image.resize(size, Image.Resampling.LANCZOS) if factor > 1.05 else image
-            x, y = (int(rng.integers(0, side - tile + 1)) for side in image.size)
-            parts.append(np.asarray(image.crop((x, y, x + tile, y + tile)))[None])
+            x, y = (int(rng.integers(0, length - side + 1)) for length in image.size)
+            parts.append(np.asarray(image.crop((x, y, x + side, y + side)))[None])
     return torch.from_numpy(np.concatenate(parts)).float() / 255
 
 
-def linear_prior(pixels: torch.Tensor, settings: TrainSettings, path: Path, report: Report) -> None:
-    """The linear-only reference: the same cosine field and class tables in closed form, without sine layers."""
-    family = Family(pixels, replace(settings, steps=0, first_steps=0), report, linear=True)
-    levels = [family.level(i) for i in range(len(settings.betas))]
+def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Report) -> None:
+    """The linear-only reference: the same field and class tables in closed form, without sine layers."""
+    architecture = linear_part(recipe.architecture)
+    family = Family(pixels, architecture, replace(recipe.settings, steps=0, first_steps=0), report)
+    levels = [family.level(i) for i in range(len(recipe.settings.betas))]
     levels.sort(key=lambda level: -level.beta)
-    save(path, {**DEFAULT_METADATA, "steps": 0}, family.architecture, levels)
+    save(path, {**METADATA, "steps": 0}, architecture, levels)
 
 
 def save_level(path: Path, level: Level) -> None:
     """One operating point as a checkpoint, in single precision."""
-    arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, **level.shared}
+    arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, "coarse": level.coarse, **level.shared}
     temporary = path.with_suffix(".tmp.npz")
     np.savez(temporary, beta=level.beta, bits=[level.group_bits, level.index_bits], **arrays)
     os.replace(temporary, path)
@@ -440,17 +545,18 @@ def save_level(path: Path, level: Level) -> None:
 def load_level(path: Path) -> Level:
     arrays = dict(np.load(path))
     beta, (group_bits, index_bits) = float(arrays.pop("beta")), arrays.pop("bits").tolist()
-    return Level(beta, arrays.pop("mean"), arrays.pop("noise"), arrays.pop("kl"), arrays, group_bits, index_bits)
+    tables = [arrays.pop(name) for name in ("mean", "noise", "kl")]
+    return Level(beta, *tables, arrays.pop("coarse", np.zeros(0, np.uint8)), arrays, group_bits, index_bits)
 
 
-def train_default(
-    pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report, again: bool = False
-) -> None:
+def train_cosine(
+    pixels: torch.Tensor, recipe: Recipe, folder: Path, report: Report, again: bool = False
+) -> list[Level]:
     """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it
-    holds.
+    holds. Returns all of the folder's, from the largest beta to the smallest.
     """
-    family = Family(pixels, settings, report)
-    for index, beta in enumerate(settings.betas):
+    family = Family(pixels, recipe.architecture, recipe.settings, report)
+    for index, beta in enumerate(recipe.settings.betas):
         path = folder / f"level-{beta:g}.npz"
         if path.exists():
             family.resume(load_level(path))
@@ -459,62 +565,57 @@ def train_default(
         level = family.level(index)
         if family.shards.rank == 0:
             save_level(path, level)
-
-
-def read_levels(folder: Path) -> list[Level]:
-    """The checkpoints of a folder, from the largest beta to the smallest."""
     return sorted((load_level(p) for p in folder.glob("level-*.npz")), key=lambda level: -level.beta)
 
 
-def run(
-    sources,
-    output,
-    checkpoints,
-    report,
-    *,
-    family,
-    betas,
-    classes,
-    steps,
-    first_steps,
-    crops,
-    holdout,
-    minutes,
-    seed,
-    again,
-):
+@dataclass(frozen=True)
+class Options:
+    """What `combiner train` takes; None stands for the family's own."""
+
+    family: str = "small"
+    betas: tuple[float, ...] | None = None
+    classes: tuple[int, ...] | None = None
+    steps: int | None = None
+    first_steps: int | None = None
+    batch: int | None = None
+    crops: int = 0
+    holdout: int = 0
+    minutes: float = 40.0
+    again: bool = False
+    seed: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        recipe = RECIPES[self.family]
+        names = ("betas", "classes", "steps", "first_steps", "batch")
+        given = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        if self.steps and not self.first_steps:
+            given["first_steps"] = self.steps
+        return replace(recipe, settings=replace(recipe.settings, seed=self.seed, **given))
+
+
+def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, options: Options) -> None:
     """`combiner train`: learn a family and write its prior file. Under torchrun, rank 0 writes."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
+    world, recipe = int(os.environ.get("WORLD_SIZE", "1")), options.recipe
     if world > 1:
         dist.init_process_group("gloo")
     checkpoints.mkdir(parents=True, exist_ok=True)
-    images = load_images(sources, 32, crops, holdout, seed)
-    command = f"{family} on {len(images)} tiles of {', '.join(s.name for s in sources)}"
-    if family == "combiner-cifar":
-        beta = _numbers(betas, float, (0.002,))[0]
-        level = train_siren(images, beta, minutes, checkpoints, report, seed)
-        trained = f"plain SIREN, trained for {minutes:g} min on {world} processor core(s)"
-        metadata = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
-        architecture, levels = siren_architecture(), [level]
+    images = load_images(sources, recipe.side, options.crops, options.holdout, options.seed, recipe.octaves)
+    command = f"{options.family} on {len(images)} pictures of {', '.join(s.name for s in sources)}"
+    if options.family == "combiner-cifar":
+        beta = recipe.settings.betas[0]
+        levels = [train_siren(images, beta, options.minutes, checkpoints, report, options.seed)]
+        trained = f"plain SIREN, trained for {options.minutes:g} min on {world} processor core(s)"
+        metadata = SIREN_METADATA
     else:
-        defaults = TrainSettings(BETAS, CLASSES)
-        settings = TrainSettings(
-            _numbers(betas, float, BETAS),
-            _numbers(classes, int, CLASSES),
-            steps=steps or defaults.steps,
-            first_steps=first_steps or steps or defaults.first_steps,
-            seed=seed,
-        )
-        train_default(images, settings, checkpoints, report, again)
-        trained = json.dumps(asdict(settings))
-        metadata = dict(DEFAULT_METADATA)
-        architecture, levels = cosine_architecture(), read_levels(checkpoints)
+        levels = train_cosine(images, recipe, checkpoints, report, options.again)
+        trained, metadata = json.dumps(asdict(recipe.settings)), METADATA
     if world == 1 or dist.get_rank() == 0:
         metadata = {**metadata, "training": command, "trained": trained}
-        save(output, metadata, architecture, levels)
-        if holdout:
-            metadata["measured"] = measure(output, held_out(sources, holdout)[:MEASURED])
-            save(output, metadata, architecture, levels)
+        save(output, metadata, recipe.architecture, levels)
+        if options.holdout:
+            metadata["measured"] = measure(output, held_out(sources, options.holdout)[:MEASURED])
+            save(output, metadata, recipe.architecture, levels)
         report(f"{output}: {len(levels)} operating points, {output.stat().st_size} bytes")
     if world > 1:
         dist.destroy_process_group()
@@ -538,7 +639,3 @@ def measure(path: Path, pictures: list[np.ndarray]) -> dict:
             {"beta": beta, "bpp": round(float(bpp), 3), "psnr": round(float(np.mean([r.psnr for r in results])), 2)}
         )
     return {"images": f"{len(pictures)} held-out 32x32 training images, effort normal", "points": points}
-
-
-def _numbers(text, kind, default):
-    return tuple(kind(part) for part in text.split(",")) if text else default
