@@ -33,6 +33,23 @@ def test_quantile_table_is_this():
 GOLDEN_TABLE = "492175612fd2853e"
 
 
+def test_quantile_table_is_this_to_the_last_bit():
+    """AS 241 in double precision, as every release computed it."""
+    assert hashlib.sha256(c.normal_table().astype("<f4").tobytes()).hexdigest()[:16] == GOLDEN_EXACT
+
+
+GOLDEN_EXACT = "1cfbba1e07e34386"
+
+
+@pytest.mark.parametrize("latents", [1, 63, 256, 257, 1123])
+def test_signs_and_order_are_words_of_numpys_philox(latents):
+    """The decoder computes them without numpy.random."""
+    words = c.words(2**62 + 5, c.SIGNS, 7, -(-latents // 64))
+    bits = [int(words[k // 64]) >> k % 64 & 1 for k in range(latents)]
+    assert c.signs(2**62 + 5, np.array([0, 7]), latents)[1].tolist() == [1 - 2 * bit for bit in bits]
+    np.testing.assert_array_equal(c.order(latents), np.argsort(c.words(0, c.ORDER, 0, latents), kind="stable"))
+
+
 @given(st.integers(0, 2**63 - 1), st.integers(0, 2**40), st.lists(st.integers(0, 10**6), min_size=1, max_size=20))
 def test_any_word_can_be_computed_alone(seed, lane, positions):
     at = c.words_at(seed, c.CANDIDATES, np.full(len(positions), lane), np.array(positions))

@@ -98,6 +98,20 @@ def test_commands_that_never_import_torch(command):
     assert "torch" not in done.stderr and done.returncode in (0, 1)
 
 
+def test_decode_imports_no_more_than_it_needs(encoded, tiny_prior_file, tmp_path):
+    """Each of these would cost 10 to 60 ms."""
+    script = (
+        "import sys\n"
+        "from combiner_codec.cli import main\n"
+        f"sys.argv = ['combiner', 'decode', {str(encoded)!r}, '-o', 'o.png', '--prior', {str(tiny_prior_file)!r}]\n"
+        "try: main()\n"
+        "finally: print({'torch', 'numpy.random', 'rich', 'PIL.TiffImagePlugin'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (0, "set()\n"), done.stderr
+    assert Image.open(tmp_path / "o.png").size == (40, 40)
+
+
 def test_a_make_rule_runs_once(picture, tiny_prior_file, tmp_path):
     (tmp_path / "Makefile").write_text(
         f"%.cmb: %.png\n\t{COMBINER} encode $< -o $@ --effort fast --prior {tiny_prior_file}\n"

@@ -2,8 +2,7 @@
 
 Raw words come from the counter-based generator Philox4x64-10 (Salmon et al., SC 2011). A stream is addressed by
 (seed, purpose, lane); its words are numbered from 0, and any of them can be computed without the others. Sixteen bits
-of a word give one
-standard normal through a table of quantiles. Everything discrete is integer arithmetic.
+of a word give one standard normal through a table of quantiles. Everything discrete is integer arithmetic.
 """
 
 from functools import cache
@@ -28,6 +27,20 @@ def words(seed: int, purpose: int, lane: int, count: int, start: int = 0) -> np.
     return stream.random_raw(count + skip)[skip:]
 
 
+def blocks_at(seed: int, purpose: int, lanes: np.ndarray, blocks: np.ndarray, rows: np.ndarray | int = 0) -> np.ndarray:
+    """Words 4 b … 4 b + 3 of stream lanes[n], b = blocks[n]: (n, 4) uint64. A decoder never imports numpy.random.
+
+    Candidates have one such stream for every row of latents.
+    """
+    counter = (
+        blocks.astype(np.uint64) + np.uint64(1),  # numpy counts up before it draws
+        lanes.astype(np.uint64),
+        np.full(len(blocks), purpose, np.uint64),
+        np.zeros(len(blocks), np.uint64) + np.asarray(rows, np.uint64),
+    )
+    return _philox(counter, (seed, STREAM_VERSION))
+
+
 def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
     """Candidates 0 … count - 1 of a group, one column each: (dims, count) float32 standard normals.
 
@@ -46,13 +59,7 @@ def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.n
     blocks = (dims + NORMALS - 1) // NORMALS
     owner = np.repeat(np.arange(len(groups)), blocks)
     block = np.arange(len(owner)) - np.repeat(np.cumsum(blocks) - blocks, blocks)
-    counter = (
-        indices[owner].astype(np.uint64) + np.uint64(1),  # numpy counts up before it draws
-        groups[owner].astype(np.uint64),
-        np.full(len(owner), CANDIDATES, np.uint64),
-        block.astype(np.uint64),
-    )
-    raw = np.ascontiguousarray(_philox(counter, (seed, STREAM_VERSION)).T)
+    raw = blocks_at(seed, CANDIDATES, groups[owner], indices[owner], block)
     used = NORMALS * block[:, None] + np.arange(NORMALS) < dims[owner, None]
     return normal_table().take(pieces(raw)[used])
 
@@ -64,8 +71,8 @@ def pieces(raw: np.ndarray) -> np.ndarray:
 
 def signs(seed: int, tiles: np.ndarray, latents: int) -> np.ndarray:
     """One sign per tile and latent, so that like tiles do not make like errors: (T,) -> (T, D) float32 of +1 and -1."""
-    per = (latents + 63) // 64
-    raw = np.stack([words(seed, SIGNS, int(tile), per) for tile in tiles])
+    per = (latents + 255) // 256  # blocks of a tile
+    raw = blocks_at(seed, SIGNS, np.repeat(tiles, per), np.tile(np.arange(per), len(tiles)))
     bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(tiles), -1)
     return 1 - 2 * bits[:, :latents].astype(np.float32)
 
@@ -73,15 +80,16 @@ def signs(seed: int, tiles: np.ndarray, latents: int) -> np.ndarray:
 @cache
 def order(latents: int) -> np.ndarray:
     """The fixed random order in which latents are cut into groups: (D,) a permutation."""
-    return np.argsort(words(0, ORDER, 0, latents), kind="stable")
+    blocks = np.arange((latents + 3) // 4)
+    raw = blocks_at(0, ORDER, np.zeros_like(blocks), blocks).reshape(-1)
+    return np.argsort(raw[:latents], kind="stable")
 
 
 @cache
 def normal_table() -> np.ndarray:
     """Quantiles of the standard normal at (i + 1/2) / 65536: (65536,) float32. Wichura's AS 241."""
-    p = (np.arange(32768) + 0.5) / 65536
-    upper = -_quantile(p)[::-1]
-    return np.concatenate([_quantile(p), upper]).astype(np.float32)
+    lower = _quantile((np.arange(32768) + 0.5) / 65536)
+    return np.concatenate([lower, -lower[::-1]]).astype(np.float32)
 
 
 # AS 241, algorithm PPND16: coefficients from the constant term up, numerator then denominator.
@@ -103,8 +111,10 @@ def _quantile(p):
     """Normal quantile for 7e-12 < p <= 1/2, double precision."""
     centred = p - 0.5
     near = 0.180625 - centred * centred
-    tail = np.sqrt(-np.log(p)) - 1.6
-    return np.where(near >= 0, centred * _ratio(CENTRE, near), -_ratio(MIDDLE, tail))
+    value = centred * _ratio(CENTRE, near)
+    tail = near < 0
+    value[tail] = -_ratio(MIDDLE, np.sqrt(-np.log(p[tail])) - 1.6)
+    return value
 
 
 def _ratio(coefficients, x):
@@ -113,7 +123,7 @@ def _ratio(coefficients, x):
 
 
 def _philox(counter, key):
-    """Philox4x64-10 on arrays of counters: four (n,) uint64 -> (4, n) uint64."""
+    """Philox4x64-10 on arrays of counters: four (n,) uint64 -> (n, 4) uint64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
     for _ in range(10):
@@ -122,7 +132,7 @@ def _philox(counter, key):
         c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
         k0 = (k0 + WEYL[0]) & 0xFFFFFFFFFFFFFFFF
         k1 = (k1 + WEYL[1]) & 0xFFFFFFFFFFFFFFFF
-    return np.stack([c0, c1, c2, c3])
+    return np.stack([c0, c1, c2, c3], 1)
 
 
 def _multiply(a, constant):

@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -306,16 +305,12 @@ def write(target, data: bytes) -> None:
         if os.path.exists(target) and not os.path.isfile(target):
             Path(target).write_bytes(data)
             return
-        handle, temporary = tempfile.mkstemp(dir=os.path.dirname(target) or ".", prefix=".combiner-")
+        temporary = Path(target).with_name(f".combiner-{os.urandom(8).hex()}")
         try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data)
-            mask = os.umask(0)
-            os.umask(mask)
-            os.chmod(temporary, 0o666 & ~mask)
-            os.replace(temporary, target)
+            temporary.write_bytes(data)
+            temporary.replace(target)
         except BaseException:
-            os.unlink(temporary)
+            temporary.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise FormatError(f"{target}: {error.strerror}") from error
@@ -373,8 +368,8 @@ def progress(batch, tile, effort, quiet):
 
 def main():
     """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C."""
-    if "decode" in sys.argv[1:2]:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already
+    if sys.argv[1:2] in (["decode"], ["info"]):
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already; idle ones cost 50 ms
     try:
         code = cli.main(standalone_mode=False)
     except FormatError as error:

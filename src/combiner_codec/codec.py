@@ -201,9 +201,7 @@ def _finish(picture, prior, seed, threads, coded) -> Encoded:
     """File of one picture, decoded by the real decoder."""
     data = assemble(prior, picture.shape, seed, coded)
     decoded = decode_array(data, prior, threads)
-    return Encoded(
-        data, decoded, psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled)
-    )
+    return Encoded(data, decoded, psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled))
 
 
 def assemble(prior: Prior, shape, seed: int, coded) -> bytes:

@@ -61,10 +61,13 @@ def save(array: np.ndarray, format: str) -> bytes:
 
 def format_of(path: Path) -> str:
     """Pillow's format for a file name; PNG where the name says nothing."""
+    suffix = path.suffix.lower()
+    if suffix in ("", ".png"):
+        return "PNG"
     from PIL import Image
 
-    Image.init()
-    kind = Image.EXTENSION.get(path.suffix.lower(), "PNG")
+    Image.init()  # imports every format: slow
+    kind = Image.EXTENSION.get(suffix, "PNG")
     if kind not in Image.SAVE:
         raise FormatError(f"{path}: Pillow cannot write {kind}")
     return kind

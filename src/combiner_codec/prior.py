@@ -9,9 +9,9 @@ is log2(s / sigma), so one integer gives both the partition and the scale.)
 import hashlib
 import io
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +162,7 @@ class Prior:
     metadata: dict
     architecture: Architecture
     data: bytes
+    arrays: Mapping[str, np.ndarray]  # members of the file, unpacked where they are asked for
 
     @property
     def betas(self) -> list[float]:
@@ -176,13 +177,9 @@ class Prior:
     def _levels(self):
         return lru_cache(None)(self._load_level)
 
-    @cached_property
-    def _arrays(self):
-        return np.load(io.BytesIO(self.data), allow_pickle=False)
-
     def _load_level(self, index):
         prefix = f"{index:02}."
-        arrays = {k[len(prefix) :]: self._arrays[k] for k in self._arrays.files if k.startswith(prefix)}
+        arrays = {k[len(prefix) :]: self.arrays[k] for k in self.arrays if k.startswith(prefix)}
         tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, noise = floats.pop("mean"), floats.pop("noise")
@@ -212,19 +209,21 @@ def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Le
 
 def parse(data: bytes, name: str, number: int = 0) -> Prior:
     try:
-        metadata = json.loads(bytes(np.load(io.BytesIO(data), allow_pickle=False)["metadata"]))
+        arrays = np.load(io.BytesIO(data), allow_pickle=False)
+        metadata = json.loads(bytes(arrays["metadata"]))
         architecture = Architecture.from_json(metadata["architecture"])
         if metadata["index_bits"] not in INDEX_BITS or not 1 <= metadata["group_bits"] <= metadata["index_bits"]:
             raise ValueError("group or index width out of range")
     except Exception as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
-    return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data)
+    return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data, arrays)
 
 
 def folder() -> Path:
     """Where the shipped priors are: inside the installed package, or assets/priors of a source checkout."""
-    installed = Path(str(files(__package__) / "priors"))
-    return installed if installed.is_dir() else Path(__file__).parents[2] / "assets" / "priors"
+    package = Path(__file__).parent
+    installed = package / "priors"
+    return installed if installed.is_dir() else package.parents[1] / "assets" / "priors"
 
 
 @cache
