@@ -273,7 +273,8 @@ class Family:
         )
         self.assigned = assigned.reshape(self._tiles())
         if self.architecture.coarse and self.above2.max() > 1e5:
-            (above,) = self.shards.sum((self._by_column(self.target) - self.mean).square().sum(0)[self.own :])
+            deviation = self.target - self.mean[self.columns]
+            (above,) = self.shards.sum(self._by_column(deviation**2).sum(0)[self.own :])
             self.above2 = above / self.shards.count
         shared = {k: v.clone() for k, v in self.shared.items()}
         for name in self.per_class:
