@@ -16,7 +16,7 @@ def at_bpp(curve: Curve, rates: Iterable[float]) -> list[float]:
 
     The end segments are extended by REACH of the end's rate; beyond, the value is NaN.
     """
-    points = sorted(curve)
+    points = sorted({rate: (rate, quality) for rate, quality in sorted(curve)}.values())  # one point a rate, the best
     x, y = np.log([p[0] for p in points]), np.array([p[1] for p in points])
     values = []
     for rate in rates:

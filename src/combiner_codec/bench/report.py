@@ -59,13 +59,14 @@ def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(7.5, 5.2))
+    figure, axes = plt.subplots(figsize=(7.5, 6.0), layout="constrained")
     for i, (name, curve) in enumerate(measured.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
         axes.plot(*zip(*sorted(curve), strict=True), label=name, **style)
     for i, entry in enumerate(published):
+        origin = "ideal coder" if entry["source"].startswith("this project") else "published"
         style = {"color": "0.35", "ls": ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))[i % 6]}
-        axes.plot(*zip(*sorted(entry["points"]), strict=True), lw=1.2, label=f"{entry['name']}, published", **style)
+        axes.plot(*zip(*sorted(entry["points"]), strict=True), lw=1.2, label=f"{entry['name']}, {origin}", **style)
     rates = sorted(r for curve in measured.values() for r, _ in curve)
     if rates:
         axes.set_xlim(rates[0] * 0.85, rates[-1] * 1.15)
@@ -83,8 +84,7 @@ def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float
         axes.set_ylim(max(min(shown), bottom or 0) - 0.5, min(max(shown), 50) + 0.5)
     axes.set(xlabel="file size, bits per pixel (logarithmic)", ylabel="PSNR over RGB, dB", title=title)
     axes.grid(alpha=0.3)
-    axes.legend(fontsize=8, loc="lower right", framealpha=0.9)
-    figure.tight_layout()
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)
