@@ -3,9 +3,10 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 CIFAR  ?= ../shared/data/cifar10
 PHOTOS ?= ../shared/data/photos
+KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-siren bench-cifar clean
+.PHONY: setup demo test lint format train-cifar train-siren bench-cifar bench-kodak clean
 
 setup: $(VENV)/.ready
 
@@ -34,8 +35,11 @@ train-siren: setup  ## the plain SIREN of the paper, for reference
 	$(BIN)/combiner train $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 \
 		--checkpoints checkpoints/siren -o checkpoints/combiner-cifar.npz
 
-bench-cifar: setup  ## the CIFAR-10 table into docs/results; resumable
-	$(BIN)/python -m combiner_codec.bench $(CIFAR)
+bench-cifar: setup  ## the CIFAR-10 tables into docs/results; resumable
+	$(BIN)/python -m combiner_codec.bench cifar $(CIFAR) $(BENCH)
+
+bench-kodak: setup  ## the Kodak tables into docs/results; resumable
+	$(BIN)/python -m combiner_codec.bench kodak $(KODAK) --photos $(PHOTOS)/val $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,33 +1,260 @@
-import pytest
+import dataclasses
+import json
 
-from combiner_codec import bench
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from combiner_codec import FormatError, cli
+from combiner_codec.bench import cifar, codecs, command, curves, measure, pictures, quality, rates, report
 from conftest import smooth_pictures
 
 
-def test_quality_is_interpolated_between_the_neighbouring_points():
-    points = [{"bpp": b, "psnr": p} for b, p in ((3.0, 36.0), (1.0, 28.0), (2.0, 33.0))]
-    assert bench.at_rate(points, 1.5) == pytest.approx(30.5)
-    assert bench.at_rate(points, 2.0) == pytest.approx(33.0)
-    assert bench.at_rate(points, 0.8) == pytest.approx(27.0)
+@dataclasses.dataclass(frozen=True)
+class Counter:
+    """A codec that counts its calls and keeps the top bits of every sample: a setting is the number of bits."""
+
+    name: str = "counter"
+    settings: tuple = (2, 4)
+    version: str = "1"
+    calls: list = dataclasses.field(default_factory=list, hash=False, compare=False)
+
+    def label(self, setting):
+        return str(setting)
+
+    def identity(self, pixels, setting):
+        return f"{self.version} {setting}"
+
+    def encode(self, pixels, setting, threads=0):
+        self.calls.append((setting, len(pixels)))
+        low = (1 << 8 - setting) - 1
+        packed = [np.array(p.shape, np.uint16).tobytes() + (p & ~np.uint8(low)).tobytes() for p in pixels]
+        return [codecs.Coded(data, {"kept": setting}) for data in packed]
+
+    def decode(self, data, threads=0):
+        return np.frombuffer(data[6:], np.uint8).reshape(np.frombuffer(data[:6], np.uint16))
 
 
-def test_beta_is_found_for_a_rate(tiny_prior):
-    pictures = list(smooth_pictures(8, seed=4))
-    sizes = []
-    for rate in (0.3, 1.0):
-        beta = bench.beta_for(tiny_prior, pictures, rate)
-        sizes.append(bench.measure(tiny_prior, pictures, beta, effort="fast")["bpp"])
-        assert sizes[-1] <= rate + 0.02
-    assert sizes[0] < sizes[1]
+def groups(count=3, side=16, seed=0):
+    own = [pictures.Picture(f"p{i}", p) for i, p in enumerate(smooth_pictures(count, side, seed))]
+    return [pictures.Group((p,)) for p in own]
 
 
-def test_a_second_run_goes_on(tmp_path):
-    point = {"bpp": 1.0, "psnr": 30.0, "encode_seconds": 0.1}
-    assert bench.Rows(tmp_path / "r.json").get("row", "1", lambda: point) == point
-    assert bench.Rows(tmp_path / "r.json").get("row", "1", lambda: pytest.fail("measured again")) == point
+@pytest.fixture
+def folder(tmp_path):
+    """A folder as users have them: pictures, a grey one, a broken one and a text file."""
+    where = tmp_path / "mixed"
+    where.mkdir()
+    first, second = smooth_pictures(2, side=24)
+    Image.fromarray(first).save(where / "a.png")
+    Image.fromarray(second).convert("L").save(where / "grey.png")
+    (where / "broken.png").write_bytes((where / "a.png").read_bytes()[:200])
+    (where / "notes.txt").write_text("not a picture\n")
+    return where
 
 
-def test_groups_of_another_width_are_another_partition(tiny_prior):
-    chained, independent = (bench.regroup(tiny_prior, g, 16).level(1) for g in (6, 16))
-    assert chained.chained and not independent.chained
-    assert (independent.bits % 16 == 0).all() and (independent.bits >= chained.bits).all()
+def test_bd_rate_of_parallel_lines_is_their_distance():
+    anchor = [(rate, 20 + 10 * np.log10(rate / 0.1)) for rate in (0.1, 0.3, 0.6, 1.0)]
+    assert curves.bd_rate(anchor, [(0.8 * r, q) for r, q in anchor]) == pytest.approx(-20, abs=1e-6)
+    assert curves.bd_rate(anchor, [(2 * r, q) for r, q in anchor]) == pytest.approx(100, abs=1e-6)
+    assert curves.bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-9)
+
+
+def test_bd_rate_of_crossing_lines_is_the_mean_over_the_common_range():
+    # log10 rate: q / 10 against q / 5 - 3 over 20 … 40 dB; the difference q / 10 - 3 has the mean 0 over 20 … 40
+    # and -0.5 over 20 … 30, where the second curve ends: 10^-0.5 - 1 = -68.4 %
+    anchor = [(10 ** (q / 10), q) for q in (20, 30, 40)]
+    assert curves.bd_rate(anchor, [(10 ** (q / 5 - 3), q) for q in (20, 30, 40)]) == pytest.approx(0, abs=1e-6)
+    assert curves.bd_rate(anchor, [(10 ** (q / 5 - 3), q) for q in (10, 20, 30)]) == pytest.approx(-68.377, abs=1e-3)
+
+
+def test_bd_rate_needs_a_common_range():
+    assert np.isnan(curves.bd_rate([(0.1, 20), (0.2, 22)], [(0.1, 30), (0.2, 32)]))
+    assert np.isnan(curves.bd_rate([(0.1, 20), (0.2, 22)], [(0.1, 21)]))
+
+
+def test_a_monotone_cubic_goes_through_its_points_without_overshoot():
+    x, y = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.0, 0.1, 3.0, 3.1])
+    assert curves.pchip(x, y, x) == pytest.approx(y)
+    assert (np.diff(curves.pchip(x, y, np.linspace(0, 5, 200))) >= 0).all()
+
+
+def test_quality_is_interpolated_in_log_bpp_and_not_far_beyond_the_ends():
+    curve = [(0.4, 32.0), (0.1, 28.0), (0.2, 31.0)]
+    middle, point, near, far = curves.at_bpp(curve, [0.02**0.5, 0.2, 0.42, 0.5])
+    assert middle == pytest.approx(29.5)
+    assert point == pytest.approx(31)
+    assert near == pytest.approx(32 + np.log2(1.05))
+    assert np.isnan(far)
+
+
+def test_published_curves_are_data_with_sources():
+    for name in ("kodak", "cifar10"):
+        for entry in curves.published(name):
+            assert entry["source"] and curves.monotone(entry["points"]), entry["name"]
+    assert curves.at_bpp(curves.published_curve("kodak", "BPG 4:4:4"), [0.22])[0] == pytest.approx(29.85, abs=0.02)
+    assert curves.at_bpp(curves.published_curve("cifar10", cifar.LINE), [2.28])[0] == pytest.approx(33.61)
+
+
+def test_ssim_is_one_for_equal_pictures_and_falls_with_noise():
+    rng = np.random.default_rng(0)
+    for side in (7, 32, 200):
+        picture = smooth_pictures(1, side)[0]
+        noisy = [np.clip(picture + rng.normal(0, s, picture.shape), 0, 255).astype(np.uint8) for s in (5, 25)]
+        assert quality.ssim(picture, picture) == pytest.approx(1, abs=1e-5)
+        assert 1 > quality.ssim(picture, noisy[0]) > quality.ssim(picture, noisy[1])
+    assert quality.psnr(picture, picture) == 100
+
+
+def test_ssim_of_two_flat_pictures_is_their_luminance_term():
+    a, b = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 150, np.uint8)
+    assert quality.ssim(a, b) == pytest.approx((2 * 100 * 150 + quality.C1) / (100**2 + 150**2 + quality.C1), abs=1e-4)
+
+
+def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
+    class Stop(Exception):
+        pass
+
+    def stop(line, seen=[]):  # noqa: B006
+        seen.append(line)
+        if len(seen) == 2:
+            raise Stop
+
+    codec, path = Counter(), tmp_path / "r.json"
+    with pytest.raises(Stop):
+        measure.measure([codec], groups(), measure.Store(path), report=stop)
+    assert len(codec.calls) == 2
+    measure.measure([codec], groups(), measure.Store(path))
+    assert len(codec.calls) == 6
+    low, high = measure.points(codec, groups(), measure.Store(path))
+    assert low.pictures == 3 and low.psnr < high.psnr and low.facts == {"kept": 2}
+    assert low.bpp == pytest.approx(8 * (6 + 16 * 16 * 3) / 256)
+
+
+def test_a_changed_picture_or_encoder_is_measured_again_and_not_mixed_in(tmp_path):
+    store = measure.Store(tmp_path / "r.json")
+    measure.measure([Counter()], groups(), store)
+    changed = groups()
+    changed[1] = groups(seed=9)[1]
+    assert measure.points(Counter(), changed, store) == []
+    again = Counter()
+    measure.measure([again], changed, store)
+    assert again.calls == [(2, 1), (4, 1)]
+    newer = Counter(version="2")
+    assert measure.points(newer, changed, store) == []
+    measure.measure([newer], changed, store)
+    assert len(newer.calls) == 6
+
+
+def test_a_codec_that_fails_is_named_and_the_others_go_on(tmp_path):
+    class Broken(Counter):
+        def encode(self, pixels, setting, threads=0):
+            raise OSError("too large")
+
+    store, works = measure.Store(tmp_path / "r.json"), Counter()
+    problems = measure.measure([Broken("broken"), works], groups(), store)
+    assert problems == ["broken: left out, it failed on p0 (too large)"]
+    assert len(measure.points(works, groups(), store)) == 2
+
+
+def test_results_of_something_else_are_refused(tmp_path):
+    for text in ("[", "[]", '{"rows": {}}'):
+        (tmp_path / "r.json").write_text(text)
+        with pytest.raises(FormatError, match="not results"):
+            measure.Store(tmp_path / "r.json")
+
+
+def test_small_pictures_are_encoded_together_and_large_ones_alone():
+    small = [pictures.Picture(f"s{i}", np.zeros((32, 32, 3), np.uint8)) for i in range(1500)]
+    large = pictures.Picture("large", np.zeros((200, 200, 3), np.uint8))
+    assert [len(g.pictures) for g in pictures.grouped([large, *small])] == [1024, 476, 1]
+
+
+def test_files_that_are_no_pictures_are_named_and_left_out(folder):
+    found, problems = pictures.collect([folder])
+    assert [(p.name, p.pixels.shape) for p in found] == [("a.png", (24, 24, 3)), ("grey.png", (24, 24, 3))]
+    assert (found[1].pixels[..., 0] == found[1].pixels[..., 2]).all()
+    assert len(problems) == 2 and "broken.png" in problems[0] and "notes.txt" in problems[1]
+
+
+def test_arrays_are_read_and_other_arrays_refused(tmp_path):
+    np.save(tmp_path / "a.npy", smooth_pictures(5))
+    np.save(tmp_path / "f.npy", np.zeros((2, 3)))
+    found, problems = pictures.collect([tmp_path], limit=3)
+    assert [p.name for p in found] == ["a.npy[0]", "a.npy[1]", "a.npy[2]"] and not problems
+    with pytest.raises(FormatError, match="expected uint8"):
+        pictures.read(tmp_path / "f.npy")
+
+
+def test_codecs_that_are_not_installed_are_named(monkeypatch):
+    absent = dataclasses.replace(codecs.OTHERS["jxl"], library=lambda: None)
+    monkeypatch.setitem(codecs.OTHERS, "jxl", absent)
+    found, missing = codecs.others(["jpeg", "jxl"])
+    assert [codec.name for codec in found] == ["jpeg"]
+    assert len(missing) == 1 and missing[0].startswith("jxl: not installed, left out")
+
+
+@pytest.mark.parametrize("name", list(codecs.OTHERS))
+def test_other_codecs_give_more_quality_for_more_bytes(name):
+    codec = codecs.OTHERS[name]
+    if not codec.library():
+        pytest.skip(f"{name} is not installed")
+    group = groups(1, side=64)[0]
+    low, high = (measure.run(codec, s, group) for s in (codec.settings[1], codec.settings[-2]))
+    assert low["bytes"][0] < high["bytes"][0] and low["psnr"][0] < high["psnr"][0]
+
+
+def test_the_digest_of_the_code_ignores_comments():
+    assert len(codecs.code_digest()) == 8
+
+
+def test_beta_is_found_for_a_rate():
+    evaluated = {}
+    for rate in (0.11, 0.5, 1.0):
+        beta = rates.solve(lambda b: 0.03 * b**-0.44, rate, evaluated)
+        assert 0.03 * beta**-0.44 == pytest.approx(rate, rel=0.03)
+    assert len(evaluated) < 10
+
+
+def test_beta_nearest_to_a_rate_out_of_reach():
+    assert rates.solve(lambda b: 0.2, 5.0, {}) > 0
+
+
+def test_groups_of_another_width_are_another_prior(tiny_prior):
+    chained, independent = (cifar.regroup(tiny_prior, g, 16) for g in (6, 16))
+    assert chained.digest != independent.digest
+    assert chained.metadata["group_bits"] == 6 and independent.metadata["group_bits"] == 16
+    assert independent.betas == tiny_prior.betas
+
+
+def test_bench_of_a_folder_as_a_new_user_runs_it(folder, tiny_prior_file, tmp_path):
+    def run(*more):
+        arguments = ["bench", str(folder), "--prior", str(tiny_prior_file), "--effort", "fast", "--beta", "0.01"]
+        arguments += ["--codec", "jpeg,webp", "--json", str(tmp_path / "r.json"), *more]
+        return CliRunner().invoke(cli.cli, arguments)
+
+    first = run("--plot", str(tmp_path / "r.svg"), "--markdown", str(tmp_path / "r.md"))
+    assert first.exit_code == 0, first.output
+    assert "left out: " in first.stderr and "broken.png" in first.stderr and "notes.txt" in first.stderr
+    assert "| combiner fast, tiny | beta 0.01 | 2 |" in first.stdout and "Left out (2):" in first.stdout
+    assert (tmp_path / "r.svg").stat().st_size > 1000 and (tmp_path / "r.md").read_text() == first.stdout
+    kept = json.loads((tmp_path / "r.json").read_text())
+    assert set(kept["curves"]) == {"combiner fast, tiny", "jpeg", "webp"}
+    second = run()
+    assert "[1/" not in second.stderr and second.stdout == first.stdout
+
+
+def test_bench_needs_pictures_and_known_codecs(folder, tmp_path):
+    runner = CliRunner()
+    (tmp_path / "empty").mkdir()
+    assert isinstance(runner.invoke(cli.cli, ["bench", str(tmp_path / "empty")]).exception, FormatError)
+    assert runner.invoke(cli.cli, ["bench", str(folder), "--codec", "jpeg,gif"]).exit_code == 2
+    plan = command.Plan([folder], others=["jpeg"], anchor="vvc")
+    with pytest.raises(FormatError, match="no curve named vvc"):
+        command.bench(plan, lambda line: None)
+
+
+def test_tables_leave_cells_without_a_value_empty():
+    row = report.at_rates("x", 3, [(0.1, 20.0), (0.2, 23.0)], [0.1, 0.9])
+    assert report.table(["a", "n", "0.1", "0.9"], [row])[-1] == "| x | 3 | 20.00 |  |"

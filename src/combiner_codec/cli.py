@@ -192,6 +192,44 @@ def train(sources, output, checkpoints, **options):
     run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), Options(**options))
 
 
+@cli.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
+@click.option(
+    "--beta", "betas", multiple=True, type=float, help="A beta, once for each [0.03 0.01 0.003 0.001 0.0003]."
+)
+@click.option("--codec", metavar="NAME,NAME,...", help="Other codecs, or none [jpeg,jpeg2000,webp,avif,jxl].")
+@click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
+@click.option("--effort", "efforts", multiple=True, type=click.Choice(["fast", "normal", "best"]), default=["normal"],
+              show_default=True)  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="First pictures of every folder or array.")
+@click.option("--json", type=click.Path(dir_okay=False, path_type=Path), help="Results; a second run goes on from it.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Rate-distortion plot (.svg, .png).")
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="The report as a file.")
+@click.option("--anchor", metavar="CODEC", help="Curve that BD-rate compares with [jpeg].")
+@click.option("--published", type=click.Choice(["kodak", "cifar10"]), help="Published curves to draw as well.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def bench(betas, codec, priors, quiet, **options):
+    """Measure this codec beside others on folders, pictures and arrays (.npy, uint8 N x H x W x 3).
+
+    Rates, PSNR, SSIM, seconds and BD-rate go to standard output. With --json, every result is kept as soon as it is
+    there, and only what is missing or has changed is measured by a second run.
+    """
+    from .bench import codecs, command
+
+    for beta in betas:
+        positive(None, None, beta)
+    names = [
+        name for name in (",".join(codecs.OTHERS) if codec is None else codec).split(",") if name not in ("", "none")
+    ]
+    if unknown := [name for name in names if name not in codecs.OTHERS]:
+        raise click.BadParameter(f"{unknown[0]}: known are {', '.join(codecs.OTHERS)}", param_hint="--codec")
+    chosen = [choose_prior(name) for name in priors] or [None]
+    plan = command.Plan(betas=betas or codecs.BETAS, others=names, priors=chosen, **options)
+    click.echo(command.bench(plan, lambda line: say(quiet, line)), nl=False)
+
+
 class Jobs:
     """Pairs of input and output; raises usage errors before any work is done."""
 

@@ -1,0 +1,62 @@
+"""`python -m combiner_codec.bench cifar|kodak FOLDER`: what `make bench-cifar` and `make bench-kodak` run."""
+
+from pathlib import Path
+
+import click
+
+from ..errors import FormatError
+from . import cifar as cifar10
+from . import kodak as photographs
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+OUT = click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True)
+THREADS = click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all].")
+NOTE = click.option("--note", default="", help="A sentence about the circumstances, for the page.")
+
+
+@click.group()
+def main():
+    """The project's own tables."""
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@OUT
+@click.option("--work", type=click.Path(path_type=Path), default=Path("checkpoints/bench"), show_default=True,
+              help="Folder for the linear priors, learned by the first run.")  # fmt: skip
+@click.option("--images", type=click.IntRange(1), default=500, show_default=True)
+@click.option(
+    "--only", multiple=True, type=click.Choice(cifar10.SECTIONS), help="These sections alone, for trying out."
+)
+@THREADS
+@NOTE
+def cifar(folder, only, **options):
+    """The CIFAR-10 tables from FOLDER with train.npy and test.npy."""
+    cifar10.run(cifar10.Cifar(folder, say=click.echo, **options), only)
+
+
+@main.command()
+@click.argument("folder", type=FOLDER)
+@OUT
+@click.option("--photos", type=FOLDER, required=True, help="Photographs that betas are found on.")
+@click.option("--fast-betas", metavar="B,B,...", help="Betas of `fast`, instead of finding them.")
+@click.option("--normal-betas", metavar="B,B,...", help="Betas of `normal`, instead of finding them.")
+@click.option("--everything", is_flag=True, help="`normal` on all pictures, not on five.")
+@click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
+@THREADS
+@NOTE
+def kodak(folder, fast_betas, normal_betas, **options):
+    """The Kodak tables from FOLDER with kodim01.png … kodim24.png."""
+    betas = {"fast_betas": floats(fast_betas), "normal_betas": floats(normal_betas)}
+    photographs.run(photographs.Settings(folder, **betas, **options), click.echo)
+
+
+def floats(text: str | None) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split(",")) if text else ()
+
+
+if __name__ == "__main__":
+    try:
+        main(prog_name="combiner_codec.bench")
+    except FormatError as error:
+        raise SystemExit(f"combiner: {error}") from error

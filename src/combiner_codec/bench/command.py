@@ -1,0 +1,109 @@
+"""What `combiner bench` does after its arguments are read."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import FormatError
+from ..prior import Prior
+from . import codecs, curves, report
+from .measure import Point, Store, measure, points, summary
+from .pictures import Picture, collect, grouped
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure and where results go."""
+
+    sources: Sequence[Path]
+    betas: Sequence[float] = codecs.BETAS
+    others: Sequence[str] = tuple(codecs.OTHERS)
+    priors: Sequence[Prior | None] = (None,)  # None: by the picture's size
+    efforts: Sequence[str] = ("normal",)
+    limit: int | None = None
+    threads: int = 0
+    device: str = "auto"
+    anchor: str | None = None
+    published: str | None = None
+    json: Path | None = None
+    plot: Path | None = None
+    markdown: Path | None = None
+
+
+def bench(plan: Plan, say: Callable[[str], None]) -> str:
+    """Measure and return the report in Markdown; progress and what is left out go to `say`."""
+    pictures, problems = collect(list(plan.sources), plan.limit)
+    for line in problems:
+        say(f"left out: {line}")
+    if not pictures:
+        raise FormatError("no picture to measure")
+    store = Store(plan.json)
+    found, missing = codecs.others(plan.others)
+    for line in missing:
+        say(line)
+    chosen = [*ours(plan), *found]
+    check_anchor(plan, [c.name for c in chosen])
+    groups = grouped(pictures)
+    started = time.perf_counter()
+    say(f"{len(pictures)} pictures, {len(chosen)} codecs")
+    failed = measure(chosen, groups, store, plan.threads, say)
+    measured = {c.name: p for c in chosen if (p := points(c, groups, store))}
+    problems += [*missing, *failed]
+    text = describe(plan, pictures, measured, store.machines(chosen, groups), problems)
+    names = {g.name: [p.name for p in g.pictures] for g in groups}
+    store.save(summary=summary(measured), pictures=names, left_out=problems)
+    if plan.plot and measured:
+        drawn = {name: [p.rd for p in own] for name, own in measured.items()}
+        report.plot(plan.plot, f"mean of {len(pictures)} pictures", drawn, published(plan, pictures))
+    if plan.markdown:
+        plan.markdown.parent.mkdir(parents=True, exist_ok=True)
+        plan.markdown.write_text(text, encoding="utf-8")
+    say(f"{time.perf_counter() - started:.0f} s")
+    return text
+
+
+def ours(plan: Plan) -> list[codecs.CombinerCodec]:
+    """One curve per prior and effort, named by what differs."""
+    result = []
+    for prior in plan.priors:
+        for effort in plan.efforts:
+            name = f"combiner {effort}" + (f", {prior.name}" if prior else "")
+            result.append(codecs.CombinerCodec(name, effort, tuple(plan.betas), prior, plan.device))
+    return result
+
+
+def published(plan: Plan, pictures: Sequence[Picture]) -> list[dict]:
+    """Published curves to draw; 32 x 32 pictures always get the linear-Gaussian line."""
+    drawn = [entry for entry in curves.published(plan.published) if entry["draw"]] if plan.published else []
+    if not drawn and all(p.pixels.shape[:2] == (32, 32) for p in pictures):
+        drawn = [entry for entry in curves.published("cifar10") if entry["name"] == "linear-Gaussian line"]
+    return drawn
+
+
+def check_anchor(plan: Plan, names: Sequence[str]) -> None:
+    known = [*names, *(entry["name"] for entry in curves.published(plan.published))] if plan.published else list(names)
+    if plan.anchor and plan.anchor not in known:
+        raise FormatError(f"no curve named {plan.anchor} to compare with: there are {', '.join(known)}")
+
+
+def describe(plan: Plan, pictures: Sequence[Picture], measured: dict[str, list[Point]], machines: Sequence[str],
+             problems: Sequence[str]) -> str:  # fmt: skip
+    """The whole report."""
+    anchor = plan.anchor or ("jpeg" if "jpeg" in measured else next(iter(measured), ""))
+    if anchor in measured:
+        reference = [p.rd for p in measured[anchor]]
+    else:
+        reference = curves.published_curve(plan.published, anchor) if plan.published and plan.anchor else []
+    lines = [
+        f"Mean of {len(pictures)} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
+        "below 176 pixels); seconds per picture; small pictures are encoded together.",
+        "",
+        *report.points_table(measured),
+        "",
+        *report.bd_table(measured, anchor, reference),
+        "",
+        *(f"Measured {line}" for line in machines),
+        *([f"Left out ({len(problems)}):", *(f"- {line}" for line in problems)] if problems else []),
+    ]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,87 @@
+"""Rate-distortion curves: interpolation, BD-rate, and published curves. A curve is a list of (bpp, dB)."""
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+import numpy as np
+
+Curve = Sequence[tuple[float, float]]
+REACH = 0.1  # share of the rate by which a curve may be extended beyond its ends
+
+
+def at_bpp(curve: Curve, rates: Iterable[float]) -> list[float]:
+    """dB at some rates, linear in log bpp between neighbouring points.
+
+    The end segments are extended by REACH of the end's rate; beyond, the value is NaN.
+    """
+    points = sorted({rate: (rate, quality) for rate, quality in sorted(curve)}.values())  # one point a rate, the best
+    x, y = np.log([p[0] for p in points]), np.array([p[1] for p in points])
+    values = []
+    for rate in rates:
+        inside = len(x) > 1 and x[0] + np.log(1 - REACH) <= np.log(rate) <= x[-1] + np.log(1 + REACH)
+        i = int(np.clip(np.searchsorted(x, np.log(rate)), 1, len(x) - 1)) if inside else 0
+        values.append(float(y[i - 1] + (y[i] - y[i - 1]) * (np.log(rate) - x[i - 1]) / (x[i] - x[i - 1]))
+                      if inside else float("nan"))  # fmt: skip
+    return values
+
+
+def bd_rate(anchor: Curve, curve: Curve) -> float:
+    """Bjøntegaard's mean rate difference in per cent over the common range of dB (VCEG-M33).
+
+    log rate is a piecewise cubic of dB (PCHIP, as in JVET's sheets); negative where `curve` needs fewer bits than
+    `anchor`. NaN where a curve has fewer than two points or the ranges do not overlap.
+    """
+    sides = [_rising(anchor), _rising(curve)]
+    if min(len(y) for y, _ in sides) < 2:
+        return float("nan")
+    low, high = max(y[0] for y, _ in sides), min(y[-1] for y, _ in sides)
+    if not low < high:
+        return float("nan")
+    grid = np.linspace(low, high, 2001)
+    first, second = (pchip(y, x, grid) for y, x in sides)
+    difference = second - first
+    mean = float(((difference[1:] + difference[:-1]) / 2).mean())
+    return 100 * (np.exp(mean) - 1)
+
+
+def _rising(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
+    """dB and log bpp, points left out that cost more than a better one."""
+    kept: list[tuple[float, float]] = []
+    for rate, quality in sorted(curve):
+        if not kept or quality > kept[-1][1]:
+            kept.append((rate, quality))
+    return np.array([q for _, q in kept]), np.log([r for r, _ in kept])
+
+
+def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Monotone piecewise cubic through (x, y), slopes after Fritsch and Butland (1984); x rises."""
+    width = np.diff(x)
+    rise = np.diff(y) / width
+    slope = np.concatenate([rise[:1], np.zeros(len(x) - 2), rise[-1:]])
+    for i in range(1, len(x) - 1):
+        if rise[i - 1] * rise[i] > 0:
+            a, b = 2 * width[i] + width[i - 1], width[i] + 2 * width[i - 1]
+            slope[i] = (a + b) / (a / rise[i - 1] + b / rise[i])
+    k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(width) - 1)
+    h, t = width[k], (at - x[k]) / width[k]
+    left = y[k] * (1 + 2 * t) * (1 - t) ** 2 + h * slope[k] * t * (1 - t) ** 2
+    right = y[k + 1] * t**2 * (3 - 2 * t) - h * slope[k + 1] * t**2 * (1 - t)
+    return left + right
+
+
+def monotone(curve: Curve) -> bool:
+    """Whether more bits always give more dB and the other way round."""
+    points = sorted(curve)
+    return all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(points))
+
+
+def published(name: str) -> list[dict]:
+    """Published curves of a set ("kodak" or "cifar10"): name, source, points, and whether a plot draws it."""
+    text = (files(__package__) / "published" / f"{name}.json").read_text(encoding="utf-8")
+    return json.loads(text)["curves"]
+
+
+def published_curve(name: str, curve: str) -> Curve:
+    return next(entry["points"] for entry in published(name) if entry["name"] == curve)

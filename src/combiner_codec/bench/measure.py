@@ -1,0 +1,230 @@
+"""Run encoders over pictures and keep every result on disk, so that a second run goes on."""
+
+import json
+import os
+import platform
+import re
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import date
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+
+from ..errors import FormatError
+from . import quality
+from .codecs import Codec
+from .pictures import Group
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Point:
+    """Means of a set of pictures at one setting."""
+
+    setting: float
+    label: str
+    pictures: int
+    bytes: float
+    bpp: float  # mean of the pictures' bits per pixel, whole files
+    psnr: float  # dB
+    ssim: float  # MS-SSIM, SSIM below 176 pixels
+    encode_seconds: float  # per picture
+    decode_seconds: float  # per picture
+    facts: dict = field(default_factory=dict)  # means of the codec's own numbers
+
+    @property
+    def rd(self) -> tuple[float, float]:
+        return self.bpp, self.psnr
+
+
+class Store:
+    """Records by curve, setting and group. A record counts only for the same pixels and the same encoder."""
+
+    def __init__(self, path: Path | None):
+        self.path = path
+        self.data: dict = {"curves": {}, "names": []}
+        if path and path.exists():
+            try:
+                self.data = json.loads(path.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise FormatError(f"{path}: not results of combiner bench ({error})") from error
+            if not isinstance(self.data, dict) or not {"curves", "names"} <= self.data.keys():
+                raise FormatError(f"{path}: not results of combiner bench: name another file, or delete it")
+
+    def find(self, codec: Codec, setting: float, group: Group) -> dict | None:
+        record = self.data["curves"].get(codec.name, {}).get(codec.label(setting), {}).get(group.name)
+        same = record and record["pixels"] == group.digest and self._name(record["encoder"]) == _identity(
+            codec, setting, group
+        )  # fmt: skip
+        return record if same else None
+
+    def put(self, codec: Codec, setting: float, group: Group, record: dict) -> None:
+        stamp = {"pixels": group.digest, "encoder": self._number(_identity(codec, setting, group))}
+        stamp |= {"machine": self._number(machine()), "date": str(date.today())}
+        settings = self.data["curves"].setdefault(codec.name, {})
+        settings.setdefault(codec.label(setting), {})[group.name] = stamp | record
+        self.save()
+
+    def save(self, **more) -> None:
+        """Write the file whole or not at all."""
+        self.data.update(more)
+        if self.path is None:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = self.path.with_name(f".{self.path.name}.part")
+        temporary.write_text(compact(self.data), encoding="utf-8")
+        os.replace(temporary, self.path)
+
+    def machines(self, codecs: Sequence[Codec], groups: Sequence[Group]) -> list[str]:
+        """Machines, with dates, on which the records that count were made."""
+        found = [self.find(c, s, g) for c in codecs for s in c.settings for g in groups]
+        return sorted({f"{r['date']}: {self._name(r['machine'])}" for r in found if r})
+
+    def _number(self, name: str) -> int:
+        names = self.data["names"]
+        if name not in names:
+            names.append(name)
+        return names.index(name)
+
+    def _name(self, number: int) -> str:
+        return self.data["names"][number]
+
+
+def _identity(codec: Codec, setting: float, group: Group) -> str:
+    return codec.identity([p.pixels for p in group.pictures], setting)
+
+
+def compact(data) -> str:
+    """JSON with one line a list."""
+    text = json.dumps(data, indent=1, ensure_ascii=False)
+    return re.sub(r"\[[^\[\]{}]*\]", lambda m: re.sub(r"\s*\n\s*", " ", m[0]), text) + "\n"
+
+
+def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, threads: int = 0,
+            report: Report = lambda line: None) -> list[str]:  # fmt: skip
+    """Measure what the store does not hold yet; returns one line about each codec that failed."""
+    jobs = [(c, s, g) for c in codecs for s in c.settings for g in groups]
+    jobs = [job for job in jobs if store.find(*job) is None]
+    failed: dict[str, str] = {}
+    pace = Pace(jobs)
+    for number, (codec, setting, group) in enumerate(jobs, 1):
+        if codec.name in failed:
+            continue
+        started = time.perf_counter()
+        try:
+            record = run(codec, setting, group, threads)
+        except (OSError, ValueError, SyntaxError) as error:  # what Pillow's encoders raise
+            failed[codec.name] = f"{codec.name}: left out, it failed on {group.name} ({error})"
+            continue
+        store.put(codec, setting, group, record)
+        left = pace.left(codec, group, time.perf_counter() - started, number)
+        shown = mean(codec, setting, [(group, record)])
+        report(
+            f"[{number}/{len(jobs)}] {codec.name} {codec.label(setting)}, {group.name}: {shown.bytes:.0f} bytes, "
+            f"{shown.bpp:.3f} bpp, {shown.psnr:.2f} dB, {shown.encode_seconds:.2f} + {shown.decode_seconds:.3f} s{left}"
+        )
+    return list(failed.values())
+
+
+class Pace:
+    """Time left, from the seconds per pixel that each codec has taken so far."""
+
+    def __init__(self, jobs):
+        self.work = [(codec.name, sum(p.size for p in group.pictures)) for codec, _, group in jobs]
+        self.spent: dict[str, list[float]] = {}
+
+    def left(self, codec: Codec, group: Group, seconds: float, done: int) -> str:
+        total = self.spent.setdefault(codec.name, [0.0, 0.0])
+        total[0] += seconds
+        total[1] += sum(p.size for p in group.pictures)
+        rest = sum(self.spent[n][0] / self.spent[n][1] * size for n, size in self.work[done:] if n in self.spent)
+        unknown = any(name not in self.spent for name, _ in self.work[done:])
+        return f"; {'over ' if unknown else ''}{rest / 60:.0f} min left" if rest > 60 else ""
+
+
+def run(codec: Codec, setting: float, group: Group, threads: int = 0) -> dict:
+    """Encode a group in one call, decode every file, compare with the original."""
+    pixels = [p.pixels for p in group.pictures]
+    started = time.perf_counter()
+    coded = codec.encode(pixels, setting, threads)
+    encoding = (time.perf_counter() - started) / len(pixels)
+    codec.decode(coded[0].data, threads)  # priors and libraries are loaded once
+    decoded, times = [], []
+    for one in coded:
+        started = time.perf_counter()
+        decoded.append(codec.decode(one.data, threads))
+        times.append(time.perf_counter() - started)
+    pairs = list(zip(pixels, decoded, strict=True))
+    columns = {key: [one.facts[key] for one in coded] for key in coded[0].facts}
+    return {
+        "threads": threads,
+        "bytes": [len(one.data) for one in coded],
+        "psnr": [round(quality.psnr(a, b), 4) for a, b in pairs],
+        "ssim": [round(quality.ssim(a, b), 5) for a, b in pairs],
+        "encode_seconds": round(encoding, 4),
+        "decode_seconds": round(statistics.median(times), 5),
+        "facts": columns,
+    }
+
+
+def points(codec: Codec, groups: Sequence[Group], store: Store, first: int | None = None) -> list[Point]:
+    """Mean of every setting for which all groups are measured; `first` takes the first pictures of each group only."""
+    result = []
+    for setting in codec.settings:
+        records = [(group, store.find(codec, setting, group)) for group in groups]
+        if records and all(record for _, record in records):
+            result.append(mean(codec, setting, records, first))
+    return result
+
+
+def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], first: int | None = None) -> Point:
+    """Mean over the pictures of some records."""
+
+    def flat(key):
+        return [value for _, r in records for value in r[key][:first]]
+
+    def seconds(key):
+        counts = [len(r["bytes"]) for _, r in records]
+        return sum(n * r[key] for n, (_, r) in zip(counts, records, strict=True)) / sum(counts)
+
+    sizes = [p.size for g, _ in records for p in g.pictures[:first]]
+    files = flat("bytes")
+    facts = {key: statistics.fmean([v for _, r in records for v in r["facts"][key][:first]])
+             for key in records[0][1]["facts"]}  # fmt: skip
+    return Point(
+        setting,
+        codec.label(setting),
+        len(files),
+        statistics.fmean(files),
+        statistics.fmean(8 * b / n for b, n in zip(files, sizes, strict=True)),
+        statistics.fmean(flat("psnr")),
+        statistics.fmean(flat("ssim")),
+        seconds("encode_seconds"),
+        seconds("decode_seconds"),
+        facts,
+    )
+
+
+def summary(curves: dict[str, list[Point]]) -> dict:
+    """Mean curves as plain data."""
+    return {name: [asdict(point) for point in own] for name, own in curves.items()}
+
+
+@cache
+def machine() -> str:
+    """Processor, GPU and the versions that matter, without any name of a host."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "torch"))
+    return f"{model}, {os.cpu_count()} cores, {_gpu()}, Python {platform.python_version()}, {versions}"
+
+
+def _gpu() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"

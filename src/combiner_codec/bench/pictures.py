@@ -1,0 +1,102 @@
+"""Folders, picture files and arrays as one list of RGB pictures, in groups that are encoded together."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from .. import image
+from ..errors import FormatError
+
+SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
+TOGETHER = 2**20  # pixels of a group
+
+
+@dataclass(frozen=True)
+class Picture:
+    name: str
+    pixels: np.ndarray  # (H, W, 3) uint8
+
+    @property
+    def size(self) -> int:
+        """Pixels."""
+        return self.pixels.shape[0] * self.pixels.shape[1]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Pictures that are encoded in one call: one picture, or many small ones."""
+
+    pictures: tuple[Picture, ...]
+
+    @property
+    def name(self) -> str:
+        first, last = self.pictures[0].name, self.pictures[-1].name
+        return first if len(self.pictures) == 1 else f"{first} … {last}"
+
+    @cached_property
+    def digest(self) -> str:
+        """Start of the sha256 of all pixels."""
+        total = hashlib.sha256()
+        for picture in self.pictures:
+            total.update(repr(picture.pixels.shape).encode() + np.ascontiguousarray(picture.pixels).data)
+        return total.hexdigest()[:16]
+
+
+def collect(sources: list[Path], limit: int | None = None) -> tuple[list[Picture], list[str]]:
+    """Pictures of folders, picture files and .npy arrays, and one line about each file that is left out.
+
+    limit: pictures taken from each source, in the order of their names.
+    """
+    found, problems = [], []
+    for source in map(Path, sources):
+        own = []
+        files = sorted(p for p in source.iterdir() if p.is_file() and p.name[0] != ".") if source.is_dir() else [source]
+        for path in files:
+            try:
+                own += read(path)
+            except (FormatError, OSError) as error:
+                problems.append(str(error))
+            if limit and len(own) >= limit:
+                break
+        found += own[:limit]
+    return _unique(found), problems
+
+
+def read(path: Path) -> list[Picture]:
+    """Pictures of one file. Grey ones become RGB. Raises FormatError."""
+    if path.suffix == ".npy":
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise FormatError(f"{path}: not an array file ({error})") from error
+        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
+            raise FormatError(f"{path}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
+        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(array)]
+    pixels = np.asarray(image.load(path.read_bytes(), str(path)))
+    if pixels.ndim == 2 or pixels.shape[2] == 1:
+        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    return [Picture(path.name, pixels)]
+
+
+def grouped(pictures: list[Picture]) -> list[Group]:
+    """Small pictures together, up to TOGETHER pixels; larger ones alone."""
+    groups, batch = [], []
+    for picture in [p for p in pictures if p.size <= SMALL]:
+        if batch and sum(p.size for p in batch) + picture.size > TOGETHER:
+            groups.append(batch)
+            batch = []
+        batch.append(picture)
+    groups += [batch] if batch else []
+    return [Group(tuple(batch)) for batch in groups + [[p] for p in pictures if p.size > SMALL]]
+
+
+def _unique(pictures: list[Picture]) -> list[Picture]:
+    """Pictures of one name in several folders are told apart by a number."""
+    seen, result = {}, []
+    for picture in pictures:
+        seen[picture.name] = count = seen.get(picture.name, 0) + 1
+        result.append(picture if count == 1 else Picture(f"{picture.name} ({count})", picture.pixels))
+    return result

@@ -1,0 +1,59 @@
+"""PSNR and (MS-)SSIM of 8-bit RGB pictures."""
+
+import numpy as np
+
+from ..image import psnr as exact_psnr
+
+EQUAL = 100.0  # dB that stand for equal pictures, so that means stay finite
+SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM (Wang, Simoncelli, Bovik 2003)
+C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+MULTISCALE = 11 * 2 ** (len(SCALES) - 1)  # shortest side that five scales of an 11-tap window need
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """PSNR over all three channels in dB, 100 for equal pictures."""
+    return min(exact_psnr(a, b), EQUAL)
+
+
+def ssim(a: np.ndarray, b: np.ndarray) -> float:
+    """MS-SSIM of (H, W, 3) uint8 where the shorter side has 176 pixels, else SSIM; mean over RGB.
+
+    Pictures below 11 pixels use a window of their shorter side.
+    """
+    x, y = a.astype(np.float32), b.astype(np.float32)
+    if min(a.shape[:2]) < MULTISCALE:
+        luminance, structure = _terms(x, y)
+        return float((luminance * structure).mean())
+    result = np.ones(3)
+    for k, weight in enumerate(SCALES):
+        luminance, structure = _terms(x, y)
+        last = k == len(SCALES) - 1
+        value = (luminance * structure if last else structure).mean((0, 1))
+        result *= np.maximum(value, 0) ** weight
+        x, y = _half(x), _half(y)
+    return float(result.mean())
+
+
+def _terms(x, y):
+    """Luminance term and contrast-structure term of SSIM at every window position."""
+    size = min(11, *x.shape[:2])
+    taps = np.exp(-(((np.arange(size) - (size - 1) / 2) / 1.5) ** 2) / 2)
+    taps = (taps / taps.sum()).astype(np.float32)
+    mean_x, mean_y = _blur(x, taps), _blur(y, taps)
+    squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
+    spread = _blur(x * x + y * y, taps) - squares
+    common = _blur(x * y, taps) - product
+    return (2 * product + C1) / (squares + C1), (2 * common + C2) / (spread + C2)
+
+
+def _blur(x, taps):
+    """Separable window, valid positions only: (H, W, 3) -> (H - t + 1, W - t + 1, 3)."""
+    n = len(taps)
+    rows = sum(t * x[k : x.shape[0] - n + 1 + k] for k, t in enumerate(taps))
+    return sum(t * rows[:, k : x.shape[1] - n + 1 + k] for k, t in enumerate(taps))
+
+
+def _half(x):
+    """Mean of 2 by 2 blocks; an odd last row or column is dropped."""
+    height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
+    return x[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))

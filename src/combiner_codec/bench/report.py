@@ -1,0 +1,90 @@
+"""Tables in Markdown and rate-distortion plots."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from . import curves as rd
+from .measure import Point
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
+MARKERS = "osD^vP*X"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table; every column but the first is aligned to the right."""
+    return [
+        "| " + " | ".join(header) + " |",
+        "|---|" + "---:|" * (len(header) - 1),
+        *("| " + " | ".join(row) + " |" for row in rows),
+    ]
+
+
+def cell(value: float, digits: int = 2) -> str:
+    return "" if np.isnan(value) else f"{value:.{digits}f}"
+
+
+def at_rates(name: str, count, curve: rd.Curve, rates: Sequence[float]) -> list[str]:
+    """Row: name, number of pictures, dB at each rate."""
+    return [name, str(count), *(cell(v) for v in rd.at_bpp(curve, rates))]
+
+
+def points_table(curves: dict[str, list[Point]]) -> list[str]:
+    """Every mean point."""
+    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM", "encode, s", "decode, s"]
+    rows = [
+        [name, p.label, str(p.pictures), f"{p.bytes:.0f}", f"{p.bpp:.3f}", f"{p.psnr:.2f}", f"{p.ssim:.4f}",
+         f"{p.encode_seconds:.3g}", f"{p.decode_seconds:.3g}"]
+        for name, own in curves.items() for p in own
+    ]  # fmt: skip
+    return table(header, rows)
+
+
+def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> list[str]:
+    """BD-rate of every curve against an anchor."""
+    rows = []
+    for name, own in curves.items():
+        if name != anchor:
+            value = rd.bd_rate(curve, [p.rd for p in own])
+            rows.append([name, f"{value:+.1f} %" if np.isfinite(value) else "no common range"])
+    return table(["codec", f"BD-rate against {anchor}"], rows)
+
+
+def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float]]], published: Sequence[dict] = (),
+         bottom: float | None = None) -> None:  # fmt: skip
+    """PSNR against file size, legible at the width of a README: measured curves solid, published ones dashed."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7.5, 6.0), layout="constrained")
+    for i, (name, curve) in enumerate(measured.items()):
+        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
+        axes.plot(*zip(*sorted(curve), strict=True), label=name, **style)
+    for i, entry in enumerate(published):
+        origin = "ideal coder" if entry["source"].startswith("this project") else "published"
+        style = {"color": "0.35", "ls": ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))[i % 6]}
+        axes.plot(*zip(*sorted(entry["points"]), strict=True), lw=1.2, label=f"{entry['name']}, {origin}", **style)
+    rates = sorted(r for curve in measured.values() for r, _ in curve)
+    if rates:
+        axes.set_xlim(rates[0] * 0.85, rates[-1] * 1.15)
+    axes.set_xscale("log")
+    ticks = [
+        t
+        for t in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8, 12)
+        if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]
+    ]
+    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+    axes.minorticks_off()
+    shown = [q for c in [*measured.values(), *(e["points"] for e in published)] for r, q in c
+             if axes.get_xlim()[0] <= r <= axes.get_xlim()[1]]  # fmt: skip
+    if shown:
+        axes.set_ylim(max(min(shown), bottom or 0) - 0.5, min(max(shown), 50) + 0.5)
+    axes.set(xlabel="file size, bits per pixel (logarithmic)", ylabel="PSNR over RGB, dB", title=title)
+    axes.grid(alpha=0.3)
+    figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
+    plt.close(figure)
