@@ -128,6 +128,7 @@ def counts(width: int, height: int, side: int) -> tuple[int, int]:
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
+    ROWS = 8  # rows of pixels that a window layer takes at once, so that they stay in the cache
     sin = staticmethod(np.sin)
     concatenate = staticmethod(np.concatenate)
 
@@ -153,11 +154,19 @@ class NumpyOps:
     @staticmethod
     def window(x, size, weights):
         """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
-        r = size // 2
+        r, (pictures, height, width, channels) = size // 2, x.shape
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
-        patches = np.lib.stride_tricks.sliding_window_view(padded, (size, size), (1, 2))  # (P, H, W, C, k, k)
-        patches = patches.transpose(0, 1, 2, 4, 5, 3).reshape(*x.shape[:3], -1)
-        return patches @ weights.reshape(patches.shape[-1], -1)
+        rows = np.lib.stride_tricks.sliding_window_view(padded, size, 2)  # (P, H + 2 r, W, C, k), gathered below
+        weights = weights.reshape(size, size * channels, -1)
+        out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
+        for first in range(0, height, NumpyOps.ROWS):
+            part = rows[:, first : first + NumpyOps.ROWS + 2 * r].swapaxes(3, 4)
+            part = part.reshape(*part.shape[:3], -1)
+            total = out[:, first : first + NumpyOps.ROWS]
+            np.matmul(part[:, : total.shape[1]], weights[0], out=total)
+            for u in range(1, size):
+                total += part[:, u : u + total.shape[1]] @ weights[u]
+        return out
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops):

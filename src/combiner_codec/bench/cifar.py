@@ -76,14 +76,15 @@ class Cifar:
     def _linear(self, name: str, classes: int) -> Prior:
         import torch
 
-        from ..train import TrainSettings, linear_prior
+        from ..train import RECIPES, TrainSettings, linear_prior
 
         path = self.work / f"{name}.npz"
         if not path.exists():
             self.work.mkdir(parents=True, exist_ok=True)
             train = np.load(self.folder / "train.npy")[:-HELD_OUT]
             pixels = torch.from_numpy(np.concatenate([train, train[:, :, ::-1]])).float() / 255
-            linear_prior(pixels, TrainSettings(LINEAR_BETAS, (classes,) * len(LINEAR_BETAS)), path, self.say)
+            settings = TrainSettings(LINEAR_BETAS, (classes,) * len(LINEAR_BETAS))
+            linear_prior(pixels, replace(RECIPES["small"], settings=settings), path, self.say)
         return priors.load_file(path)
 
     def betas(self, prior: Prior, wanted: Sequence[float]) -> tuple[float, ...]:
