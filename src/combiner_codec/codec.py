@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import bitstream, candidates
+from . import bitstream, candidates, classmap
 from . import prior as priors
 from .bitstream import CUSTOM, Header
 from .errors import FormatError
@@ -60,6 +60,9 @@ def parse(data: bytes, prior: Prior | None = None) -> Contents:
 
 def read_classes(bits: np.ndarray, level: Level, rows: int, columns: int) -> tuple[np.ndarray, int]:
     """Classes of all tiles, and how many bits they take."""
+    if level.contexts is not None:
+        classes, side = classmap.decode(bits, rows, columns, level.contexts)
+        return classes.astype(np.int64), side
     tiles, side = rows * columns, level.class_bits
     if tiles * max(side, 1) > len(bits):
         raise FormatError(f"truncated: {tiles} tiles need more than {len(bits) // 8} bytes")
@@ -71,6 +74,8 @@ def read_classes(bits: np.ndarray, level: Level, rows: int, columns: int) -> tup
 
 def write_classes(classes: np.ndarray, level: Level) -> np.ndarray:
     """Bits of all tiles' classes: (Rt, Ct) -> uint8 of 0 and 1."""
+    if level.contexts is not None:
+        return classmap.encode(classes.astype(np.uint8), level.contexts)
     return (classes.reshape(-1, 1) >> np.arange(level.class_bits)[::-1] & 1).astype(np.uint8).reshape(-1)
 
 
@@ -184,12 +189,12 @@ def encode_arrays(
     for shape in dict.fromkeys(picture.shape for picture in pictures):
         members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
         stack = fit.as_pixels(np.stack([whole_tiles(pictures[i], prior.architecture.tile) for i in members]))
-        ranking, classes = run.rank_points(stack)
+        ranking = run.rank_points(stack)
         share = shape[0] * shape[1] * len(members) / pixels
         trials = []
         for k in range(run.trials):
             report = fit.between(progress, done + share * k / run.trials, done + share * (k + 1) / run.trials)
-            trials.append(run.run(stack, shape, ranking[:, k], classes, report))
+            trials.append(run.run(stack, shape, ranking[:, k], report))
         for i, coded in zip(members, zip(*trials, strict=True), strict=True):
             every = [_finish(pictures[i], prior, seed, threads, one) for one in coded]
             results[i] = min(every, key=lambda result: result.lagrangian(pictures[i], beta))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from . import candidates
+from . import candidates, classmap
 from .bitstream import INDEX_BITS
 from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
@@ -103,52 +103,51 @@ class Fit:
     def candidate_points(self) -> list[int]:
         return list(range(len(self.prior.betas))) if self.point is None else [self.point]
 
-    def run(self, pictures, shape, points, classes, progress) -> list[Coded]:
-        """Code (P, H, W, 3) float pictures whose first rows and columns `shape` count.
-
-        points: (P,) operating point; classes: (P, all points, Rt, Ct) from `rank_points`.
-        """
+    def run(self, pictures, shape, points, progress) -> list[Coded]:
+        """Code (P, H, W, 3) float pictures, whose first rows and columns `shape` count, at operating points (P,)."""
         coded = [None] * len(pictures)
         together = max(1, PIXELS // pictures[0, :, :, 0].numel())
         done = 0
         for point in np.unique(points):
             members = np.flatnonzero(points == point)
             for part in np.split(members, range(together, len(members), together)):
-                batch = Batch(self, int(point), pictures[part], shape, classes[part, point])
+                batch = Batch(self, int(point), pictures[part], shape)
                 share = between(progress, done / len(pictures), (done + len(part)) / len(pictures))
                 for i, result in zip(part, batch.code(share), strict=True):
                     coded[i] = result
                 done += len(part)
         return coded
 
-    def rank_points(self, pictures):
-        """Operating points of every picture, best first, and class of every tile at every point.
+    def rank_points(self, pictures) -> np.ndarray:
+        """Operating points of every picture, best first: (P, H, W, 3) -> (P, candidate points). See `class_costs`."""
+        points = self.candidate_points
+        if len(points) == 1:
+            return np.full((len(pictures), 1), points[0])
+        totals = [self.tile_costs(self.prior.level(point), pictures).min(-1).sum((1, 2)) for point in points]
+        return np.array(points)[np.stack(totals, 1).argsort(1)]
 
-        (P, H, W, 3) -> (P, candidate points), (P, all points, Rt, Ct). See `class_costs`.
-        """
-        count, side = len(self.prior.betas), self.architecture.tile
-        tiles = pictures.shape[1] // side, pictures.shape[2] // side
-        classes = np.zeros((len(pictures), count, *tiles), np.int64)
-        totals = np.full((len(pictures), count), np.inf)
-        together = max(1, ROWS // (tiles[0] * tiles[1]))
-        for point in self.candidate_points:
-            for start in range(0, len(pictures), together):
-                part = slice(start, start + together)
-                classes[part, point], totals[part, point] = self.choose_classes(self.prior.level(point), pictures[part])
-        return totals.argsort(1)[:, : len(self.candidate_points)], classes
+    def choose_classes(self, level: Level, pictures) -> np.ndarray:
+        """Classes of the tiles of (P, H, W, 3) pictures: (P, Rt, Ct)."""
+        costs = self.tile_costs(level, pictures)
+        if level.contexts is None:
+            return costs.argmin(-1)
+        bits = costs / (self.beta * np.log(2))
+        return np.stack([classmap.choose(one, level.contexts) for one in bits]).astype(np.int64)
 
-    def choose_classes(self, level: Level, pictures):
-        """Classes of the tiles of (P, H, W, 3) pictures and the Lagrangian they promise: (P, Rt, Ct), (P,)."""
+    def tile_costs(self, level: Level, pictures) -> np.ndarray:
+        """`class_costs` of all tiles of (P, H, W, 3) pictures: (P, Rt, Ct, K)."""
         shape = (len(pictures), *(size // self.architecture.tile for size in pictures.shape[1:3]))
-        if level.classes == 1 and len(self.prior.betas) == 1:
-            return np.zeros(shape, np.int64), np.zeros(shape[0])
+        if level.classes == 1:
+            return np.zeros((*shape, 1), np.float32)
         mean, noise = torch.from_numpy(level.mean), torch.from_numpy(level.noise)
         own = level.kl.shape[1]
         above = Gaussians(mean[own:], torch.from_numpy(scale_of(level.coarse, level.noise[own:])), noise[own:])
-        latents = decompose(self.architecture, shared_weights(level, "cpu"), pictures, above)
-        tiles = tiles_of(self.architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, own)
-        costs = np.concatenate([self.class_costs(level, part - mean[:own]) for part in tiles.split(ROWS)])
-        return costs.argmin(1).reshape(shape), costs.min(1).reshape(shape[0], -1).sum(1)
+        shared, parts = shared_weights(level, "cpu"), []
+        for some in pictures.split(max(1, ROWS // (shape[1] * shape[2]))):
+            latents = decompose(self.architecture, shared, some, above)
+            tiles = tiles_of(self.architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, own)
+            parts += [self.class_costs(level, part - mean[:own]) for part in tiles.split(ROWS)]
+        return np.concatenate(parts).reshape(*shape, -1)
 
     def class_costs(self, level: Level, deviation) -> np.ndarray:
         """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class, for the linear part.
@@ -172,7 +171,8 @@ class Fit:
         wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices
         beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
         nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
-        return (level.beta * (nats - payload) + self.beta * (payload + np.log(2) * level.class_bits)).numpy()
+        own = np.log(2) * (level.class_bits if level.contexts is None else 0)  # contexts come later
+        return (level.beta * (nats - payload) + self.beta * (payload + own)).float().numpy()
 
 
 def between(progress: Callable[[float], None], low: float, high: float) -> Callable[[float], None]:
@@ -188,9 +188,10 @@ def as_pixels(pictures: np.ndarray) -> torch.Tensor:
 class Batch:
     """Pictures of one size and operating point."""
 
-    def __init__(self, fit: Fit, point: int, pictures, shape, classes: np.ndarray):
-        self.fit, self.point, self.classes, self.shape = fit, point, classes, shape
+    def __init__(self, fit: Fit, point: int, pictures, shape):
+        self.fit, self.point, self.shape = fit, point, shape
         self.level, self.architecture = fit.prior.level(point), fit.architecture
+        self.classes = classes = fit.choose_classes(self.level, pictures)
         self.target = pictures.to(fit.on)
         self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)
         self.inside[: shape[0], : shape[1]] = 1
@@ -346,7 +347,7 @@ class Batch:
     def ideal_bits(self):
         """KL of the fitted posterior and bits of the classes, of each picture: (P,)."""
         nats = self.nats().sum(1).reshape(self.grid[0], -1).sum(1)
-        return (nats / np.log(2)).cpu().numpy() + self.level.class_bits * self.classes[0].size
+        return (nats / np.log(2)).cpu().numpy() + [class_bits(one, self.level) for one in self.classes]
 
     @torch.no_grad()
     def sample(self) -> np.ndarray:
@@ -355,6 +356,13 @@ class Batch:
         x = self.render(self.mu + self.sigma * eps)
         strips = [to_uint8(self.network(x, rows).cpu().numpy()) for rows in self.strips()]
         return np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
+
+
+def class_bits(classes: np.ndarray, level: Level) -> float:
+    """What a class map costs: (Rt, Ct)."""
+    if level.contexts is None:
+        return float(level.class_bits * classes.size)
+    return float(classmap.bits(classes.astype(np.uint8), level.contexts).sum())
 
 
 class Budget:

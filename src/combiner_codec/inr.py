@@ -28,6 +28,7 @@ class Layer:
     omega: float = 1.0  # sine layers: sin(omega * (W x + b)), SIREN equation 3.2
     scale: float = 1.0  # weights are scale * theta with theta of order 1
     residual_of: int | None = None  # add the output of that layer
+    by_class: bool = False  # every class has its own bias
 
     @property
     def latents(self) -> int:

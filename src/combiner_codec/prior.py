@@ -104,6 +104,7 @@ class Level:
     shared: dict[str, np.ndarray]  # weights of shared layers
     group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
+    contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
 
     @property
     def chained(self) -> bool:
@@ -181,17 +182,19 @@ class Prior:
         prefix = f"{index:02}."
         arrays = {k[len(prefix) :]: self.arrays[k] for k in self.arrays if k.startswith(prefix)}
         tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
+        contexts = arrays.pop("contexts", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, noise = floats.pop("mean"), floats.pop("noise")
         meta = self.metadata
-        return Level(self.betas[index], mean, noise, *tables, floats, meta["group_bits"], meta["index_bits"])
+        return Level(self.betas[index], mean, noise, *tables, floats, meta["group_bits"], meta["index_bits"], contexts)
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Level]) -> None:
     """Write a prior file; floats are stored in half precision, and `metadata` is stored as JSON."""
     arrays = {}
     for i, level in enumerate(levels):
-        arrays[f"{i:02}.kl"], arrays[f"{i:02}.coarse"] = level.kl, level.coarse
+        tables = {"kl": level.kl, "coarse": level.coarse, "contexts": level.contexts}
+        arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None}
         for name, value in {"mean": level.mean, "noise": level.noise, **level.shared}.items():
             arrays[f"{i:02}.{name}"] = value.astype(np.float16)
     metadata = {

@@ -18,13 +18,15 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from . import inr
+from . import classmap, inr
 from .inr import Architecture, Grid, Layer
 from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
 from .prior import UNIT, Level, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
+COARSER = 2.0  # posterior variance of the levels above tiles, against what their curvature asks for
+MAP_ROUNDS = 2  # of learning class maps and choosing classes
 MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
 METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
@@ -39,8 +41,8 @@ def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Archit
         (
             Layer("linear", tile * tile, 3, latent=True, bias=False),
             Layer("linear", 3, 3),  # colour map
-            Layer("sine", 3, 24, window=5),
-            Layer("sine", 24, 16, window=3),
+            Layer("sine", 3, 24, window=5, by_class=True),
+            Layer("sine", 24, 16, window=3, by_class=not coarse),
             Layer("linear", 16, 3, residual_of=1),
         ),
         coarse,
@@ -89,7 +91,7 @@ SMALL = TrainSettings(  # the second time 0.0016 is found among the checkpoints 
     UPWARDS + DOWNWARDS, (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
 )
 PHOTO = TrainSettings(
-    (0.004, 0.007, 0.012, 0.02, 0.035, 0.06, 0.004, 0.002, 0.001, 0.0005), (128,) * 10, 1000, 1600, batch=8
+    (0.007, 0.0045, 0.0028, 0.0016, 0.0009, 0.0005, 0.007, 0.011, 0.018, 0.03, 0.06), (128,) * 11, 500, 1000, batch=8
 )
 
 
@@ -105,7 +107,7 @@ class Recipe:
 
 RECIPES = {
     "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
-    "photo": Recipe(cosine_architecture(16, (Grid(64, 8),)), PHOTO, 128, 1.0),
+    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0),
     "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
 }
 
@@ -146,23 +148,29 @@ def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
     return {"w1": axes.float()[None, None], "b1": torch.full((3,), 0.5)}
 
 
-def learn_classes(energy, noise2, count, start, shards, smoothing, rounds=20):
+def learn_classes(energy, noise2, flat, count, start, shards, smoothing, rounds=20):
     """Hard EM of a mixture of zero-mean Gaussians with diagonal covariance.
 
-    energy: (N, D) squared deviations; noise2: (D,) posterior noise variance. Returns class of each image (N,),
-    variances (K, D).
+    energy: (T, U) squared deviations of tiles; noise2: (U,) posterior noise variance; flat: (U,) variance of the last
+    of `count` classes, which stays as it is; start: (T,) classes to begin with. Returns classes (T,), variances (K, U).
     """
-    average, images = shards.sum(energy.sum(0), torch.tensor([float(len(energy))]))
-    average = average / images
     assigned = start
     for _ in range(rounds):
-        n = torch.bincount(assigned, minlength=count).float()
-        sums = torch.zeros(count, energy.shape[1]).index_add(0, assigned, energy)
-        n, sums = shards.sum(n, sums)
-        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
-        variance = (sums + smoothing * gain * average) / (n + smoothing)[:, None]
-        assigned = class_costs(energy, variance.clamp(min=noise2), noise2).argmin(1)
+        variance = class_variances(energy, noise2, flat, count, assigned, shards, smoothing)
+        assigned = class_costs(energy, variance, noise2).argmin(1)
     return assigned, variance
+
+
+def class_variances(energy, noise2, flat, count, assigned, shards, smoothing):
+    """Marginal variances of every class, drawn to the average's shape: (K, U)."""
+    n = torch.bincount(assigned, minlength=count).float()
+    sums = torch.zeros(count, energy.shape[1]).index_add(0, assigned, energy)
+    n, sums = shards.sum(n, sums)
+    average = sums.sum(0) / n.sum()
+    gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
+    variance = (sums + smoothing * gain * average) / (n + smoothing)[:, None]
+    variance[-1] = flat + noise2
+    return variance.clamp(min=noise2)
 
 
 def class_costs(energy, marginal, noise2):
@@ -190,7 +198,7 @@ class Family:
         self, pixels: torch.Tensor, architecture: Architecture, settings: TrainSettings, report: Report = print
     ):
         self.architecture, self.settings, self.report = architecture, settings, report
-        self.per_class = [f"b{i}" for i, layer in enumerate(architecture.layers) if layer.kind == "sine"]
+        self.per_class = [f"b{i}" for i, layer in enumerate(architecture.layers) if layer.by_class]
         self.shards = Shards(len(pixels))
         self.pixels = pixels[self.shards.mine]
         self.shared = learn_colour(self.pixels, self.shards) | init_shared(architecture, settings)
@@ -202,12 +210,16 @@ class Family:
         self.target = self._decompose(torch.full((columns,), 1e-3))
         self.pulled = self.target  # what a linear decoder's posterior would have to be drawn to
         self.assigned = None  # (N, Rt, Ct) classes
+        self.contexts = None  # tables of classmap.py
+        self.flat = torch.zeros(self.own)  # prior variances of the last class, for tiles of one colour
+        if not architecture.coarse:
+            self.flat[:3] = ANY_COLOUR * architecture.tile**2
 
     def level(self, index: int) -> Level:
         """Learn one operating point, warm-started from the last."""
         settings, beta = self.settings, self.settings.betas[index]
         steps = settings.first_steps if self.assigned is None else settings.steps
-        point = self._begin(beta, settings.classes[index] - 1)  # the flat class comes on top
+        point = self._begin(beta, settings.classes[index])
         fixed = ("w1", "b1")
         learned = [v.requires_grad_() for k, v in point.shared.items() if k not in fixed]
         optimizer = torch.optim.Adam(learned, settings.rate) if learned else None
@@ -247,19 +259,19 @@ class Family:
 
     def resume(self, level: Level) -> None:
         """Go on from a finished operating point."""
-        self.shared = {k: torch.from_numpy(v[:-1] if k in self.per_class else v) for k, v in level.shared.items()}
+        self.shared = {k: torch.from_numpy(v) for k, v in level.shared.items()}
         noise2, self.mean = torch.from_numpy(level.noise) ** 2, torch.from_numpy(level.mean)
-        self.curvature = 1.5 * level.beta / noise2
+        self.curvature = self._noise2(level.beta, torch.ones_like(noise2)) / noise2
         self.above2 = torch.expm1(2 * np.log(2) / UNIT * torch.from_numpy(kl_table()[level.coarse])).float()
         self.above2 = self.above2 * noise2[self.own :]
         self.target = self._decompose(noise2)
         self.pulled = self.target
-        marginal = torch.from_numpy(level.scale[:-1]) ** 2 + noise2[: self.own]
+        marginal = torch.from_numpy(level.scale) ** 2 + noise2[: self.own]
         self.assigned = class_costs(self._energy(), marginal, noise2[: self.own]).argmin(1).reshape(self._tiles())
 
     def _begin(self, beta, classes) -> Point:
         """Class tables and posteriors of a new operating point, from the linear part and the last point."""
-        noise2 = 1.5 * beta / self.curvature
+        noise2 = self._noise2(beta, self.curvature)
         self.target = self._decompose(noise2)
         (self.mean,) = self.shards.sum(self._by_column(self.target).sum(0))
         self.mean = self.mean / self.shards.count
@@ -267,11 +279,13 @@ class Family:
             self.mean[: self.own] = 0
         self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
         energy = self._energy()
-        start = self._start(energy, classes)
-        assigned, variance = learn_classes(
-            energy, noise2[: self.own], classes, start, self.shards, self.settings.smoothing
-        )
+        tables = (energy, noise2[: self.own], self.flat, classes)
+        start = self._start(energy, classes - 1)
+        assigned, variance = learn_classes(*tables, start, self.shards, self.settings.smoothing)
         self.assigned = assigned.reshape(self._tiles())
+        for _ in range(MAP_ROUNDS if self.architecture.coarse else 0):
+            self._learn_map(energy, variance, noise2[: self.own], classes)
+            variance = class_variances(*tables, self.assigned.reshape(-1), self.shards, self.settings.smoothing)
         if self.architecture.coarse and self.above2.max() > 1e5:
             deviation = self.target - self.mean[self.columns]
             (above,) = self.shards.sum(self._by_column(deviation**2).sum(0)[self.own :])
@@ -283,6 +297,23 @@ class Family:
         point = Point(beta, variance - noise2[: self.own], self.above2, noise2, self.target, shared)
         point.mu = closed_form(self.pulled, self._prior(point))[0]
         return point
+
+    def _learn_map(self, energy, variance, noise2, classes):
+        """Tables of the class map from the maps of all pictures, then classes anew with the map's cost counted."""
+        maps = torch.zeros(self.shards.count, *self.assigned.shape[1:])
+        maps[self.shards.mine] = self.assigned.float()
+        (maps,) = self.shards.sum(maps)
+        self.contexts = classmap.learn(list(maps.numpy().astype(np.uint8)), classes, epochs=3)
+        each = self.assigned[0].numel()
+        for i, part in enumerate(energy.split(each)):
+            bits = (class_costs(part, variance, noise2) / np.log(2)).numpy().reshape(*self.assigned.shape[1:], -1)
+            self.assigned[i] = torch.from_numpy(classmap.choose(bits, self.contexts).astype(np.int64))
+
+    def _noise2(self, beta, curvature):
+        """Typical posterior variances: (U,). Levels above are coarser still: the tiles make up for it."""
+        noise2 = 1.5 * beta / curvature
+        noise2[self.own :] *= COARSER
+        return noise2
 
     def _decompose(self, noise2):
         """Latents that reproduce the pictures: (N, Rb, Cb, D)."""
@@ -317,8 +348,8 @@ class Family:
         """Start of the classes: by log energy, or the classes of the last operating point where their number is the
         same.
         """
-        if self.assigned is not None and int(self.assigned.max()) < classes <= 1.5 * int(self.assigned.max() + 1):
-            return self.assigned.reshape(-1)
+        if self.assigned is not None and int(self.assigned.max()) <= classes <= 1.5 * int(self.assigned.max() + 1):
+            return self.assigned.reshape(-1).clamp(max=classes - 1)
         each = len(energy) // max(1, len(self.pixels))
         scores = torch.zeros(self.shards.count, each)
         scores[self.shards.mine] = torch.log(energy.clamp(min=1e-3)).sum(1).reshape(-1, each)
@@ -356,7 +387,7 @@ class Family:
             repeats = torch.bincount(self.columns)
             square = torch.zeros(len(repeats)).index_add(0, self.columns, square) / repeats
             self.curvature = (square / total).clamp(0.3, 3)
-        point.noise2 = 1.5 * point.beta / self.curvature
+        point.noise2 = self._noise2(point.beta, self.curvature)
         classes, nu = len(point.scale2), self.settings.smoothing
         sums, above = torch.zeros_like(point.scale2), torch.zeros_like(point.above2)
         n = torch.bincount(self.assigned.reshape(-1), minlength=classes).float()
@@ -371,6 +402,7 @@ class Family:
             above += self._by_column(energy)[:, self.own :].sum(0)
         n, sums, above = self.shards.sum(n, sums, above)
         point.scale2 = ((sums + nu * point.scale2.clamp(min=0)) / (n + nu)[:, None]).clamp(min=0)
+        point.scale2[-1] = self.flat
         point.above2 = (above / self.shards.count).clamp(min=0)
 
     @torch.no_grad()
@@ -399,21 +431,20 @@ class Family:
 
     def _freeze(self, point: Point) -> Level:
         bits = 0.5 * torch.log2(1 + point.scale2.clamp(min=0) / point.noise2[: self.own])
-        flat = torch.zeros(1, bits.shape[1])  # a class for tiles of one colour: nothing, or only the means
-        if not self.architecture.coarse:
-            flat[0, :3] = 0.5 * torch.log2(1 + ANY_COLOUR * self.architecture.tile**2 / point.noise2[:3])
-        shared = {
-            k: torch.cat([v, v.mean(0, keepdim=True)]) if k in self.per_class else v for k, v in self.shared.items()
-        }
+        shared = {k: v.numpy().copy() for k, v in self.shared.items()}
+        if not self.architecture.coarse:  # no training picture is of one colour
+            for name in self.per_class:
+                shared[name][-1] = shared[name][:-1].mean(0)
         return Level(
             point.beta,
             self.mean.numpy(),
             point.noise2.sqrt().numpy(),
-            kl_index(torch.cat([bits, flat]).numpy()),
+            kl_index(bits.numpy()),
             kl_index(0.5 * torch.log2(1 + point.above2 / point.noise2[self.own :]).numpy()),
-            {k: v.numpy() for k, v in shared.items()},
+            shared,
             self.settings.group_bits,
             self.settings.index_bits,
+            self.contexts,
         )
 
 
@@ -429,7 +460,7 @@ def init_shared(architecture: Architecture, settings: TrainSettings) -> dict:
         shape = (layer.window, layer.window, layer.inputs, layer.outputs)
         shared[f"w{i}"] = (torch.rand(shape, generator=g) * 2 - 1) * bound
         bias = (torch.rand(layer.outputs, generator=g) * 2 - 1) * bound
-        shared[f"b{i}"] = bias[None] if layer.kind == "sine" else bias
+        shared[f"b{i}"] = bias[None] if layer.by_class else bias
     return shared
 
 
@@ -538,6 +569,8 @@ def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Repor
 def save_level(path: Path, level: Level) -> None:
     """One operating point as a checkpoint, in single precision."""
     arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, "coarse": level.coarse, **level.shared}
+    if level.contexts is not None:
+        arrays["contexts"] = level.contexts
     temporary = path.with_suffix(".tmp.npz")
     np.savez(temporary, beta=level.beta, bits=[level.group_bits, level.index_bits], **arrays)
     os.replace(temporary, path)
@@ -547,7 +580,9 @@ def load_level(path: Path) -> Level:
     arrays = dict(np.load(path))
     beta, (group_bits, index_bits) = float(arrays.pop("beta")), arrays.pop("bits").tolist()
     tables = [arrays.pop(name) for name in ("mean", "noise", "kl")]
-    return Level(beta, *tables, arrays.pop("coarse", np.zeros(0, np.uint8)), arrays, group_bits, index_bits)
+    tables += [arrays.pop("coarse", np.zeros(0, np.uint8))]
+    contexts = arrays.pop("contexts", None)
+    return Level(beta, *tables, arrays, group_bits, index_bits, contexts)
 
 
 def train_cosine(
