@@ -16,11 +16,22 @@ from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
 from .inr import blocks_of, field, network
-from .posterior import Gaussians, TorchOps, as_tensor, closed_form, decompose, distortion, kl, shared_weights, tiles_of
+from .posterior import (
+    REACH,
+    Gaussians,
+    TorchOps,
+    as_tensor,
+    closed_form,
+    decompose,
+    distortion,
+    kl,
+    reachable,
+    shared_weights,
+    tiles_of,
+)
 from .prior import Level, Prior, scale_of
 
 PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
-REACH = 3.5  # prior scales that candidates reach
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
 ROWS = 1024  # tiles whose class costs are computed at once
@@ -38,7 +49,7 @@ class Effort:
 
 
 EFFORTS = {
-    "fast": Effort(steps=0.5, segments=1, refine=0.0, index_bits=-4, trials=1),
+    "fast": Effort(steps=0.5, segments=1, refine=0.0, index_bits=-2, trials=1),
     "normal": Effort(steps=1.0, segments=4, refine=1.0, index_bits=0, trials=1),
     "best": Effort(steps=3.0, segments=6, refine=2.0, index_bits=2, trials=3),
 }
@@ -306,7 +317,8 @@ class Batch:
             weight = self.budget.weights() if self.budget else 1.0
             share = rate * (1 - step / steps) + 0.02
             gradient = mu.grad + weight * (self.mu - self.prior.mean) / safe**2
-            self.mu = self.mu - torch.where(self.free, share * self.sigma**2 * gradient, 0.0)
+            moved = reachable(self.mu - share * self.sigma**2 * gradient, self.prior)
+            self.mu = torch.where(self.free, moved, self.mu)
             self.control(step)
 
     def _adam(self, steps):

@@ -45,6 +45,9 @@ class TorchOps:
         return functional.conv2d(padded, weights.permute(3, 2, 0, 1)).permute(0, 2, 3, 1)
 
 
+REACH = 3.5  # prior scales that candidates reach
+
+
 @dataclass(frozen=True)
 class Gaussians:
     """A prior over latents; all broadcast against the latents."""
@@ -79,6 +82,11 @@ def closed_form(target, prior: Gaussians):
     return mu, variance.sqrt()
 
 
+def reachable(mu, prior: Gaussians):
+    """Means that candidates can come close to: at most REACH prior scales from the prior's mean."""
+    return torch.minimum(torch.maximum(mu, prior.mean - REACH * prior.scale), prior.mean + REACH * prior.scale)
+
+
 def decompose(architecture: Architecture, shared: dict, pixels, above: Gaussians):
     """Latents whose linear part reproduces the pixels, levels above the tiles first: (P, H, W, 3) -> (P, Rb, Cb, D).
 
@@ -97,7 +105,7 @@ def decompose(architecture: Architecture, shared: dict, pixels, above: Gaussians
         padded = _extend(_extend(rest, r * grid.hop, 1), c * grid.hop, 3)
         latents = _pack(architecture, grid, inr.analyse(padded, grid.hop, TorchOps), rows, columns)
         shape = latents.shape
-        latents = closed_form(latents.reshape(*shape[:3], -1, grid.latents), prior)[0].reshape(shape)
+        latents = reachable(closed_form(latents.reshape(*shape[:3], -1, grid.latents), prior)[0], prior).reshape(shape)
         rest = rest - inr.unfold(architecture, grid, latents, tiles, TorchOps)
         parts.append(latents)
         end -= grid.latents

@@ -65,7 +65,7 @@ def partition(kl: np.ndarray, group_bits: int, chained: bool) -> Partition:
     capacity = group_bits * UNIT
     if chained:
         counts = group_count(total[:, -1], group_bits)
-        group = np.minimum((total - 1) // capacity, counts[:, None] - 1)
+        group = np.minimum((total - 1 + capacity // 2) // capacity, counts[:, None] - 1)
         group[(cost == 0) | (counts == 0)[:, None]] = -1
     else:
         group = np.stack([_independent(row, capacity) for row in cost])
