@@ -18,7 +18,7 @@ from .prior import Level, Prior, scale_of
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
-STRIP = 2**15  # pixels that the network computes at once
+STRIP = 2**16  # pixels that the network computes at once
 
 
 @dataclass(frozen=True)

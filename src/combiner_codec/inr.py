@@ -129,12 +129,16 @@ def counts(width: int, height: int, side: int) -> tuple[int, int]:
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
-    ROWS = 8  # rows of pixels that a window layer takes at once, so that they stay in the cache
-    sin = staticmethod(np.sin)
+    ROWS = 16  # rows of pixels that a window layer takes at once, so that they stay in the cache
     concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
         self.dtype = dtype
+
+    @staticmethod
+    def sin(x):
+        """In place."""
+        return np.sin(x, out=x)
 
     @staticmethod
     def constant(array, like):
@@ -225,10 +229,10 @@ def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tup
         w, bias = shared[f"w{i}"], shared[f"b{i}"]
         y = ops.window(x, layer.window, w) if layer.window > 1 else x @ w.reshape(layer.inputs, layer.outputs)
         if bias.ndim == 2:
-            bias = _between(bias[classes], architecture.tile, low, high, ops)[:, :, : x.shape[2]]
-        y = y + bias
+            bias = _between(bias[classes], architecture.tile, low, high, ops)
+        y += bias
         if layer.kind == "sine":
-            y = ops.sin(layer.omega * y)
+            y = ops.sin(layer.omega * y if layer.omega != 1 else y)
         if layer.residual_of is not None:
             y = y + outputs[layer.residual_of]
         outputs.append(y)
@@ -240,17 +244,17 @@ def _between(values, tile, low, high, ops):
     """Bilinear interpolation between centres of tiles, rows low … high: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
     if values.shape[1:3] == (1, 1):
         return values
-
-    def line(count, a, b):
-        place = (np.arange(a, b) + 0.5) / tile - 0.5
-        left = np.clip(np.floor(place).astype(np.int64), 0, count - 1)
-        share = ops.constant(np.clip(place - left, 0, 1), values)
-        return left, np.minimum(left + 1, count - 1), share
-
-    above, below, share = line(values.shape[1], low, high)
-    half = values[:, above] + share[:, None, None] * (values[:, below] - values[:, above])
-    left, right, share = line(values.shape[2], 0, values.shape[2] * tile)
-    return half[:, :, left] + share[:, None] * (half[:, :, right] - half[:, :, left])
+    place = (np.arange(low, high) + 0.5) / tile - 0.5
+    above = np.clip(np.floor(place).astype(np.int64), 0, values.shape[1] - 1)
+    below = np.minimum(above + 1, values.shape[1] - 1)
+    share = ops.constant(np.clip(place - above, 0, 1), values)[:, None, None]
+    rows = values[:, above] + share * (values[:, below] - values[:, above])
+    ends = ops.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)[:, :, :, None]  # (P, rows, Ct + 2, 1, O)
+    share = ops.constant((np.arange(tile) + 0.5) / tile, values)[:, None]
+    between = ends[:, :, :-1] + share * (ends[:, :, 1:] - ends[:, :, :-1])  # from centre to centre
+    shape = between.shape
+    between = between.reshape(*shape[:2], shape[2] * tile, shape[4])
+    return between[:, :, tile // 2 : shape[2] * tile - tile // 2]
 
 
 def _siren(architecture, latents, ops):
