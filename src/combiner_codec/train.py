@@ -21,11 +21,12 @@ import torch.distributed as dist
 from . import classmap, inr
 from .inr import Architecture, Grid, Layer
 from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
-from .prior import UNIT, Level, kl_index, kl_table, save
+from .prior import UNIT, Level, Prior, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
 COARSER = 2.0  # posterior variance of the levels above tiles, against what their curvature asks for
+SETTLING = 30.0  # tiles' worth of the trained table in the last M-step
 MAP_ROUNDS = 2  # of learning class maps and choosing classes
 MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
@@ -176,6 +177,19 @@ def class_variances(energy, noise2, flat, count, assigned, shards, smoothing):
 def class_costs(energy, marginal, noise2):
     """Negative log-likelihood in nats under each class's marginal variance: (N, D) (K, D) -> (N, K)."""
     return 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
+
+
+def fixed_point(mu, sigma, prior: Gaussians):
+    """What an M-step averages to get s^2, per latent.
+
+    The plain s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak
+    (s^2 > noise^2) this takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that is
+    s^2 = mean((pulled - m)^2) - noise^2. (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got worse
+    below 0.5 bpp.)
+    """
+    shrink = 1 + prior.noise**2 / prior.scale.clamp(min=1e-6) ** 2
+    jump = (shrink * (mu - prior.mean)) ** 2 - prior.noise**2
+    return torch.where(shrink < 2, jump, sigma**2 + (mu - prior.mean) ** 2)
 
 
 @dataclass
@@ -375,13 +389,7 @@ class Family:
 
     @torch.no_grad()
     def _m_step(self, point: Point, square, probes):
-        """Noise from the curvature, prior variances from the posteriors, both in closed form.
-
-        The plain M-step s^2 = mean(sigma^2 + (mu - m)^2) creeps, as mu is shrunk by the last s. Where the data speak
-        (s^2 > noise^2) this takes its fixed point instead: with likelihood terms N(pulled; h, noise^2) held fixed that
-        is s^2 = mean((pulled - m)^2) - noise^2. (Elsewhere the jump multiplies the noise of mu: tried, and ELBO got
-        worse below 0.5 bpp.)
-        """
+        """Noise from the curvature, prior variances from the posteriors, both in closed form."""
         square, total = self.shards.sum(square, torch.tensor([float(probes)]))
         if total > 0:
             repeats = torch.bincount(self.columns)
@@ -394,9 +402,7 @@ class Family:
         for rows in torch.arange(len(point.mu)).split(64):
             prior, mu = self._prior(point, rows), point.mu[rows]
             sigma = closed_form(self.target[rows], prior)[1]
-            shrink = 1 + prior.noise**2 / prior.scale.clamp(min=1e-6) ** 2
-            jump = (shrink * (mu - prior.mean)) ** 2 - prior.noise**2
-            energy = torch.where(shrink < 2, jump, sigma**2 + (mu - prior.mean) ** 2)
+            energy = fixed_point(mu, sigma, prior)
             tiles = tiles_of(self.architecture, energy).reshape(-1, self.own)
             sums.index_add_(0, self.assigned[rows].reshape(-1), tiles)
             above += self._by_column(energy)[:, self.own :].sum(0)
@@ -564,6 +570,45 @@ def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Repor
     levels = [family.level(i) for i in range(len(recipe.settings.betas))]
     levels.sort(key=lambda level: -level.beta)
     save(path, {**METADATA, "steps": 0}, architecture, levels)
+
+
+def settle(prior: Prior, index: int, pictures: np.ndarray, steps: int = 12) -> Level:
+    """A last M-step on the encoder's own classes and posteriors: (N, H, W, 3) uint8 training pictures.
+
+    Minibatch training leaves posteriors behind the shared layers, and their KL 5 to 10 % below what an encoder finds.
+    """
+    from .fit import Batch, Fit, as_pixels
+
+    level, architecture = prior.level(index), prior.architecture
+    own = level.kl.shape[1]
+    run = Fit(prior, level.beta, device="cpu")
+    n = torch.full((level.classes, 1), SETTLING)
+    noise2, mean = torch.from_numpy(level.noise) ** 2, torch.from_numpy(level.mean)
+    sums = SETTLING * torch.from_numpy(level.scale) ** 2
+    above, blocks = torch.zeros(len(mean) - own), 0
+    columns = torch.from_numpy(architecture.columns)
+    for start in range(0, len(pictures), 16):
+        some = as_pixels(pictures[start : start + 16])
+        batch = Batch(run, index, some, some.shape[1:3])
+        batch.start()
+        batch.optimise(steps)
+        everywhere = torch.where(batch.prior.scale > 0, batch.prior.scale, 1e-6)
+        energy = fixed_point(batch.mu, batch.sigma, Gaussians(batch.prior.mean, everywhere, batch.prior.noise))
+        energy = torch.where(batch.prior.coded, energy, 0.0)
+        tiles = tiles_of(architecture, energy.reshape(*batch.grid, -1)).reshape(-1, own)
+        classes = batch.class_map.reshape(-1)
+        sums.index_add_(0, classes, tiles)
+        n.index_add_(0, classes, torch.ones(len(classes), 1))
+        above += torch.zeros(len(mean)).index_add(0, columns, energy.sum(0))[own:]
+        blocks += len(energy)
+
+    def bits(scale2, noise2):
+        return kl_index(0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2).numpy())
+
+    tables = bits(sums / n, noise2[:own])
+    tables[-1] = level.kl[-1]
+    repeats = torch.bincount(columns)[own:]
+    return replace(level, kl=tables, coarse=bits(above / (blocks * repeats), noise2[own:]))
 
 
 def save_level(path: Path, level: Level) -> None:
