@@ -57,12 +57,14 @@ def numbers(kind):
 
 
 def colour(ctx, param, value):
-    from .image import colour as parse
+    if value is not None:
+        from . import image
 
-    try:
-        return value if value is None or parse(value) else None
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+        try:
+            image.colour(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
 
 
 def common(command):

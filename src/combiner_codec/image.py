@@ -18,6 +18,7 @@ Note = Callable[[str], None]
 ORIENTATION = 0x0112  # EXIF tag
 SAME = 2  # a profile that moves no colour by more steps counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
+WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
 OTHERS = ("YCbCr", "LAB", "HSV")  # modes that become RGB
 # what a raw mode of 16 bits is taken for to get the low bytes instead of the high ones; four bytes a pixel for LA
 NATIVE = {"little": "16B", "big": "16L"}[sys.byteorder]
@@ -57,7 +58,9 @@ def pixels(
 
     behind = colour(background) if background else None
     with _readable(name):
-        if getattr(picture, "n_frames", 1) > 1:
+        if picture.format == "MPO":
+            about(f"only the first of its {picture.n_frames} pictures is kept")
+        elif getattr(picture, "n_frames", 1) > 1:
             raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
         picture = _eight_bits(picture, name, to_8bit, about)
         picture, alpha = _split(picture)
@@ -119,18 +122,23 @@ def _eight_bits(picture, name, to_8bit, note):
 
 def _deep(picture) -> str:
     """How a picture that is not loaded yet holds more than 8 bits per channel; empty where it does not."""
-    if picture.mode == "RGB" and picture.format in ("AVIF", "JPEG2000") and getattr(picture, "tile", None):
-        return picture.format if _coded_bits(_file(picture)) > 8 else ""
-    for codec, _, _, arguments in getattr(picture, "tile", ()):
-        words = (codec, *arguments) if isinstance(arguments, tuple) else (codec, arguments)
+    tiles = getattr(picture, "tile", ())
+    for codec, _, _, arguments in tiles:
+        words = arguments if isinstance(arguments, tuple) else (arguments,)
+        if "I;12" in words:
+            return "I;12"
+        if picture.mode[0] in "IF":
+            break
         if codec == "SGI16" or (codec == "sgi_rle" and words[-1] == 2):
             return "SGI"
-        if codec.startswith("ppm") and words[-1] > 255:
+        if codec in ("ppm", "ppm_plain") and isinstance(words[-1], int) and words[-1] > 255:
             return "ppm"
         for word in words:
-            if word == "I;12" or (isinstance(word, str) and ";16" in word and picture.mode[0] not in "IF"):
+            if isinstance(word, str) and ";16" in word:
                 return word
-    return picture.mode if picture.mode[0] in "IF" else ""
+    if picture.mode[0] in "IF":
+        return picture.mode
+    return picture.format if tiles and picture.format in WIDE and _coded_bits(_file(picture)) > 8 else ""
 
 
 def _coded_bits(source: bytes) -> int:
