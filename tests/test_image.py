@@ -147,12 +147,20 @@ def test_16_bit_pngs_are_rounded_on_demand(channels, colour_type):
     np.testing.assert_array_equal(load(source, to_8bit=True)[0], expected)
 
 
-def tiff(values, end="<"):
-    """An uncompressed RGB TIFF of 16 bits: (H, W, 3) uint16."""
+def tiff(values, end="<", deflate=False):
+    """An RGB TIFF of 16 bits: (H, W, 3) uint16."""
     height, width = values.shape[:2]
+    data = values.astype(f"{end}u2").tobytes()
+    data = zlib.compress(data) if deflate else data
     bits, start = 8 + 2 + 9 * 12 + 4, 8 + 2 + 9 * 12 + 4 + 6
-    tags = [(256, 3, 1, width), (257, 3, 1, height), (258, 3, 3, bits), (259, 3, 1, 1), (262, 3, 1, 2)]
-    tags += [(273, 4, 1, start), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, values.size * 2)]
+    tags = [
+        (256, 3, 1, width),
+        (257, 3, 1, height),
+        (258, 3, 3, bits),
+        (259, 3, 1, 8 if deflate else 1),
+        (262, 3, 1, 2),
+    ]
+    tags += [(273, 4, 1, start), (277, 3, 1, 3), (278, 3, 1, height), (279, 4, 1, len(data))]
 
     def entry(tag, kind, count, value):
         last = "HH" if kind == 3 and count == 1 else "I"
@@ -160,12 +168,15 @@ def tiff(values, end="<"):
 
     head = struct.pack(f"{end}2sHIH", b"II" if end == "<" else b"MM", 42, 8, len(tags))
     table = b"".join(entry(*tag) for tag in tags) + bytes(4) + struct.pack(f"{end}3H", 16, 16, 16)
-    return head + table + values.astype(f"{end}u2").tobytes()
+    return head + table + data
 
 
+@pytest.mark.parametrize("deflate", [False, True])
 @pytest.mark.parametrize("end", ["<", ">"])
-def test_16_bit_tiffs_are_rounded_on_demand(end):
-    source = tiff(DEEP[..., :3], end)
+def test_16_bit_tiffs_are_rounded_on_demand(end, deflate):
+    if deflate and not features.check("libtiff"):
+        pytest.skip("this Pillow reads no compressed TIFF")
+    source = tiff(DEEP[..., :3], end, deflate)
     with pytest.raises(FormatError, match="--to-8bit"):
         load(source)
     np.testing.assert_array_equal(load(source, to_8bit=True)[0], np.rint(DEEP[..., :3] / 257))

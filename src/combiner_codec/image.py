@@ -165,9 +165,7 @@ def _rounded(picture, raw, note):
     from PIL import Image
 
     with Image.open(io.BytesIO(_file(picture))) as other:
-        other.tile = [
-            (*tile[:3], (LOW[raw], *tile[3][1:]) if isinstance(tile[3], tuple) else LOW[raw]) for tile in other.tile
-        ]
+        other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
         low = np.asarray(_upright(other, ignore)).astype(np.uint16)
     picture = _upright(picture, note)
     high, mode = np.asarray(picture), picture.mode
@@ -175,6 +173,13 @@ def _rounded(picture, raw, note):
         high, low, mode = low[..., 0::2], low[..., 1::2], "LA"
     values = _nearest(high.astype(np.int64) * 256 + low)
     return _with_profile(Image.frombytes(mode, picture.size, values.tobytes()), picture)
+
+
+def _reads(tile, raw):
+    """One of Pillow's tiles (codec, extents, offset, arguments) with another raw mode."""
+    *others, arguments = tile
+    arguments = (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
+    return getattr(type(tile), "_make", tuple)((*others, arguments))
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
