@@ -1,6 +1,6 @@
 """combiner: pictures as samples of Bayesian implicit neural representations.
 
->>> data = combiner_codec.encode(image, beta=0.003)   # PIL.Image or uint8 (H, W, 3) -> bytes
+>>> data = combiner_codec.encode(image, beta=0.003)   # PIL.Image or uint8 (H, W, 3) or (H, W) -> bytes
 >>> image = combiner_codec.decode(data)               # bytes -> PIL.Image
 """
 
@@ -10,14 +10,28 @@ __version__ = "0.1.0"
 __all__ = ["FormatError", "__version__", "decode", "encode"]
 
 
-def encode(image, beta: float = 0.003, *, prior=None, seed: int = 0, threads: int = 0, **options) -> bytes:
+def encode(
+    image,
+    beta: float = 0.003,
+    *,
+    background: str | None = None,
+    to_8bit: bool = False,
+    prior=None,
+    seed: int = 0,
+    threads: int = 0,
+    **options,
+) -> bytes:
     """Encode one picture.
 
-    image: PIL.Image, or uint8 array (H, W, 3). beta: squared error per nat. prior: a `prior.Prior`, chosen by size if
-    None.
+    image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat. background: colour behind
+    a transparent picture, a name or #rrggbb. to_8bit: round 16 bits per channel. prior: a `prior.Prior`, chosen by size
+    if None.
     options: effort ("fast", "normal", "best"), device ("auto", "cpu", "cuda") and the other fields of `fit.Fit`.
-    Raises FormatError for pictures that cannot be encoded and ValueError for a beta that is not positive.
+    Raises FormatError for pictures that cannot be encoded and ValueError for a beta that is not positive. Warns of
+    every change of a picture's colours or orientation, such as by its colour profile.
     """
+    import warnings
+
     import numpy as np
 
     from . import codec
@@ -26,14 +40,17 @@ def encode(image, beta: float = 0.003, *, prior=None, seed: int = 0, threads: in
 
     if not 0 < beta < float("inf"):
         raise ValueError(f"beta must be positive, got {beta}")
-    array = image if isinstance(image, np.ndarray) else images.pixels(image)
-    if array.dtype != np.uint8 or array.ndim != 3 or array.shape[2] != 3 or not array.size:
-        raise FormatError(f"expected uint8 (H, W, 3), got {array.dtype} {array.shape}")
-    return codec.encode_arrays([array], beta, prior or default(), seed, threads, **options)[0].data
+    array = image
+    if not isinstance(image, np.ndarray):
+        array = images.pixels(image, "image", background, to_8bit, lambda line: warnings.warn(line, stacklevel=2))
+    if array.dtype != np.uint8 or array.shape[2:] not in ((), (3,)) or array.ndim < 2 or not array.size:
+        raise FormatError(f"expected uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
+    chosen = prior or default(array.shape[1], array.shape[0])
+    return codec.encode_arrays([array], beta, chosen, seed, threads, **options)[0].data
 
 
 def decode(data: bytes, *, prior=None, threads: int = 0):
-    """Decode a file's bytes to a PIL.Image in mode RGB. Raises FormatError."""
+    """Decode a file's bytes to a PIL.Image in mode RGB, or L if it is grey. Raises FormatError."""
     from PIL import Image
 
     from .codec import decode_array

@@ -16,7 +16,7 @@ HEADER = struct.Struct("<2sBBB")  # magic, version * 16 + flags, prior, (index w
 CHECKSUM = struct.Struct("<H")
 MAGIC = b"\xcb\x4d"
 VERSION = 1
-ONE_TILE, HAS_SEED, CUSTOM_PRIOR = 1, 2, 4  # flags
+ONE_TILE, HAS_SEED, CUSTOM_PRIOR, GREY = 1, 2, 4, 8  # flags
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
 INDEX_BITS = range(8, 24, 2)
@@ -32,12 +32,14 @@ class Header:
     height: int
     seed: int = 0
     prior_hash: bytes = b""  # first 4 bytes of a custom prior's sha256
+    grey: bool = False
 
 
 def write(header: Header, tile: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `tile` the side of its tiles."""
     one_tile = (header.width, header.height) == (tile, tile)
     flags = ONE_TILE * one_tile | HAS_SEED * (header.seed > 0) | CUSTOM_PRIOR * bool(header.prior_hash)
+    flags |= GREY * header.grey
     shape = (header.index_bits - 8) // 2 << 5 | header.point
     data = HEADER.pack(MAGIC, VERSION << 4 | flags, header.prior, shape) + header.prior_hash
     if not one_tile:
@@ -58,8 +60,6 @@ def read(data: bytes, tile_of) -> tuple[Header, int]:
     if kind >> 4 != VERSION:
         raise FormatError(f"format version {kind >> 4} is not supported (this is version {VERSION}): update combiner")
     flags, position, end = kind & 15, HEADER.size, len(data) - CHECKSUM.size
-    if flags & ~(ONE_TILE | HAS_SEED | CUSTOM_PRIOR):
-        raise FormatError(f"unknown flags {flags:#x}")
     if bool(flags & CUSTOM_PRIOR) != (prior == CUSTOM):
         raise FormatError("custom prior without a hash, or a hash without a custom prior")
     prior_hash = b""
@@ -78,7 +78,8 @@ def read(data: bytes, tile_of) -> tuple[Header, int]:
         seed, position = read_varint(data, position, end, MAX_SEED)
         if seed == 0:
             raise FormatError("seed 0 must not be written")
-    return Header(prior, shape & 31, 8 + 2 * (shape >> 5), width, height, seed, prior_hash), position
+    grey = bool(flags & GREY)
+    return Header(prior, shape & 31, 8 + 2 * (shape >> 5), width, height, seed, prior_hash, grey), position
 
 
 def payload(data: bytes, start: int, digest: bytes) -> bytes:

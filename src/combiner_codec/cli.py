@@ -56,9 +56,20 @@ def numbers(kind):
     return parse
 
 
+def colour(ctx, param, value):
+    if value is not None:
+        from . import image
+
+        try:
+            image.colour(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
 def common(command):
     options = [
-        click.option("--prior", metavar="NAME|FILE", help="Prior to use [small]."),
+        click.option("--prior", metavar="NAME|FILE", help="Prior to use [by size]."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
         click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs."),
         click.option("-f", "--force", is_flag=True, help="Replace files whose name the command has chosen."),
@@ -78,7 +89,10 @@ def common(command):
 @click.option("--effort", type=click.Choice(["fast", "normal", "best"]), default="normal", show_default=True)
 @click.option("--seed", type=click.IntRange(0, (1 << 63) - 1), default=0, help="Seed of the candidate stream [0].")
 @click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device):
+@click.option("--background", metavar="COLOR", callback=colour,
+              help="Colour behind transparent pictures: a name or #rrggbb.")  # fmt: skip
+@click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
+def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit):
     """Encode pictures into .cmb files."""
     from . import image
 
@@ -86,12 +100,12 @@ def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effor
     pictures, failures = [], []
     for source, target in jobs:
         with collected(failures):
-            pictures.append((source, target, image.load(read(source), label(source))))
-    if pictures:
+            data, note = read(source), lambda line: say(quiet, line)
+            pictures.append((source, target, image.load(data, label(source), background, to_8bit, note)))
+    for chosen, members in by_prior(pictures, prior):
         from . import codec
 
-        chosen = choose_prior(prior)
-        for batch in batches(pictures, chosen.architecture.tile):
+        for batch in batches(members, chosen.architecture.tile):
             started = time.perf_counter()
             with progress(batch, chosen.architecture.tile, effort, quiet) as report:
                 results = codec.encode_arrays(
@@ -147,6 +161,7 @@ def info(file, as_json, prior):
         "file": label(file),
         "width": header.width,
         "height": header.height,
+        "colour": "grey" if header.grey else "RGB",
         "bytes": len(data),
         "bpp": round(8 * len(data) / (header.width * header.height), 4),
         "prior": contents.prior.name,
@@ -155,7 +170,7 @@ def info(file, as_json, prior):
         "seed": header.seed,
         "index_bits": header.index_bits,
         "tiles": len(contents.classes),
-        "groups": int(sum(len(level.partition(int(c))[2]) for c in contents.classes)),
+        "groups": int(contents.lengths.sum()) // level.group_bits,
         "header_bytes": contents.header_bytes,
         "multiplies_per_pixel": contents.prior.architecture.multiplies,
     }
@@ -298,11 +313,22 @@ def tile_count(picture, tile):
     return rows * columns
 
 
+def by_prior(pictures, name):
+    """Inputs in groups that share a prior: the named one, or the default for their size."""
+    from . import prior as priors
+
+    groups = {}
+    named = pictures and name and choose_prior(name)
+    for entry in pictures:
+        height, width = entry[2].shape[:2]
+        chosen = named or priors.default(width, height)
+        groups.setdefault(chosen.digest, (chosen, []))[1].append(entry)
+    return groups.values()
+
+
 def choose_prior(name):
     from . import prior as priors
 
-    if name is None:
-        return priors.default()
     if name in priors.MANIFEST:
         return priors.load(name)
     if not Path(name).is_file():

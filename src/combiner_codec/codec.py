@@ -43,7 +43,7 @@ def parse(data: bytes, prior: Prior | None = None) -> Contents:
 
     header, start = bitstream.read(data, tile_of)
     found = priors.by_number(header.prior, header.prior_hash, prior)
-    level, architecture = found.level(header.point), found.architecture
+    level, architecture = found.level(header.point, header.grey), found.architecture
     payload = bitstream.payload(data, start, found.digest)
     if not level.chained and header.index_bits != level.index_bits:
         raise FormatError(f"prior {found.name} cannot have made this file")
@@ -111,7 +111,10 @@ def read_indices(stream: np.ndarray, groups: np.ndarray, group_bits: int, index_
 
 
 def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> np.ndarray:
-    """File to (H, W, 3) uint8. Raises FormatError on anything that is not a whole, undamaged file."""
+    """File to uint8, (H, W) where it is grey, else (H, W, 3).
+
+    Raises FormatError on anything that is not a whole, undamaged file.
+    """
     contents = parse(data, prior)
     header, architecture = contents.header, contents.prior.architecture
     dtype = np.float64 if header.width * header.height <= EXACT_PIXELS else np.float32
@@ -127,7 +130,8 @@ def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> n
     strips = [(first, min(first + rows, header.height)) for first in range(0, header.height, rows)]
 
     def render(strip):
-        return to_uint8(network(architecture, whole, shared, classes, ops, strip)[0, :, : header.width])
+        out = network(architecture, whole, shared, classes, ops, strip)[0, :, : header.width]
+        return to_uint8(out.mean(-1) if header.grey else out)
 
     return np.ascontiguousarray(np.concatenate(parallel(render, strips, threads)))
 
@@ -143,10 +147,11 @@ def parallel(work: Callable, parts: Sequence, threads: int) -> list:
 
 
 def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:
-    """(H, W, 3) with edges repeated at right and bottom up to whole tiles."""
+    """(H, W) or (H, W, 3) with edges repeated at right and bottom up to whole tiles."""
     height, width = picture.shape[:2]
     rows, columns = counts(width, height, tile)
-    return np.pad(picture, ((0, rows * tile - height), (0, columns * tile - width), (0, 0)), mode="edge")
+    missing = ((0, rows * tile - height), (0, columns * tile - width), (0, 0))
+    return np.pad(picture, missing[: picture.ndim], mode="edge")
 
 
 @dataclass(frozen=True)
@@ -154,7 +159,7 @@ class Encoded:
     """One encoded picture and what its decoder will show."""
 
     data: bytes
-    pixels: np.ndarray  # (H, W, 3) uint8, decoded
+    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, decoded
     psnr: float  # dB, of the decoded 8-bit pixels
     point: int
     ideal_bits: float  # KL of the fitted posteriors, in bits
@@ -166,7 +171,8 @@ class Encoded:
 
     def lagrangian(self, picture: np.ndarray, beta: float) -> float:
         """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
-        error = ((picture.astype(np.float64) - self.pixels) ** 2).sum() / (3 * 255**2)
+        squares = ((picture.astype(np.float64) - self.pixels) / 255) ** 2
+        error = squares.sum() / (1 if picture.ndim == 2 else 3)
         return error + beta * np.log(2) * 8 * len(self.data)
 
 
@@ -179,13 +185,16 @@ def encode_arrays(
     progress: Callable[[float], None] = lambda share: None,
     **options,
 ) -> list[Encoded]:
-    """Encode (H, W, 3) uint8 pictures; those of one size share every matrix product. Options: see `fit.Fit`."""
+    """Encode uint8 pictures, grey (H, W) or colour (H, W, 3); those of one shape share every matrix product.
+
+    Options: see `fit.Fit`.
+    """
     from . import fit  # torch
 
     fit.use_threads(threads)
     run = fit.Fit(prior, beta, seed, **options)
     results: list = [None] * len(pictures)
-    pixels, done = sum(picture[..., 0].size for picture in pictures), 0
+    pixels, done = sum(picture.shape[0] * picture.shape[1] for picture in pictures), 0
     for shape in dict.fromkeys(picture.shape for picture in pictures):
         members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
         stack = fit.as_pixels(np.stack([whole_tiles(pictures[i], prior.architecture.tile) for i in members]))
@@ -213,5 +222,6 @@ def assemble(prior: Prior, shape, seed: int, coded) -> bytes:
     """File from the parts of one picture."""
     payload = np.packbits(np.concatenate([write_classes(coded.classes, prior.level(coded.point)), *coded.streams]))
     custom = prior.digest[:4] if prior.number == CUSTOM else b""
-    header = Header(prior.number, coded.point, coded.index_bits, shape[1], shape[0], seed, custom)
+    grey = len(shape) == 2
+    header = Header(prior.number, coded.point, coded.index_bits, shape[1], shape[0], seed, custom, grey)
     return bitstream.write(header, prior.architecture.tile, payload.tobytes(), prior.digest)

@@ -1,7 +1,8 @@
 """The encoder: choose operating points and classes, fit all posteriors, code them group by group and refine.
 
 Needs torch. Everything is batched: pictures of one size are fitted together, and all blocks of all of them share their
-candidates. Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, B blocks with D latents each.
+candidates. Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, B blocks with D latents each. Grey pictures
+have one channel: their target in all three of the network's channels, of which the decoder shows the mean.
 """
 
 from collections.abc import Callable
@@ -63,7 +64,7 @@ class Coded:
     classes: np.ndarray  # (Rt, Ct)
     streams: list[np.ndarray]  # B arrays of 0 and 1
     ideal_bits: float  # KL of the fitted posterior, in bits
-    sampled: np.ndarray  # (H, W, 3) uint8, one posterior sample
+    sampled: np.ndarray  # (H, W) or (H, W, 3) uint8, one posterior sample
     index_bits: int
 
 
@@ -115,7 +116,7 @@ class Fit:
         return list(range(len(self.prior.betas))) if self.point is None else [self.point]
 
     def run(self, pictures, shape, points, progress) -> list[Coded]:
-        """Code (P, H, W, 3) float pictures, whose first rows and columns `shape` count, at operating points (P,)."""
+        """Code (P, H, W, 1 or 3) float pictures at points (P,); `shape` counts their first rows and columns."""
         coded = [None] * len(pictures)
         together = max(1, PIXELS // pictures[0, :, :, 0].numel())
         done = 0
@@ -130,15 +131,22 @@ class Fit:
         return coded
 
     def rank_points(self, pictures) -> np.ndarray:
-        """Operating points of every picture, best first: (P, H, W, 3) -> (P, candidate points). See `class_costs`."""
+        """Operating points of every picture, best first: (P, H, W, 1 or 3) -> (P, candidate points).
+
+        See `class_costs`.
+        """
         points = self.candidate_points
         if len(points) == 1:
             return np.full((len(pictures), 1), points[0])
-        totals = [self.tile_costs(self.prior.level(point), pictures).min(-1).sum((1, 2)) for point in points]
+        totals = [self.tile_costs(self.level(point, pictures), pictures).min(-1).sum((1, 2)) for point in points]
         return np.array(points)[np.stack(totals, 1).argsort(1)]
 
+    def level(self, point: int, pictures) -> Level:
+        """An operating point for (P, H, W, 1 or 3) pictures."""
+        return self.prior.level(point, grey=pictures.shape[-1] == 1)
+
     def choose_classes(self, level: Level, pictures) -> np.ndarray:
-        """Classes of the tiles of (P, H, W, 3) pictures: (P, Rt, Ct)."""
+        """Classes of the tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct)."""
         costs = self.tile_costs(level, pictures)
         if level.contexts is None:
             return costs.argmin(-1)
@@ -146,7 +154,7 @@ class Fit:
         return np.stack([classmap.choose(one, level.contexts) for one in bits]).astype(np.int64)
 
     def tile_costs(self, level: Level, pictures) -> np.ndarray:
-        """`class_costs` of all tiles of (P, H, W, 3) pictures: (P, Rt, Ct, K)."""
+        """`class_costs` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
         shape = (len(pictures), *(size // self.architecture.tile for size in pictures.shape[1:3]))
         if level.classes == 1:
             return np.zeros((*shape, 1), np.float32)
@@ -192,8 +200,8 @@ def between(progress: Callable[[float], None], low: float, high: float) -> Calla
 
 
 def as_pixels(pictures: np.ndarray) -> torch.Tensor:
-    """uint8 to float32 in [0, 1]."""
-    return torch.from_numpy(pictures).float() / 255
+    """uint8 (P, H, W) or (P, H, W, 3) to float32 in [0, 1], (P, H, W, 1 or 3)."""
+    return torch.from_numpy(pictures.reshape(*pictures.shape[:3], -1)).float() / 255
 
 
 class Batch:
@@ -201,7 +209,7 @@ class Batch:
 
     def __init__(self, fit: Fit, point: int, pictures, shape):
         self.fit, self.point, self.shape = fit, point, shape
-        self.level, self.architecture = fit.prior.level(point), fit.architecture
+        self.level, self.architecture = fit.level(point, pictures), fit.architecture
         self.classes = classes = fit.choose_classes(self.level, pictures)
         self.target = pictures.to(fit.on)
         self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)
@@ -295,7 +303,9 @@ class Batch:
         return [(first, min(first + rows, height)) for first in range(0, height, rows)]
 
     def network(self, x, rows):
-        return network(self.architecture, x, self.shared, self.class_map, TorchOps, rows)
+        """The network's output like the decoder's before rounding: (P, H, W, C) -> (P, H, W, 1 or 3)."""
+        out = network(self.architecture, x, self.shared, self.class_map, TorchOps, rows)
+        return out.mean(-1, keepdim=True) if self.target.shape[-1] == 1 else out
 
     def backward(self, mu, sigma):
         """Gradients of distortion / level.beta of one sample, in nats, into the leaves among mu and sigma."""
@@ -363,11 +373,12 @@ class Batch:
 
     @torch.no_grad()
     def sample(self) -> np.ndarray:
-        """A sample of the posterior as pictures: (P, H, W, 3) uint8."""
+        """A sample of the posterior as pictures: (P, H, W) or (P, H, W, 3) uint8."""
         eps = torch.randn(self.mu.shape, generator=self.generator).to(self.mu.device)
         x = self.render(self.mu + self.sigma * eps)
         strips = [to_uint8(self.network(x, rows).cpu().numpy()) for rows in self.strips()]
-        return np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
+        pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
+        return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
 
 def class_bits(classes: np.ndarray, level: Level) -> float:

@@ -1,6 +1,9 @@
-"""Pillow <-> arrays: modes, orientation, the one rounding rule."""
+"""Pillow <-> arrays: modes, depth, transparency, orientation, colour profiles, the one rounding rule."""
 
 import io
+import sys
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,15 +14,79 @@ from .errors import FormatError
 if TYPE_CHECKING:
     from PIL import Image
 
+Note = Callable[[str], None]
+ORIENTATION = 0x0112  # EXIF tag
+SAME = 2  # a profile that moves no colour by more steps counts as sRGB
+SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
+WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
+OTHERS = ("YCbCr", "LAB", "HSV")  # modes that become RGB
+# what a raw mode of 16 bits is taken for to get the low bytes instead of the high ones; four bytes a pixel for LA
+NATIVE = {"little": "16B", "big": "16L"}[sys.byteorder]
+LOW = {f"{mode};{a}": f"{mode};{b}" for mode in ("RGB", "RGBA", "RGBX", "CMYK")
+       for a, b in (("16B", "16L"), ("16L", "16B"), ("16N", NATIVE))} | {"LA;16B": "RGBA"}  # fmt: skip
 
-def load(source: bytes, name: str = "input") -> np.ndarray:
-    """Picture file to (H, W, 3) uint8. Grey and palette pictures become RGB; what would lose data is refused."""
+
+def ignore(line: str) -> None:
+    """Notes that nobody reads."""
+
+
+def load(
+    source: bytes, name: str = "input", background: str | None = None, to_8bit: bool = False, note: Note = ignore
+) -> np.ndarray:
+    """Picture file to uint8, (H, W) where it is grey, else (H, W, 3) sRGB. Options: see `pixels`."""
     from PIL import Image
 
+    with _readable(name), Image.open(io.BytesIO(source)) as picture:
+        return pixels(picture, name, background, to_8bit, note)
+
+
+def pixels(
+    picture: "Image.Image",
+    name: str = "image",
+    background: str | None = None,
+    to_8bit: bool = False,
+    note: Note = ignore,
+) -> np.ndarray:
+    """Pillow image to uint8, (H, W) where it is grey, else (H, W, 3) sRGB; what would lose data is refused.
+
+    background: colour that a transparent picture is put on, a name or #rrggbb. to_8bit: round more than 8 bits per
+    channel. note: takes a line about each change of colours or orientation that nobody has asked for.
+    """
+
+    def about(line):
+        note(f"{name}: {line}")
+
+    behind = colour(background) if background else None
+    with _readable(name):
+        if picture.format == "MPO":
+            about(f"only the first of its {picture.n_frames} pictures is kept")
+        elif getattr(picture, "n_frames", 1) > 1:
+            raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
+        picture = _eight_bits(picture, name, to_8bit, about)
+        picture, alpha = _split(picture)
+        if alpha is not None and behind is None:
+            raise FormatError(
+                f"{name}: transparency is not supported: choose a background with --background COLOR (background=)"
+            )
+        array = _colours(picture, name, about)
+        return array if alpha is None else _over(array, np.asarray(alpha), behind)
+
+
+def colour(name: str) -> tuple[int, int, int]:
+    """An opaque colour by name or #rrggbb. Raises ValueError."""
+    from PIL import ImageColor
+
+    found = ImageColor.getrgb(name)
+    if len(found) != 3:
+        raise ValueError(f"{name} is not opaque")
+    return found
+
+
+@contextmanager
+def _readable(name):
+    """Errors of Pillow about a picture become a FormatError."""
     try:
-        with Image.open(io.BytesIO(source)) as picture:
-            picture.load()
-            return pixels(picture, name)
+        yield
     except FormatError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
@@ -27,22 +94,194 @@ def load(source: bytes, name: str = "input") -> np.ndarray:
         raise FormatError(f"{name}: {reason}") from error
 
 
-def pixels(picture: "Image.Image", name: str = "image") -> np.ndarray:
-    """Pillow image to (H, W, 3) uint8."""
+def _eight_bits(picture, name, to_8bit, note):
+    """The picture, loaded and upright, with 8 bits per channel."""
+    raw = _deep(picture)
+    if not raw:
+        return _upright(picture, note)
+    if not to_8bit:
+        raise FormatError(
+            f"{name}: more than 8 bits per channel are not supported: round them with --to-8bit (to_8bit=True)"
+        )
+    if raw in ("ppm", "AVIF"):  # Pillow rounds these itself
+        return _upright(picture, note)
+    if "transparency" in picture.info or not (raw in LOW or raw[0] in "IF") or raw == "I;12":
+        raise FormatError(f"{name}: this kind of picture ({raw}) cannot be rounded to 8 bits: convert it first")
+    if raw in LOW:
+        return _rounded(picture, raw, note)
+    from PIL import Image
+
+    values = np.asarray(_upright(picture, note))
+    top = 1.0 if picture.mode == "F" else 65535
+    low, high = values.min(), values.max()
+    if not 0 <= low <= high <= top:
+        raise FormatError(f"{name}: values of mode {picture.mode} must be 0 to {top}, these are {low} to {high}")
+    values = to_uint8(values.astype(np.float64)) if picture.mode == "F" else _nearest(values)
+    return _with_profile(Image.fromarray(values), picture)
+
+
+def _deep(picture) -> str:
+    """How a picture that is not loaded yet holds more than 8 bits per channel; empty where it does not."""
+    tiles = getattr(picture, "tile", ())
+    for codec, _, _, arguments in tiles:
+        words = arguments if isinstance(arguments, tuple) else (arguments,)
+        if "I;12" in words:
+            return "I;12"
+        if picture.mode[0] in "IF":
+            break
+        if codec == "SGI16" or (codec == "sgi_rle" and words[-1] == 2):
+            return "SGI"
+        if codec in ("ppm", "ppm_plain") and isinstance(words[-1], int) and words[-1] > 255:
+            return "ppm"
+        for word in words:
+            if isinstance(word, str) and ";16" in word:
+                return word
+    if picture.mode[0] in "IF":
+        return picture.mode
+    return picture.format if tiles and picture.format in WIDE and _coded_bits(_file(picture)) > 8 else ""
+
+
+def _coded_bits(source: bytes) -> int:
+    """Bits per channel by an AVIF file's pixi box or a JPEG 2000 file's SIZ marker; 8 where there is none."""
+    for mark, offset, mask in ((b"pixi", 9, 255), (b"\xff\x4f\xff\x51", 42, 127)):
+        place = source.find(mark)
+        if 0 <= place < len(source) - offset:
+            depth = source[place + offset] & mask
+            return depth + 1 if mask == 127 else depth
+    return 8
+
+
+def _file(picture) -> bytes:
+    """The file behind a picture that is not loaded yet."""
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    source = picture.fp.read()
+    picture.fp.seek(place)
+    return source
+
+
+def _rounded(picture, raw, note):
+    """A picture of a 16-bit colour mode, of which Pillow reads one byte of two: read it twice."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(_file(picture))) as other:
+        other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
+        low = np.asarray(_upright(other, ignore)).astype(np.uint16)
+    picture = _upright(picture, note)
+    high, mode = np.asarray(picture), picture.mode
+    if raw == "LA;16B":
+        high, low, mode = low[..., 0::2], low[..., 1::2], "LA"
+    values = _nearest(high.astype(np.int64) * 256 + low)
+    return _with_profile(Image.frombytes(mode, picture.size, values.tobytes()), picture)
+
+
+def _reads(tile, raw):
+    """One of Pillow's tiles (codec, extents, offset, arguments) with another raw mode."""
+    *others, arguments = tile
+    arguments = (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
+    return getattr(type(tile), "_make", tuple)((*others, arguments))
+
+
+def _nearest(values: np.ndarray) -> np.ndarray:
+    """16 bits to the nearest of 256 steps of 257; there are no halves."""
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+
+
+def _with_profile(picture, original):
+    if profile := original.info.get("icc_profile"):
+        picture.info["icc_profile"] = profile
+    return picture
+
+
+def _upright(picture, note):
+    """The picture, loaded and turned as its EXIF orientation says."""
     from PIL import ImageOps
 
-    if getattr(picture, "n_frames", 1) > 1:
-        raise FormatError(f"{name}: animated pictures are not supported")
-    if picture.mode.startswith(("I", "F")):
-        raise FormatError(f"{name}: only 8 bits per channel are supported, this picture has mode {picture.mode}")
-    picture = ImageOps.exif_transpose(picture)
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        if picture.getextrema()[3][0] < 255:
-            raise FormatError(f"{name}: transparency is not supported: flatten the picture first")
-    if picture.mode not in ("1", "L", "P", "RGB", "RGBA", "LA", "PA"):
-        raise FormatError(f"{name}: colour mode {picture.mode} is not supported: convert the picture to RGB first")
-    return np.array(picture.convert("RGB"))
+    if picture.getexif().get(ORIENTATION, 1) in range(2, 9):  # asked before Pillow turns a TIFF while loading it
+        note("turned as its EXIF orientation says")
+    return ImageOps.exif_transpose(picture)
+
+
+def _split(picture):
+    """A picture without its alpha channel, and the alpha channel unless that is opaque everywhere."""
+    if not picture.has_transparency_data:
+        return picture, None
+    grey = picture.mode in ("1", "L", "LA", "La")
+    full = picture.convert("LA" if grey else "RGBA")
+    alpha = full.getchannel("A")
+    base = full.convert("L" if grey else "RGB")
+    return _with_profile(base, picture), None if alpha.getextrema()[0] == 255 else alpha
+
+
+def _colours(picture, name, note) -> np.ndarray:
+    """Pixels of an opaque picture of 8 bits: (H, W) where it is grey, else (H, W, 3) sRGB."""
+    mode, profile = picture.mode, picture.info.get("icc_profile")
+    if mode in OTHERS:
+        note(f"converted from {mode} to RGB")
+    elif mode not in ("1", "L", "P", "RGB", "RGBX", "CMYK"):
+        raise FormatError(f"{name}: colour mode {mode} is not supported: convert the picture to RGB first")
+    if mode != "CMYK":
+        picture = picture.convert("L" if mode in ("1", "L") else "RGB")
+    if profile:
+        picture = _by_profile(picture, profile, note)
+    if picture.mode == "CMYK":
+        note("converted from CMYK to RGB without a colour profile: colours may differ")
+        picture = picture.convert("RGB")
+    array = np.array(picture)
+    if mode == "P" and (array == array[..., :1]).all():
+        array = np.ascontiguousarray(array[..., 0])
+    return array
+
+
+def _by_profile(picture, profile: bytes, note):
+    """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
+    from PIL import ImageCms
+
+    # without NOOPTIMIZE, dark greys of a linear profile come out up to 10 steps off
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space, title = source.profile.xcolor_space.strip(), " ".join(ImageCms.getProfileDescription(source).split())
+        mode = "RGB" if (picture.mode, space) == ("L", "RGB") else picture.mode
+        if space != SPACES[mode]:
+            note(f"colour profile {title} is ignored: it is for {space} pictures")
+            return picture
+        transform = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, flags
+        )
+        if mode != "CMYK":
+            sample = _sample(mode)
+            moved = np.asarray(ImageCms.applyTransform(sample, transform)).astype(int)
+            if abs(moved - np.asarray(sample.convert("RGB"))).max() <= SAME:
+                return picture
+        converted = ImageCms.applyTransform(picture.convert(mode), transform)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
+        note(f"its colour profile is ignored, it cannot be used ({error})")
+        return picture
+    note(f"converted from colour profile {title} to sRGB")
+    return converted.getchannel("G") if picture.mode == "L" else converted
+
+
+def _sample(mode):
+    """A picture of colours from all over the space."""
+    from PIL import Image
+
+    if mode == "L":
+        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    steps = np.arange(0, 256, 51, dtype=np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3))
+
+
+def _over(array, alpha, behind) -> np.ndarray:
+    """Pixels on a background; grey on grey stays grey."""
+    if array.ndim == 2 and len(set(behind)) > 1:
+        array = np.repeat(array[..., None], 3, 2)
+    share = alpha / 255
+    if array.ndim == 3:
+        share, below = share[..., None], np.array(behind)
+    else:
+        below = behind[0]
+    return to_uint8((share * array + (1 - share) * below) / 255)
 
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
@@ -51,7 +290,7 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def save(array: np.ndarray, format: str) -> bytes:
-    """Picture file from (H, W, 3) uint8; PNG with light compression, which is several times faster."""
+    """Picture file from (H, W) or (H, W, 3) uint8; PNG with light compression, which is several times faster."""
     from PIL import Image
 
     buffer = io.BytesIO()

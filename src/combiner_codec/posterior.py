@@ -70,7 +70,7 @@ def kl(mu, sigma, prior: Gaussians):
 
 
 def distortion(pixels, target):
-    """Squared error averaged over channels: (..., H, W, 3) twice -> (..., H, W)."""
+    """Squared error averaged over channels: (..., H, W, C) twice -> (..., H, W)."""
     return ((pixels - target) ** 2).mean(-1)
 
 
@@ -88,10 +88,11 @@ def reachable(mu, prior: Gaussians):
 
 
 def decompose(architecture: Architecture, shared: dict, pixels, above: Gaussians):
-    """Latents whose linear part reproduces the pixels, levels above the tiles first: (P, H, W, 3) -> (P, Rb, Cb, D).
+    """Latents whose linear part reproduces the pixels, levels above the tiles first: (P, H, W, C) -> (P, Rb, Cb, D).
 
-    H and W are whole tiles. `above` is the prior of the coarse levels' columns: each takes its posterior mean under a
-    linear decoder, and the tiles take exactly what is left.
+    C is 3, or 1 for grey pictures, which stands for three equal channels. H and W are whole tiles. `above` is the prior
+    of the coarse levels' columns: each takes its posterior mean under a linear decoder, and the tiles take exactly what
+    is left.
     """
     rest = ((pixels - shared["b1"]) @ torch.linalg.inv(shared["w1"].reshape(3, 3))).permute(0, 1, 3, 2)
     height, _, width = rest.shape[1:]

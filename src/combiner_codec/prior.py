@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
@@ -28,6 +28,7 @@ MANIFEST: dict[str, tuple[int, str]] = {
 }
 
 UNIT = 256  # KL tables count 1/256 bit
+BORDER = 48 * 48  # pixels of the largest picture that is a thumbnail
 
 
 @cache
@@ -130,6 +131,14 @@ class Level:
         """Prior scales of tiles: (K, latents of a tile) float32; 0 where a latent is not coded."""
         return scale_of(self.kl, self.noise[: self.kl.shape[1]])
 
+    def for_grey(self, architecture: Architecture) -> "Level":
+        """The level for grey pictures: the colour components after the first, of three each, are not coded."""
+        if architecture.features != "cosine":
+            return self
+        first = np.arange(self.kl.shape[1] + len(self.coarse)) % 3 == 0
+        own = self.kl.shape[1]
+        return replace(self, kl=self.kl * first[:own], coarse=self.coarse * first[own:])
+
     def block_kl(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
         """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
         none = np.zeros((1, self.kl.shape[1]), np.uint8)
@@ -169,16 +178,19 @@ class Prior:
     def betas(self) -> list[float]:
         return self.metadata["betas"]
 
-    def level(self, index: int) -> Level:
+    def level(self, index: int, grey: bool = False) -> Level:
+        """An operating point, for colour or for grey pictures."""
         if not 0 <= index < len(self.betas):
             raise FormatError(f"prior {self.name} has no operating point {index}")
-        return self._levels(index)
+        return self._levels(index, grey)
 
     @cached_property
     def _levels(self):
         return lru_cache(None)(self._load_level)
 
-    def _load_level(self, index):
+    def _load_level(self, index, grey):
+        if grey:
+            return self.level(index).for_grey(self.architecture)
         prefix = f"{index:02}."
         arrays = {k[len(prefix) :]: self.arrays[k] for k in self.arrays if k.startswith(prefix)}
         tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
@@ -265,6 +277,6 @@ def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) 
     raise FormatError(f"unknown prior {number}: made by a newer version of combiner, or damaged")
 
 
-def default() -> Prior:
-    """The family for a picture of any size; a larger picture is cut into tiles."""
-    return load("small")
+def default(width: int, height: int) -> Prior:
+    """The shipped prior for a picture of some size."""
+    return load("photo" if width * height > BORDER and "photo" in MANIFEST else "small")
