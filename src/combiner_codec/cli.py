@@ -154,8 +154,9 @@ def info(file, as_json, prior):
         "beta": level.beta,
         "seed": header.seed,
         "index_bits": header.index_bits,
-        "tiles": len(contents.classes),
-        "groups": int(sum(len(level.partition(int(c))[2]) for c in contents.classes)),
+        "tiles": contents.classes.size,
+        "blocks": len(contents.lengths),
+        "groups": int(contents.lengths.sum()) // level.group_bits,
         "header_bytes": contents.header_bytes,
         "multiplies_per_pixel": contents.prior.architecture.multiplies,
     }
