@@ -45,7 +45,7 @@ def parse(data: bytes, prior: Prior | None = None) -> Contents:
     found = priors.by_number(header.prior, header.prior_hash, prior)
     level, architecture = found.level(header.point), found.architecture
     payload = bitstream.payload(data, start, found.digest)
-    if not level.chained and header.index_bits != level.index_bits:
+    if header.index_bits < level.group_bits or (not level.chained and header.index_bits != level.index_bits):
         raise FormatError(f"prior {found.name} cannot have made this file")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     shape = counts(header.width, header.height, architecture.tile)
