@@ -48,9 +48,10 @@ def test_a_picture_without_a_single_bit_in_some_blocks_comes_back(tiny_photo_pri
     assert contents.lengths.min() == 0 < contents.lengths.max()
 
 
-@pytest.mark.parametrize("bits", [(1, 8), (10, 12), (12, 12)])
+@pytest.mark.parametrize("bits", [(1, 8), (10, 12), (11, 12), (12, 12)])
 def test_any_width_of_groups_comes_back(bits, each_prior):
-    """Groups of one bit leave some without a latent; (12, 12) does not overlap."""
+    """Groups of one bit leave some without a latent. (12, 12) does not overlap,
+    and (11, 12) has no narrower index that `fast` could take."""
     level = replace(each_prior.level(1), group_bits=bits[0], index_bits=bits[1])
     prior = resaved(each_prior, [level])
     result = encode(busy_pictures(1, 40)[0], prior, 0.002)
