@@ -69,7 +69,7 @@ def resaved(prior, levels):
 
 
 def test_same_picture_beta_and_seed_give_the_same_file(tiny_prior):
-    picture = smooth_pictures(1, 40)[0]
+    picture = smooth_pictures(1, 20)[0]
     a, b, other = (encode(picture, tiny_prior, seed=s, effort="normal").data for s in (1, 1, 2))
     assert a == b and a != other
 
@@ -110,7 +110,7 @@ def test_smaller_beta_costs_more_and_looks_better(tiny_prior):
 
 def test_refinement_pays(each_prior):
     """More effort, less distortion at the same size."""
-    pictures = list(smooth_pictures(6, seed=3))
+    pictures = list(smooth_pictures(4, seed=3))
     fast, normal = (codec.encode_arrays(pictures, 0.004, each_prior, effort=e, point=1) for e in ("fast", "normal"))
     assert [len(r.data) for r in fast] == [len(r.data) for r in normal]
     assert np.mean([r.psnr for r in fast]) < np.mean([r.psnr for r in normal])

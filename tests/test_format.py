@@ -175,10 +175,15 @@ def latents_of_block(f, tiles):
     return columns, kl
 
 
+@cache
+def order(count):
+    return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
+
+
 def partition(kl, group_bits, index_bits):
     """Section 5, one latent at a time: the latents of each group."""
     cost = [i * i // 16 for i in kl]
-    walk = [i for i in sorted(range(len(kl)), key=words(0, 2, 0, len(kl)).__getitem__) if cost[i]]
+    walk = [i for i in order(len(kl)) if cost[i]]
     if group_bits < index_bits:
         capacity, total = 256 * group_bits, 0
         groups = [[] for _ in range((sum(cost) + capacity // 2) // capacity)]
