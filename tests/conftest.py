@@ -1,4 +1,6 @@
-"""A small prior, trained for seconds, so that tests do not depend on the shipped ones."""
+"""Small priors, trained for seconds, so that tests do not depend on the shipped ones."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ from PIL import Image
 from combiner_codec import prior as priors
 from combiner_codec import train
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)
 
 
 def smooth_pictures(count, side=32, seed=0):
@@ -19,20 +21,40 @@ def smooth_pictures(count, side=32, seed=0):
     return np.stack(resize)
 
 
-@pytest.fixture(scope="session")
-def tiny_settings():
-    return train.TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
+def busy_pictures(count, side=128, seed=0):
+    """Smooth pictures with noise that grows from left to right: uint8 (count, side, side, 3)."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=(count, side, side, 1)) * np.linspace(0, 50, side)[:, None]
+    return (smooth_pictures(count, side, seed) * 0.7 + 38 + noise).clip(0, 255).astype(np.uint8)
 
 
-@pytest.fixture(scope="session")
-def tiny_prior(tmp_path_factory, tiny_settings):
-    """Two operating points of the default family."""
-    folder = tmp_path_factory.mktemp("tiny")
-    pixels = torch.from_numpy(smooth_pictures(64)).float() / 255
-    train.train_default(pixels, tiny_settings, folder, lambda line: None)
-    path = folder / "tiny.npz"
-    priors.save(path, train.DEFAULT_METADATA, train.cosine_architecture(), train.read_levels(folder))
+def train_tiny(folder, family, settings, pictures):
+    """A prior of a family's architecture, learned from uint8 pictures."""
+    recipe = replace(train.RECIPES[family], settings=settings)
+    pixels = torch.from_numpy(pictures).float() / 255
+    levels = train.train_cosine(pixels, recipe, folder, lambda line: None)
+    path = folder / f"tiny-{family}.npz"
+    priors.save(path, train.METADATA, recipe.architecture, levels)
     return priors.load_file(path)
+
+
+@pytest.fixture(scope="session")
+def tiny_prior(tmp_path_factory):
+    """Two operating points of the small family: one level of tiles, class numbers as they are."""
+    settings = train.TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
+    return train_tiny(tmp_path_factory.mktemp("small"), "small", settings, smooth_pictures(64))
+
+
+@pytest.fixture(scope="session")
+def tiny_photo_prior(tmp_path_factory):
+    """Two operating points of the photo family: a coarse level, blocks of 4 x 4 tiles, classes with contexts."""
+    settings = train.TrainSettings((0.01, 0.002), (5, 5), steps=6, first_steps=6, batch=4, m_steps=2)
+    return train_tiny(tmp_path_factory.mktemp("photo"), "photo", settings, busy_pictures(6))
+
+
+@pytest.fixture(params=["tiny_prior", "tiny_photo_prior"])
+def each_prior(request):
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope="session")

@@ -27,11 +27,19 @@ def picture(tmp_path):
     return path
 
 
-@pytest.fixture
-def encoded(picture, tiny_prior_file):
-    path = picture.with_name("kept.cmb")
-    done = run("encode", picture, "-o", path, "--prior", tiny_prior_file, "--effort", "fast")
+@pytest.fixture(scope="session")
+def encoded_once(tmp_path_factory, tiny_prior_file):
+    folder = tmp_path_factory.mktemp("encoded")
+    Image.fromarray(smooth_pictures(1, 40)[0]).save(folder / "in.png")
+    done = run("encode", folder / "in.png", "-o", folder / "kept.cmb", "--prior", tiny_prior_file, "--effort", "fast")
     assert done.returncode == 0, done.stderr
+    return (folder / "kept.cmb").read_bytes()
+
+
+@pytest.fixture
+def encoded(picture, encoded_once):
+    path = picture.with_name("kept.cmb")
+    path.write_bytes(encoded_once)
     return path
 
 
@@ -79,11 +87,13 @@ def test_many_inputs_and_one_bad_file(picture, tiny_prior_file, tmp_path):
     assert b"bad.png: not a picture" in done.stderr and b"1 of 3 inputs failed" in done.stderr
 
 
-def test_info_needs_no_torch_and_speaks_json(encoded, tiny_prior_file):
+def test_info_counts_and_speaks_json(encoded, tiny_prior_file):
     done = run("info", encoded, "--json", "--prior", tiny_prior_file)
     facts = json.loads(done.stdout)
-    assert (facts["width"], facts["height"], facts["tiles"]) == (40, 40, 4)
+    assert [facts[name] for name in ("width", "height", "tiles", "blocks")] == [40, 40, 4, 4]
     assert facts["bytes"] == encoded.stat().st_size
+    payload = facts["bytes"] - facts["header_bytes"]
+    assert payload == -(-(4 * 3 + 6 * facts["groups"]) // 8)  # 3 bits for one of 5 classes, 6 for a group
     assert b"operating point" in run("info", encoded, "--prior", tiny_prior_file).stdout
 
 
@@ -172,11 +182,14 @@ def test_pictures_that_would_lose_data_are_refused(mode, text, tmp_path):
     one_line(run("encode", path, "-o", tmp_path / "o.cmb"), 1, text)
 
 
-@pytest.mark.parametrize("mode", ["L", "P", "1", "RGBA", "LA", "CMYK"])
-def test_pictures_of_other_modes_are_encoded(mode, tmp_path, tiny_prior_file):
-    Image.fromarray(smooth_pictures(1, 20)[0]).convert(mode).save(tmp_path / "a.tif")
-    done = run("encode", tmp_path / "a.tif", "-o", tmp_path / "a.cmb", "--prior", tiny_prior_file, "--effort", "fast")
+def test_pictures_of_other_modes_are_encoded(tmp_path, tiny_prior_file):
+    names = []
+    for mode in ("L", "P", "1", "RGBA", "LA", "CMYK"):
+        names.append(tmp_path / f"{mode}.tif")
+        Image.fromarray(smooth_pictures(1, 20)[0]).convert(mode).save(names[-1])
+    done = run("encode", *names, "--output-dir", tmp_path / "out", "--prior", tiny_prior_file, "--effort", "fast")
     assert done.returncode == 0, done.stderr
+    assert len(list((tmp_path / "out").glob("*.cmb"))) == 6
 
 
 def test_ctrl_c_ends_with_130(tmp_path):

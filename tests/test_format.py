@@ -1,4 +1,4 @@
-"""A second decoder, written from FORMAT.md alone in plain integers; numpy only opens the prior file."""
+"""A second decoder, written from FORMAT.md alone in plain numbers; numpy only opens the prior file."""
 
 import hashlib
 import io
@@ -6,36 +6,45 @@ import json
 import math
 import struct
 from dataclasses import replace
+from functools import cache
 from statistics import NormalDist
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from combiner_codec import codec
+from combiner_codec import candidates, codec
 from combiner_codec import prior as priors
-from conftest import smooth_pictures
+from combiner_codec.inr import NumpyOps, field
+from conftest import busy_pictures
 
 MASK = 2**64 - 1
 
 
 def decode(data, prior_file):
-    """Header fields, classes, indices and latents of a file."""
+    """Header fields, classes, indices, latents and field of a file."""
     f = read_header(data, prior_file)
     payload = [byte >> bit & 1 for byte in data[f.start : -2] for bit in range(7, -1, -1)]
-    kls = f.arrays[f"{f.point:02}.kl"].tolist()
-    mean, noise = (f.arrays[f"{f.point:02}.{name}"].tolist() for name in ("mean", "noise"))
-    tiles, class_bits = -(-f.height // f.tile) * -(-f.width // f.tile), (len(kls) - 1).bit_length()
-    f.classes = [number(payload[t * class_bits : (t + 1) * class_bits]) for t in range(tiles)]
-    f.indices, f.latents, position = [], [], tiles * class_bits
-    for tile, c in enumerate(f.classes):
-        groups = partition(kls[c], f.group_bits, f.prior_index_bits)
-        length = sum(bits for _, bits in groups)
-        stream = payload[position : position + length]
+    rows, columns = -(-f.height // f.tile), -(-f.width // f.tile)
+    f.classes, position = read_classes(payload, rows, columns, f)
+    n = f.block // f.tile
+    block_columns = -(-columns // n)
+    f.indices, f.latents = [], []
+    for block in range(-(-rows // n) * block_columns):
+        top, left = block // block_columns * n, block % block_columns * n
+        tiles = [
+            f.classes[row][column] if row < rows and column < columns else None
+            for row in range(top, top + n)
+            for column in range(left, left + n)
+        ]
+        columns_of, kl = latents_of_block(f, tiles)
+        groups = partition(kl, f.group_bits, f.prior_index_bits)
+        length = len(groups) * f.group_bits
+        f.indices.append(read_indices(payload[position : position + length], len(groups), f.group_bits, f.index_bits))
+        f.latents.append(latents(f, block, kl, columns_of, groups, f.indices[-1]))
         position += length
-        f.indices.append(read_indices(stream, [bits for _, bits in groups], f.index_bits))
-        f.latents.append(latents(f.seed, tile, kls[c], mean, noise, groups, f.indices[-1]))
     assert -(-position // 8) * 8 == len(payload) and not any(payload[position:])
+    f.field = whole_field(f, rows, columns, block_columns)
     return f
 
 
@@ -44,12 +53,21 @@ def read_header(data, prior_file):
     digest = hashlib.sha256(prior_file).digest()
     arrays = np.load(io.BytesIO(prior_file))
     meta = json.loads(bytes(arrays["metadata"]))
+    architecture = meta["architecture"]
     assert data[:2] == b"\xcb\x4d" and data[2] >> 4 == 1
     assert crc16(digest + data[:-2]) == data[-2] + 256 * data[-1]
     flags, position = data[2] & 15, 5
     f = SimpleNamespace(prior=data[3], index_bits=8 + 2 * (data[4] >> 5), point=data[4] & 31, prior_hash=b"", seed=0)
-    f.arrays, f.tile = arrays, meta["architecture"]["tile"]
-    f.group_bits, f.prior_index_bits = meta["group_bits"], meta["index_bits"]
+    f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
+    f.layers = architecture["layers"]
+    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture["coarse"])]
+    f.block = max(hop for hop, _ in f.levels)
+    own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
+    f.kl, f.coarse, f.contexts = own["kl"], own.get("coarse", []), own.get("contexts")
+    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, bool(flags & 8)
+    if f.grey:  # the first colour component alone
+        f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
+        f.coarse = [i * (k % 3 == 0) for k, i in enumerate(f.coarse)]
     f.width = f.height = f.tile
     if flags & 4:
         f.prior_hash, position = data[5:9], 9
@@ -85,58 +103,225 @@ def number(bits):
     return int("0" + "".join(map(str, bits)), 2)
 
 
-def word(seed, purpose, lane, n):
+def read_classes(payload, rows, columns, f):
+    """Section 3: classes row by row, and how many bits they take."""
+    count = len(f.kl)
+    if f.contexts is not None:
+        return class_map(payload, rows, columns, count, f.contexts)
+    bits = len(f"{count - 1:b}") if count > 1 else 0
+    numbers = [number(payload[i * bits : (i + 1) * bits]) for i in range(rows * columns)]
+    return [numbers[row * columns : (row + 1) * columns] for row in range(rows)], rows * columns * bits
+
+
+def class_map(payload, rows, columns, count, tables):
+    """Section 3, class maps: bit after bit."""
+    if count == 1:
+        return [[0] * columns] * rows, 0
+    halving = [round(2 ** (16 - i / 16)) for i in range(16)]
+    bits = iter(payload)
+    low, high, used = 0, 2**32 - 1, 0
+    code = number([next(bits, 0) for _ in range(32)])
+    classes = [[count] * (columns + 1) for _ in range(rows + 1)]  # a row above and a column beyond the right end
+    for row in range(1, rows + 1):
+        for column in range(columns):
+            left = classes[row][column - 1] if column else count
+            up, up_right = classes[row - 1][column : column + 2]
+            score = [tables[0][left][c] + tables[1][up][c] + tables[2][up_right][c] for c in range(count)]
+            ends = [0]
+            for s in score:
+                x = max(score) - s
+                ends.append(ends[-1] + max(1, halving[x % 16] >> x // 16))
+            span, total = high - low + 1, ends[-1]
+            value = ((code - low + 1) * total - 1) // span
+            c = next(c for c in range(count) if ends[c] <= value < ends[c + 1])
+            classes[row][column] = c
+            low, high = low + span * ends[c] // total, low + span * ends[c + 1] // total - 1
+            while True:
+                if high < 2**31 or low >= 2**31:
+                    pass
+                elif low >= 2**30 and high < 3 * 2**30:
+                    low, high, code = low - 2**30, high - 2**30, code - 2**30
+                else:
+                    break
+                low, high = low * 2 % 2**32, high * 2 % 2**32 + 1
+                code = code * 2 % 2**32 + next(bits, 0)
+                used += 1
+    return [row[:columns] for row in classes[1:]], used + 2
+
+
+def four_words(seed, purpose, lane, row, n):
     """Section 4: Philox4x64-10."""
-    c, k = [n // 4 + 1, lane, purpose, 0], [seed, 1]
+    c, k = [n + 1, lane, purpose, row], [seed, 1]
     for _ in range(10):
         p, q = 0xD2E7470EE14C6C93 * c[0], 0xCA5A826395121157 * c[2]
         c = [q >> 64 ^ c[1] ^ k[0], q & MASK, p >> 64 ^ c[3] ^ k[1], p & MASK]
         k = [(k[0] + 0x9E3779B97F4A7C15) & MASK, (k[1] + 0xBB67AE8584CAA73B) & MASK]
-    return c[n % 4]
+    return c
+
+
+def words(seed, purpose, lane, count):
+    return [w for n in range(-(-count // 4)) for w in four_words(seed, purpose, lane, 0, n)][:count]
+
+
+def latents_of_block(f, tiles):
+    """Section 5: table column and cost index of each latent, from the classes of the block's tiles."""
+    columns, kl, start = [], [], 0
+    for level, (hop, keep) in enumerate(f.levels):
+        size = 3 * keep**2
+        for tile in range((f.block // hop) ** 2):
+            columns += range(start, start + size)
+            if level:
+                kl += f.coarse[start - len(f.kl[0]) :][:size]
+            else:
+                kl += [0] * size if tiles[tile] is None else f.kl[tiles[tile]]
+        start += size
+    return columns, kl
+
+
+@cache
+def order(count):
+    return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
 
 
 def partition(kl, group_bits, index_bits):
-    """Section 5, one latent at a time: [(latents, bits)]."""
+    """Section 5, one latent at a time: the latents of each group."""
     cost = [i * i // 16 for i in kl]
-    walk = [i for i in sorted(range(len(kl)), key=[word(0, 2, 0, n) for n in range(len(kl))].__getitem__) if cost[i]]
-    groups, group, total, spent = [], [], 0, 0
-    for position, latent in enumerate(walk):
-        if group_bits >= index_bits:
-            if group and sum(cost[i] for i in group) + cost[latent] > 256 * group_bits:
-                groups.append((group, index_bits))
-                group = []
-            group.append(latent)
-        else:
-            group.append(latent)
-            total += cost[latent]
-            bits = (total + 128) // 256 - spent
-            if bits >= group_bits or (bits and position == len(walk) - 1):
-                groups.append((group, bits))
-                group, spent = [], spent + bits
-    return groups + [(group, index_bits)] * (group_bits >= index_bits and bool(group))
+    walk = [i for i in order(len(kl)) if cost[i]]
+    if group_bits < index_bits:
+        capacity, total = 256 * group_bits, 0
+        groups = [[] for _ in range((sum(cost) + capacity // 2) // capacity)]
+        for i in walk if groups else []:
+            total += cost[i]
+            groups[min((total - 1 + capacity // 2) // capacity, len(groups) - 1)].append(i)
+        return groups
+    groups = []
+    for i in walk:
+        if not groups or sum(cost[j] for j in groups[-1]) + cost[i] > 256 * group_bits:
+            groups.append([])
+        groups[-1].append(i)
+    return groups
 
 
-def read_indices(stream, widths, index_bits):
+def read_indices(stream, groups, group_bits, index_bits):
     """Section 6."""
-    ends = [sum(widths[: g + 1]) for g in range(len(widths))]
+    ends = [(g + 1) * group_bits for g in range(groups)]
     return [number(stream[max(0, end - index_bits) : end]) for end in ends]
 
 
-def latents(seed, tile, kl, mean, noise, groups, indices):
+def latents(f, block, kl, columns, groups, indices):
     """Sections 4 and 7."""
-    out = list(mean)
-    sign_words = [word(seed, 1, tile, n) for n in range(-(-len(kl) // 64))]
-    for g, ((group, _), index) in enumerate(zip(groups, indices, strict=True)):
+    out = [f.mean[c] for c in columns]
+    sign_words = words(f.seed, 1, block, -(-len(kl) // 64))
+    for g, (group, index) in enumerate(zip(groups, indices, strict=True)):
         for k, i in enumerate(group):
-            raw = word(seed, 0, g, index * -(-len(group) // 4) + k // 4)
+            raw = four_words(f.seed, 0, g, k // 16, index)[k % 16 // 4]
             eps = single(NormalDist().inv_cdf(((raw >> 16 * (k % 4) & 0xFFFF) + 0.5) / 65536))
-            scale = single(noise[i] * math.sqrt(4 ** (kl[i] * kl[i] // 16 / 256) - 1))
+            scale = single(f.noise[columns[i]] * math.sqrt(4 ** (kl[i] * kl[i] // 16 / 256) - 1))
             out[i] += scale * (1 - 2 * (sign_words[i // 64] >> i % 64 & 1)) * eps
     return out
 
 
 def single(x):
     return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def whole_field(f, rows, columns, block_columns):
+    """Section 7: [row][column][colour], the sum of all levels."""
+    height, width = rows * f.tile, columns * f.tile
+    total = [[[0.0] * 3 for _ in range(width)] for _ in range(height)]
+    start = 0
+    for hop, keep in f.levels:
+        n, size = f.block // hop, 3 * keep**2
+        level_rows, level_columns = -(-height // hop), -(-width // hop)
+        for colour in range(3):
+            # coefficients in a square: tile and frequency down, tile and frequency across
+            square = [[0.0] * (level_columns * keep) for _ in range(level_rows * keep)]
+            for row in range(level_rows * keep):
+                for column in range(level_columns * keep):
+                    (down, v), (across, h) = divmod(row, keep), divmod(column, keep)
+                    tile = down % n * n + across % n
+                    place = start + tile * size + (v * keep + h) * 3 + colour
+                    square[row][column] = f.latents[down // n * block_columns + across // n][place]
+            lines = [synthesis(line, level_columns, hop, keep)[:width] for line in square]
+            for column in range(width):
+                line = synthesis([row[column] for row in lines], level_rows, hop, keep)
+                for row in range(height):
+                    total[row][column][colour] += line[row]
+        start += n * n * size
+    return total
+
+
+def synthesis(x, tiles, hop, keep):
+    """Section 7, one axis: tiles * keep coefficients -> tiles * hop samples."""
+    y = []
+    for t in range(tiles):
+        basis = last_basis(hop, keep) if t == tiles - 1 else inner_basis(hop, keep)
+        part = x[t * keep : (t + 1) * keep]
+        y += [sum(map(float.__mul__, part, column)) for column in basis]
+    for border in range(hop, tiles * hop, hop):
+        for i in range(hop // 2):
+            angle = math.pi / 4 * (1 + (i + 1 / 2) / (hop // 2))
+            a, b = y[border - 1 - i], y[border + i]
+            y[border - 1 - i] = math.sin(angle) * a + math.cos(angle) * b
+            y[border + i] = math.sin(angle) * b - math.cos(angle) * a
+    return y
+
+
+@cache
+def inner_basis(hop, keep):
+    return [
+        [math.sqrt(2 / hop) * math.cos(math.pi * (k + 1 / 2) * (i + 1 / 2) / hop) for k in range(keep)]
+        for i in range(hop)
+    ]
+
+
+@cache
+def last_basis(hop, keep):
+    return [
+        [math.sqrt((2 if k else 1) / hop) * math.cos(math.pi * k * (i + 1 / 2) / hop) for k in range(keep)]
+        for i in range(hop)
+    ]
+
+
+def pixels(f):
+    """Section 7: shared layers on the field, pixel by pixel, and rounding."""
+    height, width = len(f.field), len(f.field[0])
+    outputs = {0: f.field}
+    for number_, layer in enumerate(f.layers[1:], 1):
+        x, w, r = outputs[number_ - 1], f.shared[f"w{number_}"], layer["window"] // 2
+        outputs[number_] = [[None] * width for _ in range(height)]
+        for row in range(height):
+            for column in range(width):
+                y = bias_at(f, f.shared[f"b{number_}"], row, column)
+                for u in range(layer["window"]):
+                    for v in range(layer["window"]):
+                        near = x[min(max(row + u - r, 0), height - 1)][min(max(column + v - r, 0), width - 1)]
+                        for value, weights in zip(near, w[u][v], strict=True):
+                            y = [a + value * b for a, b in zip(y, weights, strict=True)]
+                if layer["kind"] == "sine":
+                    y = [math.sin(layer["omega"] * a) for a in y]
+                if layer["residual_of"] is not None:
+                    y = [a + b for a, b in zip(y, outputs[layer["residual_of"]][row][column], strict=True)]
+                outputs[number_][row][column] = y
+    rgb = outputs[len(f.layers) - 1]
+    if f.grey:
+        rgb = [[[sum(y) / 3] for y in line] for line in rgb]
+    return [[[round(min(max(255 * a, 0), 255)) for a in y] for y in line[: f.width]] for line in rgb[: f.height]]
+
+
+def bias_at(f, bias, row, column):
+    if not isinstance(bias[0], list):
+        return bias
+    rows, columns = len(f.classes), len(f.classes[0])
+    s = min(max((row + 1 / 2) / f.tile - 1 / 2, 0), rows - 1)
+    t = min(max((column + 1 / 2) / f.tile - 1 / 2, 0), columns - 1)
+    i, j = math.floor(s), math.floor(t)
+    corners = [
+        (share_s * share_t, bias[f.classes[min(a, rows - 1)][min(b, columns - 1)]])
+        for a, share_s in ((i, 1 - s + i), (i + 1, s - i))
+        for b, share_t in ((j, 1 - t + j), (j + 1, t - j))
+    ]
+    return [sum(share * own[o] for share, own in corners) for o in range(len(bias[0]))]
 
 
 @pytest.fixture(scope="session")
@@ -148,31 +333,64 @@ def independent_prior(tiny_prior, tmp_path_factory):
     return priors.load_file(path)
 
 
-@pytest.mark.parametrize(("width", "height", "seed"), [(32, 32, 0), (7, 5, 0), (40, 33, 0), (32, 32, 5)])
-@pytest.mark.parametrize("name", ["tiny", "independent"])
+@pytest.mark.parametrize(("width", "height", "seed"), [(32, 32, 0), (7, 5, 0), (40, 33, 0), (16, 16, 5), (90, 70, 3)])
+@pytest.mark.parametrize("name", ["tiny", "tiny_photo", "independent"])
 def test_a_decoder_written_from_the_page_agrees(request, name, width, height, seed):
+    """From the header to the field; the shared layers have a test of their own."""
     prior = request.getfixturevalue(f"{name}_prior")
-    picture = smooth_pictures(1, max(width, height))[0, :height, :width]
-    (encoded,) = codec.encode_arrays([picture], 0.01, prior, seed=seed, effort="fast")
+    picture = busy_pictures(1, 128)[0][-height:, -width:]
+    (encoded,) = codec.encode_arrays([picture], 0.002, prior, seed=seed, effort="fast")
     ours, theirs = decode(encoded.data, prior.data), codec.parse(encoded.data, prior)
-    h = theirs.header
+    h, level = theirs.header, theirs.level
     assert {name: getattr(ours, name) for name in vars(h)} == vars(h)
     assert (ours.width, ours.height, ours.seed) == (width, height, seed)
     assert ours.classes == theirs.classes.tolist()
-    position = 0
-    for c, indices in zip(ours.classes, ours.indices, strict=True):
-        _, _, widths = theirs.level.partition(c)
-        stream = theirs.bits[None, position : position + widths.sum()]
-        assert indices == codec.read_indices(stream, widths, h.index_bits)[0].tolist()
-        position += widths.sum()
-    np.testing.assert_allclose(ours.latents, codec.sample_latents(theirs), atol=1e-6)
+    counts = theirs.lengths // level.group_bits
+    indices = codec.read_indices(theirs.bits, counts, level.group_bits, h.index_bits)
+    assert [len(own) for own in ours.indices] == counts.tolist()
+    assert [index for own in ours.indices for index in own] == indices.tolist()
+    latents = codec.sample_latents(theirs, slice(None), np.float64)
+    np.testing.assert_allclose(ours.latents, latents, atol=1e-6)
+    latents = latents.reshape(1, *theirs.blocks.shape[:2], -1)
+    whole = field(prior.architecture, latents, theirs.classes.shape, NumpyOps())[0]
+    np.testing.assert_allclose(ours.field, whole, atol=1e-5)
 
 
-@pytest.mark.parametrize(("group_bits", "index_bits"), [(6, 16), (1, 8), (14, 16), (8, 8), (16, 16), (16, 10)])
+@pytest.mark.parametrize(("width", "height", "grey"), [(30, 20, False), (16, 16, False), (30, 20, True)])
+def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
+    """With shared layers that do a lot, and classes that differ."""
+    rng, levels = np.random.default_rng(0), []
+    for i in range(2):
+        level = tiny_photo_prior.level(i)
+        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=(5, 24))}
+        levels.append(replace(level, shared=level.shared | changed))
+    priors.save(tmp_path / "strong.npz", tiny_photo_prior.metadata, tiny_photo_prior.architecture, levels)
+    prior = priors.load_file(tmp_path / "strong.npz")
+    picture = busy_pictures(1, 64)[0][-height:, -width:]
+    picture[:16, :16] = 120
+    picture = picture[..., 0] if grey else picture
+    (encoded,) = codec.encode_arrays([picture], 0.002, prior, effort="fast")
+    ours = decode(encoded.data, prior.data)
+    assert width == 16 or len({c for row in ours.classes for c in row}) > 1
+    error = np.array(pixels(ours)).reshape(encoded.pixels.shape) - encoded.pixels
+    assert np.abs(error).max() <= 1 and (error != 0).mean() < 1e-3
+
+
+@pytest.mark.parametrize(("group_bits", "index_bits"), [(6, 16), (1, 8), (14, 16), (8, 8), (16, 16)])
 @pytest.mark.parametrize("largest", [3, 5, 40, 255])
 def test_partitions_agree(group_bits, index_bits, largest):
-    kl = np.random.default_rng(largest).integers(0, largest + 1, 200).astype(np.uint8)
-    coded, dims, widths = priors.partition(kl, group_bits, index_bits)
-    groups = partition(kl.tolist(), group_bits, index_bits)
-    assert [i for group, _ in groups for i in group] == coded.tolist()
-    assert [(len(group), bits) for group, bits in groups] == list(zip(dims.tolist(), widths.tolist(), strict=True))
+    kl = np.random.default_rng(largest).integers(0, largest + 1, (3, 200)).astype(np.uint8)
+    parts = priors.partition(kl, group_bits, group_bits < index_bits)
+    groups = [partition(row.tolist(), group_bits, index_bits) for row in kl]
+    assert parts.counts.tolist() == [len(own) for own in groups]
+    assert parts.dims.tolist() == [len(group) for own in groups for group in own]
+    assert parts.latents.tolist() == [i for own in groups for group in own for i in group]
+
+
+def test_the_numbers_on_the_page():
+    assert [f"{w:016x}" for w in words(0, 0, 0, 3)] == ["d037f8c3f9a1d176", "c057419b4c210765", "abf13115117b0065"]
+    table = candidates.normal_table()
+    assert table[[0, 1, 32768]].tolist() == pytest.approx([-4.3249192, -4.0762067, 1.9124056e-05], rel=1e-7)
+    bits = [int(bit) for bit in "00010010000101100111000111011001"]
+    tables = [[[(12 * i + 3 * j + c) * 37 % 61 - 30 for c in range(3)] for j in range(4)] for i in range(3)]
+    assert class_map(bits, 3, 4, 3, tables) == ([[0, 1, 1, 2], [0, 0, 1, 2], [2, 0, 1, 1]], 32)

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -5,27 +7,104 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from combiner_codec import prior as priors
+from combiner_codec.candidates import order
 from combiner_codec.errors import FormatError
 from combiner_codec.prior import UNIT, kl_index, kl_table, partition
 
-tables = hnp.arrays(np.uint8, st.integers(1, 300), elements=st.integers(0, 255))
+tables = hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 300)), elements=st.integers(0, 255))
+
+
+def by_block(parts, block):
+    """Latents and sizes of the groups of one block."""
+    latents = parts.latents[parts.blocks[block] : parts.blocks[block + 1]]
+    return latents, parts.dims[parts.groups[block] : parts.groups[block + 1]]
 
 
 @given(tables, st.integers(1, 12))
-def test_chained_groups_spend_the_rounded_total(kl, group_bits):
-    latents, dims, bits = partition(kl, group_bits, 16)
-    assert bits.sum() == (int(kl_table()[kl].sum()) + UNIT // 2) // UNIT
-    assert len(latents) == dims.sum() and (dims > 0).all() and (bits > 0).all()
-    assert len(set(latents.tolist())) == len(latents) and (kl_table()[kl[latents]] > 0).all()
+def test_chained_groups_end_at_the_nearest_threshold(kl, group_bits):
+    """Group g reaches from (g - 1/2) to (g + 1/2) group_bits of the walk; the last takes what is left."""
+    parts, capacity = partition(kl, group_bits, True), group_bits * UNIT
+    for block, row in enumerate(kl):
+        cost = kl_table()[row]
+        latents, dims = by_block(parts, block)
+        count = int(cost.sum() / capacity + 0.5)
+        assert parts.counts[block] == count
+        if not count:
+            assert not len(latents)
+            continue
+        assert [i for i in order(len(row)) if cost[i]] == latents.tolist()
+        group, total = np.repeat(np.arange(count), dims), cost[latents].cumsum()
+        assert (total > (group - 0.5) * capacity).all()
+        assert (total <= (group + 0.5) * capacity)[group < count - 1].all()
 
 
 @given(tables)
 def test_independent_groups_keep_within_their_budget(kl):
-    latents, dims, bits = partition(kl, 16, 16)
-    cost = kl_table()[kl[latents]]
-    sums = np.add.reduceat(cost, np.cumsum(dims) - dims) if len(dims) else np.zeros(0)
-    assert (sums <= 16 * UNIT).all() and (bits == 16).all()
-    assert len(latents) == (kl_table()[kl] > 0).sum()
+    parts = partition(kl, 16, False)
+    for block, row in enumerate(kl):
+        cost = kl_table()[row]
+        latents, dims = by_block(parts, block)
+        assert [i for i in order(len(row)) if cost[i]] == latents.tolist()
+        starts = np.cumsum(dims) - dims
+        sums = np.add.reduceat(cost[latents], starts) if len(dims) else np.zeros(0)
+        assert (sums <= 16 * UNIT).all()  # no latent costs more
+        following = cost[latents][starts[1:]]
+        assert (sums[:-1] + following > 16 * UNIT).all()
+
+
+@given(tables, st.integers(1, 12), st.booleans())
+def test_a_block_is_cut_as_if_it_were_alone(kl, group_bits, chained):
+    together = partition(kl, group_bits, chained)
+    for block in range(len(kl)):
+        alone = partition(kl[block : block + 1], group_bits, chained)
+        for ours, theirs in zip(by_block(together, block), by_block(alone, 0), strict=True):
+            np.testing.assert_array_equal(ours, theirs)
+
+
+def block_classes(prior, seed=0):
+    """Random classes of some blocks' tiles, a part of them beyond the picture: (B, n, n)."""
+    n = prior.architecture.block // prior.architecture.tile
+    rng = np.random.default_rng(seed)
+    classes = rng.integers(0, prior.level(0).classes, (6, n, n))
+    classes[2, :, n // 2 + 1 :] = -1
+    classes[3, n // 2 + 1 :] = -1
+    classes[4, 1:], classes[4, :, 1:] = -1, -1
+    return classes
+
+
+@pytest.mark.parametrize("chained", [True, False])
+def test_stream_bits_are_those_of_the_partition(each_prior, chained):
+    classes = block_classes(each_prior)
+    for index in range(2):
+        level = each_prior.level(index)
+        level = level if chained else replace(level, group_bits=level.index_bits)
+        kl = level.block_kl(each_prior.architecture, classes)
+        expected = level.partition(kl).counts * level.group_bits
+        assert level.stream_bits(each_prior.architecture, classes).tolist() == expected.tolist()
+        assert expected.min() > 0
+
+
+def test_tiles_beyond_the_picture_cost_nothing(each_prior):
+    """A block's KL is the sum of its tiles in the picture and of the levels above."""
+    level, classes = each_prior.level(1), block_classes(each_prior)
+    kl = kl_table()[level.block_kl(each_prior.architecture, classes)]
+    assert kl.shape == (len(classes), each_prior.architecture.latents)
+    above = kl_table()[level.coarse].sum()
+    for row, own in zip(kl, classes, strict=True):
+        assert row.sum() == pytest.approx(UNIT * level.tile_bits[own[own >= 0]].sum() + above)
+
+
+def test_prior_files_keep_every_table(each_prior, tmp_path):
+    levels = [each_prior.level(i) for i in range(2)]
+    priors.save(tmp_path / "again.npz", each_prior.metadata, each_prior.architecture, levels)
+    again = priors.load_file(tmp_path / "again.npz")
+    assert again.architecture == each_prior.architecture
+    for i, level in enumerate(levels):
+        for name, value in vars(again.level(i)).items():
+            if isinstance(value, np.ndarray):
+                np.testing.assert_array_equal(value, getattr(level, name), err_msg=name)
+        assert again.level(i).shared.keys() == level.shared.keys()
+    assert (again.level(0).contexts is None) == (not each_prior.architecture.coarse)
 
 
 def test_kl_index_is_the_nearest():
@@ -34,11 +113,13 @@ def test_kl_index_is_the_nearest():
     assert (error < 0.07 + 1 / UNIT).all()
 
 
-def test_scale_and_table_agree(tiny_prior):
+def test_scale_and_table_agree(each_prior):
     """log2(s / sigma) is the tabulated KL, sigma the posterior scale that goes with s."""
-    level = tiny_prior.level(0)
+    level = each_prior.level(1)
+    noise = level.noise[: level.kl.shape[1]]
     coded = level.scale[0] > 0
-    sigma2 = 1 / (1 / level.scale[0, coded] ** 2 + 1 / level.noise[coded] ** 2)
+    assert coded.any()
+    sigma2 = 1 / (1 / level.scale[0, coded] ** 2 + 1 / noise[coded] ** 2)
     bits = np.log2(level.scale[0, coded] / np.sqrt(sigma2))
     np.testing.assert_allclose(bits, kl_table()[level.kl[0, coded]] / UNIT, atol=1e-3)
 

@@ -45,10 +45,14 @@ def parse(data: bytes, prior: Prior | None = None) -> Contents:
     found = priors.by_number(header.prior, header.prior_hash, prior)
     level, architecture = found.level(header.point, header.grey), found.architecture
     payload = bitstream.payload(data, start, found.digest)
-    if not level.chained and header.index_bits != level.index_bits:
+    if header.index_bits < level.group_bits or (not level.chained and header.index_bits != level.index_bits):
         raise FormatError(f"prior {found.name} cannot have made this file")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
-    classes, side = read_classes(bits, level, *counts(header.width, header.height, architecture.tile))
+    shape = counts(header.width, header.height, architecture.tile)
+    each = (architecture.block // architecture.tile) ** 2
+    if level.classes == 1 and shape[0] * shape[1] > each * len(bits):  # else the classes bound the size
+        raise FormatError(f"truncated: {len(payload)} bytes are too few for {shape[0]} x {shape[1]} tiles")
+    classes, side = read_classes(bits, level, *shape)
     blocks = blocks_of(classes[None], architecture)[0]
     lengths = level.stream_bits(architecture, blocks.reshape(-1, *blocks.shape[2:]))
     used = side + int(lengths.sum())
@@ -64,7 +68,7 @@ def read_classes(bits: np.ndarray, level: Level, rows: int, columns: int) -> tup
         classes, side = classmap.decode(bits, rows, columns, level.contexts)
         return classes.astype(np.int64), side
     tiles, side = rows * columns, level.class_bits
-    if tiles * max(side, 1) > len(bits):
+    if tiles * side > len(bits):
         raise FormatError(f"truncated: {tiles} tiles need more than {len(bits) // 8} bytes")
     classes = bits[: tiles * side].reshape(tiles, side) @ (1 << np.arange(side)[::-1])
     if classes.max() >= level.classes:

@@ -100,9 +100,10 @@ class Fit:
         self.on = resolve_device(self.device)
         self.architecture = self.prior.architecture
         self.steps = self.prior.metadata["steps"]
-        own = self.prior.level(0).index_bits
-        wanted = own + self.plan.index_bits if self.prior.level(0).chained else own
-        self.index_bits = min(max(wanted, INDEX_BITS[0]), INDEX_BITS[-1])
+        level = self.prior.level(0)
+        wanted = level.index_bits + self.plan.index_bits if level.chained else level.index_bits
+        fitting = [bits for bits in INDEX_BITS if bits >= level.group_bits]
+        self.index_bits = max((bits for bits in fitting if bits <= wanted), default=fitting[0])
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
 

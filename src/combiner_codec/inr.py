@@ -279,8 +279,8 @@ def _siren(architecture, latents, ops):
 def synthesise(x, hop: int, ops):
     """Lapped cosine synthesis in both directions: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C * hop)."""
     p, r, k, colours, c, _ = x.shape
-    y = _expand(x.reshape(p, r, k, -1), hop, ops).reshape(p * r * hop * colours, c, k)
-    y = _expand(y.reshape(-1, c, k, 1), hop, ops)
+    y = _expand(x.reshape(p, r, k, colours * c * k), hop, ops)
+    y = _expand(y.reshape(p * r * hop * colours, c, k, 1), hop, ops)
     return y.reshape(p, r * hop, colours, c * hop)
 
 

@@ -382,7 +382,8 @@ class Family:
 
         tiles = scale(point.scale2, point.noise2[: self.own])[self.assigned[rows]]
         n, (p, r, c) = self.architecture.block // self.architecture.tile, tiles.shape[:3]
-        tiles = tiles.reshape(p, r // n, n, c // n, n, -1).transpose(2, 3).reshape(p, r // n, c // n, -1)
+        tiles = tiles.reshape(p, r // n, n, c // n, n, self.own).transpose(2, 3)
+        tiles = tiles.reshape(p, r // n, c // n, n * n * self.own)
         above = scale(point.above2, point.noise2[self.own :])[self.columns[tiles.shape[-1] :] - self.own]
         whole = torch.cat([tiles, above.expand(*tiles.shape[:3], -1)], -1)
         return Gaussians(self.mean[self.columns], whole, point.noise2.sqrt()[self.columns])
