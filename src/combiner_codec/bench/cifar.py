@@ -109,11 +109,7 @@ class Cifar:
             ("linear, one prior, independent 16-bit groups", regrouped, self.images, self.betas(regrouped, RATES)),
             ("plain SIREN", siren, self.siren_images, tuple(siren.betas)),
         ]
-        result = {name: self.row(CombinerCodec(name, "normal", betas, prior), n) for name, prior, n, betas in rows}
-        found, missing = codecs.others(list(codecs.OTHERS))
-        for line in missing:
-            self.say(line)
-        return result | {codec.name: self.row(codec, self.images) for codec in found}
+        return {name: self.row(CombinerCodec(name, "normal", betas, prior), n) for name, prior, n, betas in rows}
 
     def groups(self) -> dict[str, list[Point]]:
         """Group widths on 20 images: one linear prior, one beta."""
