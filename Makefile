@@ -6,7 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-siren bench-cifar bench-kodak clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak clean
 
 setup: $(VENV)/.ready
 
@@ -30,6 +30,10 @@ test: setup
 train-cifar: setup  ## the default family: hours on two cores; resumable
 	$(BIN)/combiner train $(CIFAR)/train.npy $(PHOTOS)/train --crops 2000 --holdout 285 \
 		--checkpoints checkpoints/small -o checkpoints/small.npz
+
+train-photo: setup  ## the family for photographs: an hour on two cores; resumable
+	$(BIN)/combiner train $(PHOTOS)/train --family photo --crops 800 --validation $(PHOTOS)/val \
+		--checkpoints checkpoints/photo -o checkpoints/photo.npz
 
 train-siren: setup  ## the plain SIREN of the paper, for reference
 	$(BIN)/combiner train $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 \

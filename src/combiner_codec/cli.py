@@ -12,7 +12,7 @@ from . import __version__
 from .errors import FormatError
 
 STDIO = "-"
-BATCH_TILES = 4096  # tiles of a batch of inputs that are encoded together
+BATCH_PIXELS = 2**22  # pixels of inputs that are encoded together
 MINUTE = 60.0
 
 
@@ -105,9 +105,9 @@ def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effor
     for chosen, members in by_prior(pictures, prior):
         from . import codec
 
-        for batch in batches(members, chosen.architecture.tile):
+        for batch in batches(members):
             started = time.perf_counter()
-            with progress(batch, chosen.architecture.tile, effort, quiet) as report:
+            with progress(batch, effort, quiet) as report:
                 results = codec.encode_arrays(
                     [p for _, _, p in batch], beta, chosen, seed, threads, effort=effort, device=device, progress=report
                 )
@@ -195,6 +195,8 @@ def info(file, as_json, prior):
 @click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
 @click.option("--crops", type=click.IntRange(0), default=0, help="Random crops from the folders of pictures.")
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
+@click.option("--validation", type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of photographs to measure the finished prior on.")  # fmt: skip
 @click.option("--minutes", type=float, default=40.0, show_default=True, help="Time of the combiner-cifar family.")
 @click.option("--again", is_flag=True, help="Train finished operating points once more, from where they ended.")
 @click.option("--seed", type=click.IntRange(0), default=0)
@@ -293,25 +295,18 @@ class Jobs:
         return len(self.pairs)
 
 
-def batches(pictures, tile):
-    """Cut a list of inputs into batches of at most BATCH_TILES tiles."""
-    batch, tiles = [], 0
+def batches(pictures):
+    """Cut a list of inputs into batches of at most BATCH_PIXELS pixels, or of one picture."""
+    batch, pixels = [], 0
     for entry in pictures:
-        count = tile_count(entry[2], tile)
-        if batch and tiles + count > BATCH_TILES:
+        count = entry[2].shape[0] * entry[2].shape[1]
+        if batch and pixels + count > BATCH_PIXELS:
             yield batch
-            batch, tiles = [], 0
+            batch, pixels = [], 0
         batch.append(entry)
-        tiles += count
+        pixels += count
     if batch:
         yield batch
-
-
-def tile_count(picture, tile):
-    from .inr import counts
-
-    rows, columns = counts(picture.shape[1], picture.shape[0], tile)
-    return rows * columns
 
 
 def by_prior(pictures, name):
@@ -413,12 +408,12 @@ def finish(failures, total):
 
 
 @contextmanager
-def progress(batch, tile, effort, quiet):
+def progress(batch, effort, quiet):
     """A callback for the share of work done: a bar on a terminal, and a line first where it takes over a minute."""
-    tiles = sum(tile_count(picture, tile) for _, _, picture in batch)
-    seconds = tiles * {"fast": 0.05, "normal": 0.5, "best": 6.0}[effort]  # two CPU cores
+    megapixels = sum(picture.shape[0] * picture.shape[1] for _, _, picture in batch) / 1e6
+    seconds = megapixels * {"fast": 40, "normal": 250, "best": 4000}[effort]  # two processor cores
     if seconds > MINUTE and not quiet:
-        click.echo(f"encoding {tiles} tiles: about {seconds / MINUTE:.0f} min on two processor cores", err=True)
+        click.echo(f"encoding {megapixels:.1f} MP: about {seconds / MINUTE:.0f} min on two processor cores", err=True)
     if quiet or not sys.stderr.isatty():
         yield lambda share: None
         return

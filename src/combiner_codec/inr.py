@@ -153,7 +153,7 @@ class NumpyOps:
         return x.transpose(axes)
 
     def narrow(self, x):
-        """Latent layers are computed in double precision, shared ones as wide as asked for."""
+        """Shared layers are computed as wide as asked for."""
         return x.astype(self.dtype)
 
     @staticmethod

@@ -21,13 +21,14 @@ import torch.distributed as dist
 from . import classmap, inr
 from .inr import Architecture, Grid, Layer
 from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
-from .prior import UNIT, Level, Prior, kl_index, kl_table, save
+from .prior import UNIT, Level, Prior, kl_index, kl_table, load_file, save
 
 Report = Callable[[str], None]
 
 COARSER = 2.0  # posterior variance of the levels above tiles, against what their curvature asks for
 SETTLING = 30.0  # tiles' worth of the trained table in the last M-step
 MAP_ROUNDS = 2  # of learning class maps and choosing classes
+CENTRE = 256  # pixels along the side of the photographs' centres that a finished prior is measured on
 MEASURED = 60  # held-out images on which a finished prior is measured
 ANY_COLOUR = 0.12  # prior variance of a colour component that may take any value
 METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
@@ -104,11 +105,12 @@ class Recipe:
     settings: TrainSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # how far crops of photographs are scaled down
+    settled: int = 0  # training pictures of the last M-step, see `settle`
 
 
 RECIPES = {
     "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
-    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0),
+    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0, settled=160),
     "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
 }
 
@@ -662,6 +664,7 @@ class Options:
     batch: int | None = None
     crops: int = 0
     holdout: int = 0
+    validation: Path | None = None
     minutes: float = 40.0
     again: bool = False
     seed: int = 0
@@ -695,29 +698,41 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
     if world == 1 or dist.get_rank() == 0:
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
-        if options.holdout:
-            metadata["measured"] = measure(output, held_out(sources, options.holdout)[:MEASURED])
+        if recipe.settled:
+            some = (images[: recipe.settled] * 255).round().numpy().astype(np.uint8)
+            levels = [settle(load_file(output), index, some) for index in range(len(levels))]
+            save(output, metadata, recipe.architecture, levels)
+        if options.holdout or options.validation:
+            metadata["measured"] = measure(output, *held_out(sources, options))
             save(output, metadata, recipe.architecture, levels)
         report(f"{output}: {len(levels)} operating points, {output.stat().st_size} bytes")
     if world > 1:
         dist.destroy_process_group()
 
 
-def held_out(sources, holdout) -> list[np.ndarray]:
-    """The images that training left out."""
-    return [image for source in sources if source.suffix == ".npy" for image in np.load(source)[-holdout:]]
+def held_out(sources, options: Options) -> tuple[list[np.ndarray], str]:
+    """Pictures that training left out, and a line about them: the ends of arrays, or centres of photographs."""
+    from PIL import Image
+
+    if options.validation is None:
+        ends = [image for s in sources if s.suffix == ".npy" for image in np.load(s)[-options.holdout :]][:MEASURED]
+        return ends, f"{len(ends)} held-out 32x32 training images"
+    centres = []
+    for path in sorted(options.validation.glob("*.png")):
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("RGB"))
+        top, left = ((length - min(length, CENTRE)) // 2 for length in pixels.shape[:2])
+        centres.append(pixels[top : top + CENTRE, left : left + CENTRE])
+    return centres, f"{len(centres)} held-out photographs, {CENTRE}x{CENTRE} from the centre"
 
 
-def measure(path: Path, pictures: list[np.ndarray]) -> dict:
+def measure(path: Path, pictures: list[np.ndarray], what: str) -> dict:
     """Size and quality at the beta of every operating point on held-out pictures: the table in `encode --help`."""
     from .codec import encode_arrays
-    from .prior import load_file
 
     prior, points = load_file(path), []
     for beta in prior.betas:
         results = encode_arrays(pictures, beta, prior)
-        bpp = np.mean([r.bpp for r in results])
-        points.append(
-            {"beta": beta, "bpp": round(float(bpp), 3), "psnr": round(float(np.mean([r.psnr for r in results])), 2)}
-        )
-    return {"images": f"{len(pictures)} held-out 32x32 training images, effort normal", "points": points}
+        bpp, psnr = (float(np.mean([getattr(r, name) for r in results])) for name in ("bpp", "psnr"))
+        points.append({"beta": beta, "bpp": round(bpp, 3), "psnr": round(psnr, 2)})
+    return {"images": f"{what}, effort normal", "points": points}
