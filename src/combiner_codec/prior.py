@@ -57,9 +57,23 @@ class Partition:
         """Groups of each block: (B,)."""
         return np.diff(self.groups)
 
+    @staticmethod
+    def join(parts: "list[Partition]") -> "Partition":
+        """One after another."""
+
+        def ends(name):
+            return np.concatenate([[0], *(np.diff(getattr(part, name)) for part in parts)]).cumsum()
+
+        latents, dims = (np.concatenate([getattr(part, name) for part in parts]) for name in ("latents", "dims"))
+        return Partition(latents, ends("blocks"), dims, ends("groups"))
+
 
 def partition(kl: np.ndarray, group_bits: int, chained: bool) -> Partition:
     """Cut the latents of blocks into groups by the integer rules of FORMAT.md, section 5: (B, D) uint8."""
+    return Partition.join([_partition(part, group_bits, chained) for part in np.split(kl, range(64, len(kl), 64))])
+
+
+def _partition(kl, group_bits, chained):
     walk = order(kl.shape[1])
     cost = kl_table()[kl[:, walk]]
     total = cost.cumsum(1)
