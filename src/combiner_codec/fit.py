@@ -178,8 +178,9 @@ class Fit:
         candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
         noise2 = torch.from_numpy(level.noise[: level.kl.shape[1]]).double() ** 2
+        deviation = deviation * (noise2 / (1.5 * level.beta)).sqrt()  # what the network damps has to be larger
         scale2 = torch.from_numpy(level.scale).double() ** 2
-        energy, marginal = deviation.double() ** 2, scale2 + noise2
+        energy, marginal = deviation**2, scale2 + noise2
         log_ratio = torch.log(marginal / noise2)
         nats = 0.5 * log_ratio.sum(1) + 0.5 * energy @ (1 / marginal).T
         spent = 0.5 * (log_ratio - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
@@ -208,9 +209,9 @@ def as_pixels(pictures: np.ndarray) -> torch.Tensor:
 class Batch:
     """Pictures of one size and operating point."""
 
-    def __init__(self, fit: Fit, point: int, pictures, shape):
+    def __init__(self, fit: Fit, point: int, pictures, shape, level: Level | None = None):
         self.fit, self.point, self.shape = fit, point, shape
-        self.level, self.architecture = fit.level(point, pictures), fit.architecture
+        self.level, self.architecture = level or fit.level(point, pictures), fit.architecture
         self.classes = classes = fit.choose_classes(self.level, pictures)
         self.target = pictures.to(fit.on)
         self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)

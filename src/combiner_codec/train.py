@@ -343,7 +343,8 @@ class Family:
 
     def _energy(self):
         """Squared deviations of all tiles' latents: (tiles, latents of a tile)."""
-        return (tiles_of(self.architecture, self.target).reshape(-1, self.own) - self.mean[: self.own]) ** 2
+        deviation = tiles_of(self.architecture, self.target).reshape(-1, self.own) - self.mean[: self.own]
+        return deviation**2 / self.curvature[: self.own]  # what the network damps has to be larger
 
     def _by_column(self, values):
         """Average over the tiles of a picture: (N, Rb, Cb, D) -> (N, U)."""
@@ -575,28 +576,32 @@ def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Repor
     save(path, {**METADATA, "steps": 0}, architecture, levels)
 
 
-def settle(prior: Prior, index: int, pictures: np.ndarray, steps: int = 12) -> Level:
+def settle(prior: Prior, index: int, pictures: np.ndarray, fitted: int, steps: int = 12) -> Level:
     """A last M-step on the encoder's own classes and posteriors: (N, H, W, 3) uint8 training pictures.
 
     Minibatch training leaves posteriors behind the shared layers, and their KL 5 to 10 % below what an encoder finds.
+    Class maps of all pictures give the contexts, posteriors of the first `fitted` the scales.
     """
     from .fit import Batch, Fit, as_pixels
 
     level, architecture = prior.level(index), prior.architecture
-    own = level.kl.shape[1]
+    parts = [as_pixels(pictures[start : start + 16]) for start in range(0, len(pictures), 16)]
     run = Fit(prior, level.beta, device="cpu")
+    if level.contexts is not None:
+        maps = np.concatenate([run.choose_classes(level, part) for part in parts]).astype(np.uint8)
+        level = replace(level, contexts=classmap.learn(list(maps), level.classes, epochs=3))
+    own = level.kl.shape[1]
     n = torch.full((level.classes, 1), SETTLING)
     noise2, mean = torch.from_numpy(level.noise) ** 2, torch.from_numpy(level.mean)
     sums = SETTLING * torch.from_numpy(level.scale) ** 2
     above, blocks = torch.zeros(len(mean) - own), 0
     columns = torch.from_numpy(architecture.columns)
-    for start in range(0, len(pictures), 16):
-        some = as_pixels(pictures[start : start + 16])
-        batch = Batch(run, index, some, some.shape[1:3])
+    for part in parts[: -(-fitted // 16)]:
+        batch = Batch(run, index, part, part.shape[1:3], level)
         batch.start()
         batch.optimise(steps)
-        everywhere = torch.where(batch.prior.scale > 0, batch.prior.scale, 1e-6)
-        energy = fixed_point(batch.mu, batch.sigma, Gaussians(batch.prior.mean, everywhere, batch.prior.noise))
+        uncoded = torch.where(batch.prior.scale > 0, batch.prior.scale, 1e-6)
+        energy = fixed_point(batch.mu, batch.sigma, Gaussians(batch.prior.mean, uncoded, batch.prior.noise))
         energy = torch.where(batch.prior.coded, energy, 0.0)
         tiles = tiles_of(architecture, energy.reshape(*batch.grid, -1)).reshape(-1, own)
         classes = batch.class_map.reshape(-1)
@@ -699,8 +704,8 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
         if recipe.settled:
-            some = (images[: recipe.settled] * 255).round().numpy().astype(np.uint8)
-            levels = [settle(load_file(output), index, some) for index in range(len(levels))]
+            pictures = (images * 255).round().numpy().astype(np.uint8)
+            levels = [settle(load_file(output), index, pictures, recipe.settled) for index in range(len(levels))]
             save(output, metadata, recipe.architecture, levels)
         if options.holdout or options.validation:
             metadata["measured"] = measure(output, *held_out(sources, options))
