@@ -6,7 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak bench-crop clean
 
 setup: $(VENV)/.ready
 
@@ -44,6 +44,9 @@ bench-cifar: setup  ## the CIFAR-10 tables into docs/results; resumable
 
 bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 	$(BIN)/python -m combiner_codec.bench kodak $(KODAK) --photos $(PHOTOS)/val $(BENCH)
+
+bench-crop: setup  ## the README's crop beside WebP and JPEG
+	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/lighthouse.png --beta 0.012 --box 300 120 556 376
 
 lint: setup
 	$(BIN)/ruff check .

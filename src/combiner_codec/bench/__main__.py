@@ -6,6 +6,7 @@ import click
 
 from ..errors import FormatError
 from . import cifar as cifar10
+from . import crop as crops
 from . import kodak as photographs
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
@@ -49,6 +50,18 @@ def kodak(folder, fast_betas, normal_betas, **options):
     """The Kodak tables from FOLDER with kodim01.png … kodim24.png."""
     betas = {"fast_betas": floats(fast_betas), "normal_betas": floats(normal_betas)}
     photographs.run(photographs.Settings(folder, **betas, **options), click.echo)
+
+
+@main.command()
+@click.argument("picture", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results/crop.png"), show_default=True)
+@click.option("--beta", type=float, required=True)
+@click.option("--box", nargs=4, type=int, required=True, metavar="LEFT TOP RIGHT BOTTOM")
+@click.option("--effort", default="normal", show_default=True)
+@THREADS
+def crop(picture, out, beta, box, effort, threads):
+    """A crop of PICTURE beside WebP and JPEG at the same file size."""
+    click.echo(crops.run(picture, out, beta, box, effort, threads))
 
 
 def floats(text: str | None) -> tuple[float, ...]:
