@@ -209,9 +209,9 @@ def as_pixels(pictures: np.ndarray) -> torch.Tensor:
 class Batch:
     """Pictures of one size and operating point."""
 
-    def __init__(self, fit: Fit, point: int, pictures, shape, level: Level | None = None):
+    def __init__(self, fit: Fit, point: int, pictures, shape):
         self.fit, self.point, self.shape = fit, point, shape
-        self.level, self.architecture = level or fit.level(point, pictures), fit.architecture
+        self.level, self.architecture = fit.level(point, pictures), fit.architecture
         self.classes = classes = fit.choose_classes(self.level, pictures)
         self.target = pictures.to(fit.on)
         self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)

@@ -23,8 +23,9 @@ from .inr import Architecture
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "b98233402ddbe30e83d6e621ac2eb5a99977b80bf0b3a9ac51515c62194d9c35"),
+    "small": (1, "55d095789df9ec987cd92be23cb390e1de96da469614517cf88080cf9f8357b3"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
+    "photo": (3, "f5298ada0bde19b0012242ba11e392ff690317a810e1127efc7ac2d996208d6a"),
 }
 
 UNIT = 256  # KL tables count 1/256 bit

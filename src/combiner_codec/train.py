@@ -21,12 +21,11 @@ import torch.distributed as dist
 from . import classmap, inr
 from .inr import Architecture, Grid, Layer
 from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
-from .prior import UNIT, Level, Prior, kl_index, kl_table, load_file, save
+from .prior import UNIT, Level, kl_index, kl_table, save
 
 Report = Callable[[str], None]
 
 COARSER = 2.0  # posterior variance of the levels above tiles, against what their curvature asks for
-SETTLING = 30.0  # tiles' worth of the trained table in the last M-step
 MAP_ROUNDS = 2  # of learning class maps and choosing classes
 CENTRE = 256  # pixels along the side of the photographs' centres that a finished prior is measured on
 MEASURED = 60  # held-out images on which a finished prior is measured
@@ -105,12 +104,11 @@ class Recipe:
     settings: TrainSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # how far crops of photographs are scaled down
-    settled: int = 0  # training pictures of the last M-step, see `settle`
 
 
 RECIPES = {
     "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
-    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0, settled=160),
+    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0),
     "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
 }
 
@@ -576,49 +574,6 @@ def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Repor
     save(path, {**METADATA, "steps": 0}, architecture, levels)
 
 
-def settle(prior: Prior, index: int, pictures: np.ndarray, fitted: int, steps: int = 12) -> Level:
-    """A last M-step on the encoder's own classes and posteriors: (N, H, W, 3) uint8 training pictures.
-
-    Minibatch training leaves posteriors behind the shared layers, and their KL 5 to 10 % below what an encoder finds.
-    Class maps of all pictures give the contexts, posteriors of the first `fitted` the scales.
-    """
-    from .fit import Batch, Fit, as_pixels
-
-    level, architecture = prior.level(index), prior.architecture
-    parts = [as_pixels(pictures[start : start + 16]) for start in range(0, len(pictures), 16)]
-    run = Fit(prior, level.beta, device="cpu")
-    if level.contexts is not None:
-        maps = np.concatenate([run.choose_classes(level, part) for part in parts]).astype(np.uint8)
-        level = replace(level, contexts=classmap.learn(list(maps), level.classes, epochs=3))
-    own = level.kl.shape[1]
-    n = torch.full((level.classes, 1), SETTLING)
-    noise2, mean = torch.from_numpy(level.noise) ** 2, torch.from_numpy(level.mean)
-    sums = SETTLING * torch.from_numpy(level.scale) ** 2
-    above, blocks = torch.zeros(len(mean) - own), 0
-    columns = torch.from_numpy(architecture.columns)
-    for part in parts[: -(-fitted // 16)]:
-        batch = Batch(run, index, part, part.shape[1:3], level)
-        batch.start()
-        batch.optimise(steps)
-        uncoded = torch.where(batch.prior.scale > 0, batch.prior.scale, 1e-6)
-        energy = fixed_point(batch.mu, batch.sigma, Gaussians(batch.prior.mean, uncoded, batch.prior.noise))
-        energy = torch.where(batch.prior.coded, energy, 0.0)
-        tiles = tiles_of(architecture, energy.reshape(*batch.grid, -1)).reshape(-1, own)
-        classes = batch.class_map.reshape(-1)
-        sums.index_add_(0, classes, tiles)
-        n.index_add_(0, classes, torch.ones(len(classes), 1))
-        above += torch.zeros(len(mean)).index_add(0, columns, energy.sum(0))[own:]
-        blocks += len(energy)
-
-    def bits(scale2, noise2):
-        return kl_index(0.5 * torch.log2(1 + scale2.clamp(min=0) / noise2).numpy())
-
-    tables = bits(sums / n, noise2[:own])
-    tables[-1] = level.kl[-1]
-    repeats = torch.bincount(columns)[own:]
-    return replace(level, kl=tables, coarse=bits(above / (blocks * repeats), noise2[own:]))
-
-
 def save_level(path: Path, level: Level) -> None:
     """One operating point as a checkpoint, in single precision."""
     arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, "coarse": level.coarse, **level.shared}
@@ -703,10 +658,6 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
     if world == 1 or dist.get_rank() == 0:
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
-        if recipe.settled:
-            pictures = (images * 255).round().numpy().astype(np.uint8)
-            levels = [settle(load_file(output), index, pictures, recipe.settled) for index in range(len(levels))]
-            save(output, metadata, recipe.architecture, levels)
         if options.holdout or options.validation:
             metadata["measured"] = measure(output, *held_out(sources, options))
             save(output, metadata, recipe.architecture, levels)
@@ -723,7 +674,7 @@ def held_out(sources, options: Options) -> tuple[list[np.ndarray], str]:
         ends = [image for s in sources if s.suffix == ".npy" for image in np.load(s)[-options.holdout :]][:MEASURED]
         return ends, f"{len(ends)} held-out 32x32 training images"
     centres = []
-    for path in sorted(options.validation.glob("*.png")):
+    for path in sorted(options.validation.glob("*.png"))[::3]:
         with Image.open(path) as picture:
             pixels = np.asarray(picture.convert("RGB"))
         top, left = ((length - min(length, CENTRE)) // 2 for length in pixels.shape[:2])
@@ -734,10 +685,11 @@ def held_out(sources, options: Options) -> tuple[list[np.ndarray], str]:
 def measure(path: Path, pictures: list[np.ndarray], what: str) -> dict:
     """Size and quality at the beta of every operating point on held-out pictures: the table in `encode --help`."""
     from .codec import encode_arrays
+    from .prior import load_file
 
     prior, points = load_file(path), []
     for beta in prior.betas:
-        results = encode_arrays(pictures, beta, prior)
+        results = encode_arrays(pictures, beta, prior, effort="fast")
         bpp, psnr = (float(np.mean([getattr(r, name) for r in results])) for name in ("bpp", "psnr"))
         points.append({"beta": beta, "bpp": round(bpp, 3), "psnr": round(psnr, 2)})
-    return {"images": f"{what}, effort normal", "points": points}
+    return {"images": f"{what}, effort fast", "points": points}
