@@ -161,12 +161,14 @@ class NumpyOps:
         """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
         r, (pictures, height, width, channels) = size // 2, x.shape
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
-        rows = np.lib.stride_tricks.sliding_window_view(padded, size, 2)  # (P, H + 2 r, W, C, k), gathered below
+        strides = (*padded.strides[:3], padded.itemsize)
+        rows = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
+            padded, (pictures, height + 2 * r, width, size * channels), strides, writeable=False
+        )
         weights = weights.reshape(size, size * channels, -1)
         out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
         for first in range(0, height, NumpyOps.ROWS):
-            part = rows[:, first : first + NumpyOps.ROWS + 2 * r].swapaxes(3, 4)
-            part = part.reshape(*part.shape[:3], -1)
+            part = np.ascontiguousarray(rows[:, first : first + NumpyOps.ROWS + 2 * r])
             total = out[:, first : first + NumpyOps.ROWS]
             np.matmul(part[:, : total.shape[1]], weights[0], out=total)
             for u in range(1, size):
