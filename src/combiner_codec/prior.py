@@ -294,4 +294,4 @@ def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) 
 
 def default(width: int, height: int) -> Prior:
     """The shipped prior for a picture of some size."""
-    return load("photo" if width * height > BORDER and "photo" in MANIFEST else "small")
+    return load("photo" if width * height > BORDER else "small")
