@@ -361,5 +361,5 @@ def test_options_of_the_command(tmp_path):
 
 
 def test_the_prior_is_chosen_by_size():
-    names = [priors.default(*size).name for size in ((32, 32), (48, 48), (49, 48), (1, 3000))]
+    names = [priors.default(*size).name for size in ((32, 32), (1, 1), (33, 32), (1, 3000))]
     assert names == ["small", "small", "photo", "photo"]
