@@ -32,7 +32,7 @@ def run(path: Path, out: Path, beta: float, box: tuple[int, int, int, int], effo
     for codec in codecs.others(["webp", "jpeg"])[0]:
         shown[{"webp": "WebP", "jpeg": "JPEG"}[codec.name]] = (codec, nearest(codec, pixels, len(data)))
     left, top, right, bottom = box
-    figure, axes = plt.subplots(1, 1 + len(shown), figsize=(3 * (1 + len(shown)), 3.4))
+    figure, axes = plt.subplots(1, 1 + len(shown), figsize=(3 * (1 + len(shown)), 3.6), layout="constrained")
     lines = []
     decoded = {name: (codec.decode(data), len(data)) for name, (codec, data) in shown.items()}
     for axis, (name, (image, size)) in zip(axes, {"original": (pixels, 0), **decoded}.items(), strict=True):
@@ -42,6 +42,5 @@ def run(path: Path, out: Path, beta: float, box: tuple[int, int, int, int], effo
         axis.axis("off")
         if size:
             lines.append(f"{name} {text}")
-    figure.tight_layout()
     figure.savefig(out, dpi=110)
     return "; ".join(lines)
