@@ -262,7 +262,7 @@ class Family:
                 for parameter, grad in zip(learned, self.shards.sum(*grads[1:]), strict=True):
                     parameter.grad = grad / (settings.batch * area * 1e-3)
                 optimizer.step()
-            if (step + 1) % (steps // settings.m_steps) == 0:
+            if (step + 1) % max(1, steps // settings.m_steps) == 0:
                 self._m_step(point, square, probes)
                 square, probes = torch.zeros_like(square), 0
                 self._log(index, step, point)
