@@ -23,6 +23,7 @@ from .posterior import (
     TorchOps,
     as_tensor,
     closed_form,
+    coarse_prior,
     decompose,
     distortion,
     kl,
@@ -159,14 +160,13 @@ class Fit:
         shape = (len(pictures), *(size // self.architecture.tile for size in pictures.shape[1:3]))
         if level.classes == 1:
             return np.zeros((*shape, 1), np.float32)
-        mean, noise = torch.from_numpy(level.mean), torch.from_numpy(level.noise)
-        own = level.kl.shape[1]
-        above = Gaussians(mean[own:], torch.from_numpy(scale_of(level.coarse, level.noise[own:])), noise[own:])
+        own, above = level.kl.shape[1], coarse_prior(level, "cpu")
+        mean = torch.from_numpy(level.mean[:own])
         shared, parts = shared_weights(level, "cpu"), []
         for some in pictures.split(max(1, ROWS // (shape[1] * shape[2]))):
             latents = decompose(self.architecture, shared, some, above)
             tiles = tiles_of(self.architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, own)
-            parts += [self.class_costs(level, part - mean[:own]) for part in tiles.split(ROWS)]
+            parts += [self.class_costs(level, part - mean) for part in tiles.split(ROWS)]
         return np.concatenate(parts).reshape(*shape, -1)
 
     def class_costs(self, level: Level, deviation) -> np.ndarray:
@@ -275,10 +275,7 @@ class Batch:
     def start(self):
         """Initial posterior: closed form of the linear part where there is one, else the prior's mean and scale."""
         if self.architecture.features == "cosine":
-            own = self.level.kl.shape[1]
-            tables = (self.level.mean, scale_of(self.level.coarse, self.level.noise[own:]), self.level.noise)
-            mean, scale, noise = (as_tensor(a, self.fit.on) for a in tables)
-            above = Gaussians(mean[own:], scale, noise[own:])
+            above = coarse_prior(self.level, self.fit.on)
             pulled = decompose(self.architecture, self.shared, self.target, above)
             self.mu, self.sigma = closed_form(pulled.reshape(len(self.kl), -1), self.prior)
         else:

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from . import inr
 from .inr import Architecture, Grid, counts
-from .prior import Level
+from .prior import Level, scale_of
 
 
 class TorchOps:
@@ -136,6 +136,13 @@ def tiles_of(architecture: Architecture, latents):
     n, (p, r, c), size = architecture.block // architecture.tile, latents.shape[:3], architecture.pattern[0]
     x = latents[..., : n * n * size].reshape(p, r, c, n, n, size)
     return x.permute(0, 1, 3, 2, 4, 5).reshape(p, r * n, c * n, size)
+
+
+def coarse_prior(level: Level, device) -> Gaussians:
+    """Prior of the columns above the tiles."""
+    own = level.kl.shape[1]
+    tables = (level.mean[own:], scale_of(level.coarse, level.noise[own:]), level.noise[own:])
+    return Gaussians(*(as_tensor(table, device) for table in tables))
 
 
 def shared_weights(level: Level, device) -> dict:

@@ -9,7 +9,6 @@ Options were chosen for RGB PSNR on photographs, the measure of the tables:
 
 import ast
 import hashlib
-import inspect
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -123,8 +122,7 @@ Codec = PillowCodec | CombinerCodec
 
 def default_prior(width: int, height: int) -> Prior:
     """The shipped prior for a picture of some size."""
-    sized = len(inspect.signature(priors.default).parameters) >= 2
-    return priors.default(width, height) if sized else priors.default()
+    return priors.default(width, height)
 
 
 @cache
