@@ -13,7 +13,7 @@ from . import prior as priors
 from .bitstream import CUSTOM, Header
 from .errors import FormatError
 from .image import psnr, to_uint8
-from .inr import NumpyOps, blocks_of, counts, field, network
+from .inr import NumpyOps, across, blocks_of, counts, down, network, support
 from .prior import Level, Prior, scale_of
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
@@ -128,13 +128,15 @@ def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> n
     latents = np.concatenate(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads))
     latents = latents.reshape(1, *contents.blocks.shape[:2], -1)
     classes = contents.classes[None]
-    whole = field(architecture, latents, contents.classes.shape, ops)
+    tiles = contents.classes.shape
+    halves = down(architecture, latents, tiles, ops)
     shared = {name: value.astype(dtype) for name, value in contents.level.shared.items()}
-    rows = max(architecture.tile, STRIP // whole.shape[2])
+    rows = max(architecture.tile, STRIP // (tiles[1] * architecture.tile))
     strips = [(first, min(first + rows, header.height)) for first in range(0, header.height, rows)]
 
     def render(strip):
-        out = network(architecture, whole, shared, classes, ops, strip)[0, :, : header.width]
+        x = across(architecture, halves, tiles, ops, support(architecture, strip, tiles[0] * architecture.tile))
+        out = network(architecture, x, shared, classes, ops, strip)[0, :, : header.width]
         return to_uint8(out.mean(-1) if header.grey else out)
 
     return np.ascontiguousarray(np.concatenate(parallel(render, strips, threads)))

@@ -16,7 +16,7 @@ from .bitstream import INDEX_BITS
 from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
-from .inr import blocks_of, field, network
+from .inr import blocks_of, field, network, support
 from .posterior import (
     REACH,
     Gaussians,
@@ -303,6 +303,7 @@ class Batch:
 
     def network(self, x, rows):
         """The network's output like the decoder's before rounding: (P, H, W, C) -> (P, H, W, 1 or 3)."""
+        x = x[:, slice(*support(self.architecture, rows, x.shape[1]))]
         out = network(self.architecture, x, self.shared, self.class_map, TorchOps, rows)
         return out.mean(-1, keepdim=True) if self.target.shape[-1] == 1 else out
 

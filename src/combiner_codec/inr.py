@@ -187,24 +187,39 @@ def forward(architecture: Architecture, latents, shared: dict, classes, ops):
 
 def field(architecture: Architecture, latents, tiles: tuple[int, int], ops):
     """What the stored layers make of their latents: (P, Rb, Cb, D), tiles (Rt, Ct) -> (P, H, W, C)."""
+    return across(architecture, down(architecture, latents, tiles, ops), tiles, ops)
+
+
+def down(architecture: Architecture, latents, tiles: tuple[int, int], ops) -> list:
+    """First half of `field`, for all rows: (P, Rb, Cb, D), tiles (Rt, Ct) -> what `across` takes."""
     if architecture.features != "cosine":
-        return _siren(architecture, latents, ops)
-    total, start = 0, 0
+        return [_siren(architecture, latents, ops)]
+    halves, start = [], 0
     for grid in architecture.grids:
         size = architecture.repeats(grid) ** 2 * grid.latents
-        total = total + unfold(architecture, grid, latents[..., start : start + size], tiles, ops)
+        halves.append(unfold(architecture, grid, latents[..., start : start + size], tiles, ops))
         start += size
+    return halves
+
+
+def across(architecture: Architecture, halves: list, tiles: tuple[int, int], ops, rows=(0, None)):
+    """Second half of `field`, for some rows (first, end): -> (P, end - first, W, C)."""
+    if architecture.features != "cosine":
+        return halves[0][:, slice(*rows)]
+    total = 0
+    for grid, half in zip(architecture.grids, halves, strict=True):
+        total = total + synthesise_rows(half[:, slice(*rows)], grid.hop, ops)[..., : tiles[1] * architecture.tile]
     return ops.permute(total, (0, 1, 3, 2))
 
 
 def unfold(architecture: Architecture, grid: Grid, latents, tiles: tuple[int, int], ops):
-    """Field of one level: (P, Rb, Cb, its latents of a block), tiles (Rt, Ct) of the picture -> (P, H, 3, W)."""
+    """One level synthesised downwards: (P, Rb, Cb, its latents of a block), tiles (Rt, Ct) -> (P, H, 3, C, k)."""
     (p, r, c), n, k = latents.shape[:3], architecture.repeats(grid), grid.keep
     height, width = (count * architecture.tile for count in tiles)
     rows, columns = counts(width, height, grid.hop)
     x = ops.permute(latents.reshape(p, r, c, n, n, k, k, 3), (0, 1, 3, 5, 7, 2, 4, 6))
     x = x.reshape(p, r * n, k, 3, c * n, k)[:, :rows, :, :, :columns]
-    return synthesise(x, grid.hop, ops)[:, :height, :, :width]
+    return synthesise_columns(x, grid.hop, ops)[:, :height]
 
 
 def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
@@ -215,17 +230,23 @@ def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
     return padded.reshape(p, rows, n, columns, n).swapaxes(2, 3)
 
 
-def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tuple[int, int] | None = None):
-    """The shared layers on a field: (P, H, W, C) -> (P, H, W, 3), or some rows (first, end) of the result.
+def support(architecture: Architecture, rows: tuple[int, int], height: int) -> tuple[int, int]:
+    """Rows of the field that the network needs for some rows of the picture."""
+    return max(0, rows[0] - architecture.margin), min(height, rows[1] + architecture.margin)
 
-    Shared layer i has weights `w{i}` (k, k, C, O) and biases `b{i}` (O,), or one per class (K, O), which are
-    interpolated between the centres of tiles.
+
+def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tuple[int, int] | None = None):
+    """The shared layers on a field: (P, H, W, C) -> (P, H, W, 3).
+
+    For some rows (first, end) of the result only, x holds the field's rows of their `support`. Shared layer i has
+    weights `w{i}` (k, k, C, O) and biases `b{i}` (O,), or one per class (K, O), which are interpolated between the
+    centres of tiles.
     """
     stored = len(architecture.stored)
-    height = x.shape[1]
+    height = classes.shape[1] * architecture.tile
     first, end = rows or (0, height)
-    low, high = max(0, first - architecture.margin), min(height, end + architecture.margin)
-    x = ops.narrow(x[:, low:high])
+    low, high = support(architecture, (first, end), height)
+    x = ops.narrow(x)
     outputs = [None] * (stored - 1) + [x]
     for i, layer in enumerate(architecture.layers[stored:], stored):
         w, bias = shared[f"w{i}"], shared[f"b{i}"]
@@ -280,10 +301,20 @@ def _siren(architecture, latents, ops):
 
 def synthesise(x, hop: int, ops):
     """Lapped cosine synthesis in both directions: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C * hop)."""
-    p, r, k, colours, c, _ = x.shape
-    y = _expand(x.reshape(p, r, k, colours * c * k), hop, ops)
-    y = _expand(y.reshape(p * r * hop * colours, c, k, 1), hop, ops)
-    return y.reshape(p, r * hop, colours, c * hop)
+    return synthesise_rows(synthesise_columns(x, hop, ops), hop, ops)
+
+
+def synthesise_columns(x, hop: int, ops):
+    """Downwards: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C, k)."""
+    p, r, k, colours, c, across = x.shape
+    y = _expand(x.reshape(p, r, k, colours * c * across), hop, ops)
+    return y.reshape(p, r * hop, colours, c, across)
+
+
+def synthesise_rows(x, hop: int, ops):
+    """Across: (P, H, 3, C, k) coefficients of rows -> (P, H, 3, C * hop)."""
+    p, height, colours, c, k = x.shape
+    return _expand(x.reshape(p * height * colours, c, k, 1), hop, ops).reshape(p, height, colours, c * hop)
 
 
 def analyse(x, hop: int, ops):

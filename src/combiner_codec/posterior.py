@@ -107,7 +107,8 @@ def decompose(architecture: Architecture, shared: dict, pixels, above: Gaussians
         latents = _pack(architecture, grid, inr.analyse(padded, grid.hop, TorchOps), rows, columns)
         shape = latents.shape
         latents = reachable(closed_form(latents.reshape(*shape[:3], -1, grid.latents), prior)[0], prior).reshape(shape)
-        rest = rest - inr.unfold(architecture, grid, latents, tiles, TorchOps)
+        columns_of = inr.unfold(architecture, grid, latents, tiles, TorchOps)
+        rest = rest - inr.synthesise_rows(columns_of, grid.hop, TorchOps)[..., :width]
         parts.append(latents)
         end -= grid.latents
     finest = inr.analyse(rest, architecture.tile, TorchOps)
