@@ -6,7 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop ablation clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,9 @@ bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 
 bench-crop: setup  ## the README's crop beside WebP and JPEG
 	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast
+
+ablation: setup  ## what each part of the family for photographs is worth; resumable
+	$(BIN)/python -m combiner_codec.bench ablation $(PHOTOS) $(BENCH)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -38,7 +38,7 @@ def decode(data, prior_file):
             for column in range(left, left + n)
         ]
         columns_of, kl = latents_of_block(f, tiles)
-        groups = partition(kl, f.group_bits, f.prior_index_bits)
+        groups = partition(kl, f.group_bits, f.prior_index_bits, f.mixed)
         length = len(groups) * f.group_bits
         f.indices.append(read_indices(payload[position : position + length], len(groups), f.group_bits, f.index_bits))
         f.latents.append(latents(f, block, kl, columns_of, groups, f.indices[-1]))
@@ -59,6 +59,7 @@ def read_header(data, prior_file):
     flags, position = data[2] & 15, 5
     f = SimpleNamespace(prior=data[3], index_bits=8 + 2 * (data[4] >> 5), point=data[4] & 31, prior_hash=b"", seed=0)
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
+    f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
     f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture["coarse"])]
     f.block = max(hop for hop, _ in f.levels)
@@ -183,10 +184,10 @@ def order(count):
     return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
 
 
-def partition(kl, group_bits, index_bits):
+def partition(kl, group_bits, index_bits, mixed):
     """Section 5, one latent at a time: the latents of each group."""
     cost = [i * i // 16 for i in kl]
-    walk = [i for i in order(len(kl)) if cost[i]]
+    walk = [i for i in (order(len(kl)) if mixed else range(len(kl))) if cost[i]]
     if group_bits < index_bits:
         capacity, total = 256 * group_bits, 0
         groups = [[] for _ in range((sum(cost) + capacity // 2) // capacity)]
@@ -326,9 +327,9 @@ def bias_at(f, bias, row, column):
 
 @pytest.fixture(scope="session")
 def independent_prior(tiny_prior, tmp_path_factory):
-    """The tiny prior with groups that do not overlap."""
+    """The tiny prior with groups that do not overlap, of neighbouring latents."""
     path = tmp_path_factory.mktemp("independent") / "independent.npz"
-    levels = [replace(tiny_prior.level(i), group_bits=8, index_bits=8) for i in range(2)]
+    levels = [replace(tiny_prior.level(i), group_bits=8, index_bits=8, mixed=False) for i in range(2)]
     priors.save(path, tiny_prior.metadata, tiny_prior.architecture, levels)
     return priors.load_file(path)
 
@@ -362,7 +363,7 @@ def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
     rng, levels = np.random.default_rng(0), []
     for i in range(2):
         level = tiny_photo_prior.level(i)
-        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=(5, 24))}
+        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=level.shared["b2"].shape)}
         levels.append(replace(level, shared=level.shared | changed))
     priors.save(tmp_path / "strong.npz", tiny_photo_prior.metadata, tiny_photo_prior.architecture, levels)
     prior = priors.load_file(tmp_path / "strong.npz")
@@ -378,10 +379,11 @@ def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
 
 @pytest.mark.parametrize(("group_bits", "index_bits"), [(6, 16), (1, 8), (14, 16), (8, 8), (16, 16)])
 @pytest.mark.parametrize("largest", [3, 5, 40, 255])
-def test_partitions_agree(group_bits, index_bits, largest):
+@pytest.mark.parametrize("mixed", [True, False])
+def test_partitions_agree(group_bits, index_bits, largest, mixed):
     kl = np.random.default_rng(largest).integers(0, largest + 1, (3, 200)).astype(np.uint8)
-    parts = priors.partition(kl, group_bits, group_bits < index_bits)
-    groups = [partition(row.tolist(), group_bits, index_bits) for row in kl]
+    parts = priors.partition(kl, group_bits, group_bits < index_bits, mixed)
+    groups = [partition(row.tolist(), group_bits, index_bits, mixed) for row in kl]
     assert parts.counts.tolist() == [len(own) for own in groups]
     assert parts.dims.tolist() == [len(group) for own in groups for group in own]
     assert parts.latents.tolist() == [i for own in groups for group in own for i in group]

@@ -106,7 +106,8 @@ def decompose(architecture: Architecture, shared: dict, pixels, above: Gaussians
         padded = _extend(_extend(rest, r * grid.hop, 1), c * grid.hop, 3)
         latents = _pack(architecture, grid, inr.analyse(padded, grid.hop, TorchOps), rows, columns)
         shape = latents.shape
-        latents = reachable(closed_form(latents.reshape(*shape[:3], -1, grid.latents), prior)[0], prior).reshape(shape)
+        latents = latents.reshape(*shape[:3], architecture.repeats(grid) ** 2, grid.latents)
+        latents = reachable(closed_form(latents, prior)[0], prior).reshape(shape)
         columns_of = inr.unfold(architecture, grid, latents, tiles, TorchOps)
         rest = rest - inr.synthesise_rows(columns_of, grid.hop, TorchOps)[..., :width]
         parts.append(latents)

@@ -69,13 +69,14 @@ class Partition:
         return Partition(latents, ends("blocks"), dims, ends("groups"))
 
 
-def partition(kl: np.ndarray, group_bits: int, chained: bool) -> Partition:
+def partition(kl: np.ndarray, group_bits: int, chained: bool, mixed: bool = True) -> Partition:
     """Cut the latents of blocks into groups by the integer rules of FORMAT.md, section 5: (B, D) uint8."""
-    return Partition.join([_partition(part, group_bits, chained) for part in np.split(kl, range(64, len(kl), 64))])
+    walk = order(kl.shape[1]) if mixed else np.arange(kl.shape[1])
+    parts = np.split(kl, range(64, len(kl), 64))
+    return Partition.join([_partition(part, walk, group_bits, chained) for part in parts])
 
 
-def _partition(kl, group_bits, chained):
-    walk = order(kl.shape[1])
+def _partition(kl, walk, group_bits, chained):
     cost = kl_table()[kl[:, walk]]
     total = cost.cumsum(1)
     capacity = group_bits * UNIT
@@ -121,6 +122,7 @@ class Level:
     group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
     contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
+    mixed: bool = True  # groups take latents in the fixed random order, else tile by tile
 
     @property
     def chained(self) -> bool:
@@ -163,7 +165,7 @@ class Level:
 
     def partition(self, kl: np.ndarray) -> Partition:
         """Groups of blocks: (B, D) KL indices."""
-        return partition(kl, self.group_bits, self.chained)
+        return partition(kl, self.group_bits, self.chained, self.mixed)
 
     def stream_bits(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
@@ -212,8 +214,9 @@ class Prior:
         contexts = arrays.pop("contexts", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, noise = floats.pop("mean"), floats.pop("noise")
-        meta = self.metadata
-        return Level(self.betas[index], mean, noise, *tables, floats, meta["group_bits"], meta["index_bits"], contexts)
+        widths = self.metadata["group_bits"], self.metadata["index_bits"]
+        mixed = self.metadata.get("mixed", True)
+        return Level(self.betas[index], mean, noise, *tables, floats, *widths, contexts, mixed)
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Level]) -> None:
@@ -229,6 +232,7 @@ def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Le
         "betas": [level.beta for level in levels],
         "group_bits": levels[0].group_bits,
         "index_bits": levels[0].index_bits,
+        "mixed": levels[0].mixed,
         "architecture": architecture.to_json(),
     }
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)

@@ -304,7 +304,7 @@ class Family:
         for _ in range(MAP_ROUNDS if self.architecture.coarse else 0):
             self._learn_map(energy, variance, noise2[: self.own], classes)
             variance = class_variances(*tables, self.assigned.reshape(-1), self.shards, self.settings.smoothing)
-        if self.architecture.coarse and self.above2.max() > 1e5:
+        if (self.above2 > 1e5).any():
             deviation = self.target - self.mean[self.columns]
             (above,) = self.shards.sum(self._by_column(deviation**2).sum(0)[self.own :])
             self.above2 = above / self.shards.count

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from ..errors import FormatError
+from . import ablation as ablations
 from . import cifar as cifar10
 from . import crop as crops
 from . import kodak as photographs
@@ -50,6 +51,17 @@ def kodak(folder, fast_betas, normal_betas, **options):
     """The Kodak tables from FOLDER with kodim01.png … kodim24.png."""
     betas = {"fast_betas": floats(fast_betas), "normal_betas": floats(normal_betas)}
     photographs.run(photographs.Settings(folder, **betas, **options), click.echo)
+
+
+@main.command()
+@click.argument("photos", type=FOLDER)
+@OUT
+@click.option("--work", type=click.Path(path_type=Path), default=Path("checkpoints/ablation"), show_default=True)
+@click.option("--seconds", type=float, default=240.0, show_default=True, help="Training of each prior.")
+@THREADS
+def ablation(photos, **options):
+    """What each part of the family for photographs is worth: PHOTOS holds train/ and val/."""
+    ablations.run(ablations.Settings(photos, **options), click.echo)
 
 
 @main.command()
