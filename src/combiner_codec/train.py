@@ -77,7 +77,7 @@ class TrainSettings:
     steps: int = 2000  # minibatch steps per operating point
     first_steps: int = 4000  # for the first operating point, which starts from a linear model
     batch: int = 64
-    m_steps: int = 4  # closed-form updates of the class tables per operating point
+    m_steps: int = 8  # closed-form updates of the class tables per operating point
     rate: float = 2e-3  # Adam, shared weights
     e_rate: float = 0.25  # share of a Newton step that an E-step takes; falls to 0.03
     smoothing: float = 8.0  # tiles' worth of the average table in every class table
@@ -153,29 +153,35 @@ def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
     return {"w1": axes.float()[None, None], "b1": torch.full((3,), 0.5)}
 
 
-def learn_classes(energy, noise2, flat, count, start, shards, smoothing, rounds=20):
-    """Hard EM of a mixture of zero-mean Gaussians with diagonal covariance.
+@dataclass(frozen=True)
+class Mixture:
+    """Classes of tiles as a mixture of zero-mean Gaussians with diagonal covariance."""
 
-    energy: (T, U) squared deviations of tiles; noise2: (U,) posterior noise variance; flat: (U,) variance of the last
-    of `count` classes, which stays as it is; start: (T,) classes to begin with. Returns classes (T,), variances (K, U).
-    """
-    assigned = start
-    for _ in range(rounds):
-        variance = class_variances(energy, noise2, flat, count, assigned, shards, smoothing)
-        assigned = class_costs(energy, variance, noise2).argmin(1)
-    return assigned, variance
+    energy: torch.Tensor  # (T, U) squared deviations of this process's tiles
+    noise2: torch.Tensor  # (U,) posterior noise variance
+    flat: torch.Tensor  # (U,) prior variance of the last class, which stays as it is
+    classes: int  # K
+    shards: Shards
+    smoothing: float
 
+    def learn(self, start, rounds: int = 20):
+        """Hard EM from classes (T,): classes (T,) and marginal variances (K, U)."""
+        assigned = start
+        for _ in range(rounds):
+            variance = self.variances(assigned)
+            assigned = class_costs(self.energy, variance, self.noise2).argmin(1)
+        return assigned, variance
 
-def class_variances(energy, noise2, flat, count, assigned, shards, smoothing):
-    """Marginal variances of every class, drawn to the average's shape: (K, U)."""
-    n = torch.bincount(assigned, minlength=count).float()
-    sums = torch.zeros(count, energy.shape[1]).index_add(0, assigned, energy)
-    n, sums = shards.sum(n, sums)
-    average = sums.sum(0) / n.sum()
-    gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
-    variance = (sums + smoothing * gain * average) / (n + smoothing)[:, None]
-    variance[-1] = flat + noise2
-    return variance.clamp(min=noise2)
+    def variances(self, assigned):
+        """Marginal variances of every class, drawn to the average's shape: (T,) -> (K, U)."""
+        n = torch.bincount(assigned, minlength=self.classes).float()
+        sums = torch.zeros(self.classes, self.energy.shape[1]).index_add(0, assigned, self.energy)
+        n, sums = self.shards.sum(n, sums)
+        average = sums.sum(0) / n.sum()
+        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
+        variance = (sums + self.smoothing * gain * average) / (n + self.smoothing)[:, None]
+        variance[-1] = self.flat + self.noise2
+        return variance.clamp(min=self.noise2)
 
 
 def class_costs(energy, marginal, noise2):
@@ -296,14 +302,13 @@ class Family:
         if self.architecture.coarse:
             self.mean[: self.own] = 0
         self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
-        energy = self._energy()
-        tables = (energy, noise2[: self.own], self.flat, classes)
-        start = self._start(energy, classes - 1)
-        assigned, variance = learn_classes(*tables, start, self.shards, self.settings.smoothing)
+        own2 = noise2[: self.own]
+        mixture = Mixture(self._energy(), own2, self.flat, classes, self.shards, self.settings.smoothing)
+        assigned, variance = mixture.learn(self._start(mixture.energy, classes - 1))
         self.assigned = assigned.reshape(self._tiles())
         for _ in range(MAP_ROUNDS if self.architecture.coarse else 0):
-            self._learn_map(energy, variance, noise2[: self.own], classes)
-            variance = class_variances(*tables, self.assigned.reshape(-1), self.shards, self.settings.smoothing)
+            self._learn_map(mixture.energy, variance, own2, classes)
+            variance = mixture.variances(self.assigned.reshape(-1))
         if (self.above2 > 1e5).any():
             deviation = self.target - self.mean[self.columns]
             (above,) = self.shards.sum(self._by_column(deviation**2).sum(0)[self.own :])
@@ -312,7 +317,7 @@ class Family:
         for name in self.per_class:
             if len(shared[name]) != classes:
                 shared[name] = shared[name].mean(0).expand(classes, -1).clone()
-        point = Point(beta, variance - noise2[: self.own], self.above2, noise2, self.target, shared)
+        point = Point(beta, variance - own2, self.above2, noise2, self.target, shared)
         point.mu = closed_form(self.pulled, self._prior(point))[0]
         return point
 
