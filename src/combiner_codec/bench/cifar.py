@@ -31,7 +31,7 @@ EFFORTS = (("fast", 96), ("normal", 96), ("best", 8))  # images
 EFFORT_RATE = 2.28  # bpp
 EIGHT = tuple(float(f"{b:.2g}") for b in np.geomspace(0.03, 0.0001, 8))
 HELD_OUT = 285  # training images that `make train-cifar` leaves out
-PROBED = 128  # of these, the ones that betas are found on
+PROBED = 64  # of these, the ones that betas are found on
 LINEAR_BETAS = tuple(0.012 * 2 ** (-0.75 * k) for k in range(12))
 SECTIONS = ("table", "groups", "effort", "betas")
 
@@ -45,7 +45,7 @@ class Cifar:
     work: Path
     say: Callable[[str], None]
     images: int = 500
-    siren_images: int = 100
+    reference_images: int = 100  # for the rows that the default family is compared with
     threads: int = 0
     note: str = ""
 
@@ -100,16 +100,22 @@ class Cifar:
         return points(codec, [group], self.store)
 
     def table(self) -> dict[str, list[Point]]:
-        """Our rows and the other codecs', by name."""
-        regrouped = regroup(self.single, 16, 16)
+        """Our rows, by name."""
+        few, regrouped = min(self.images, self.reference_images), regroup(self.single, 16, 16)
         siren = priors.load("combiner-cifar")
-        rows = [
-            (DEFAULT, self.family, self.images, self.betas(self.family, RATES)),
-            ("linear only, same classes and coder", self.linear, self.images, self.betas(self.linear, RATES)),
-            ("linear, one prior, independent 16-bit groups", regrouped, self.images, self.betas(regrouped, RATES)),
-            ("plain SIREN", siren, self.siren_images, tuple(siren.betas)),
-        ]
-        return {name: self.row(CombinerCodec(name, "normal", betas, prior), n) for name, prior, n, betas in rows}
+        default = CombinerCodec(DEFAULT, "normal", self.betas(self.family, RATES), self.family)
+        references = {
+            "linear only, same classes and coder": (self.linear, self.betas(self.linear, RATES)),
+            "linear, one prior, independent 16-bit groups": (regrouped, self.betas(regrouped, RATES)),
+            "plain SIREN": (siren, tuple(siren.betas)),
+        }
+        curves = {DEFAULT: self.row(default, self.images)}
+        if few < self.images:
+            whole = [Group(tuple(self.test))]
+            curves[f"the same, first {few} images"] = points(default, whole, self.store, first=few)
+        for name, (prior, betas) in references.items():
+            curves[name] = self.row(CombinerCodec(name, "normal", betas, prior), few)
+        return curves
 
     def groups(self) -> dict[str, list[Point]]:
         """Group widths on 20 images: one linear prior, one beta."""
