@@ -34,7 +34,7 @@ METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 SIREN_METADATA = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
 
 
-def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = (), hidden: int = 24) -> Architecture:
+def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Architecture:
     """A linear layer of latents on cosine features, then shared sine layers that refine the field."""
     return Architecture(
         "cosine",
@@ -42,8 +42,8 @@ def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = (), hidden: i
         (
             Layer("linear", tile * tile, 3, latent=True, bias=False),
             Layer("linear", 3, 3),  # colour map
-            Layer("sine", 3, hidden, window=5, by_class=True),
-            Layer("sine", hidden, 16, window=3, by_class=not coarse),
+            Layer("sine", 3, 24, window=5, by_class=True),
+            Layer("sine", 24, 16, window=3, by_class=not coarse),
             Layer("linear", 16, 3, residual_of=1),
         ),
         coarse,
@@ -94,7 +94,7 @@ SMALL = TrainSettings(  # the second time 0.0016 is found among the checkpoints 
 PHOTO = TrainSettings(
     (0.0028, 0.0016, 0.0009, 0.0005, 0.00025, 0.0028, 0.0045, 0.007, 0.011, 0.018, 0.03, 0.06),
     (128,) * 12,
-    1200,
+    800,
     1600,
     batch=8,
 )
@@ -112,7 +112,7 @@ class Recipe:
 
 RECIPES = {
     "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
-    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),), hidden=16), PHOTO, 128, 1.0),
+    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0),
     "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
 }
 
