@@ -107,6 +107,7 @@ class CombinerCodec:
                     "ideal_bits": round(float(result.ideal_bits), 1),
                     "sampled_psnr": round(float(result.sampled_psnr), 4),
                     "header_bytes": codec.parse(result.data, chosen).header_bytes,
+                    "posterior_seconds": round(result.posterior_seconds, 4),
                 }
                 coded[i] = Coded(result.data, facts)
         return [coded[i] for i in range(len(pixels))]
@@ -128,7 +129,7 @@ def default_prior(width: int, height: int) -> Prior:
 @cache
 def code_digest() -> str:
     """Digest of the modules that decide a file, comments and docstrings left out: unreleased code has no version."""
-    outside = {"cli.py", "train.py", "__init__.py", "__main__.py", "inspect.py"}
+    outside = {"cli.py", "train.py", "__init__.py", "__main__.py", "inspection.py", "drawing.py"}
     total = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].glob("*.py")):
         if path.name not in outside:

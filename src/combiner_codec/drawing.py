@@ -1,0 +1,149 @@
+"""The pictures of `combiner inspect --plot`. Needs matplotlib, which the extra [bench] brings.
+
+Colour maps are cividis and magma, which rise in lightness: they read alike in grey and to colour-blind eyes.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+
+from .errors import FormatError
+from .inspection import ACTIVE, Inspection, unit_bits
+
+LEAST = 0.01  # bits at which the colours of parameter maps begin
+DOTS = 110  # per inch
+COMPONENTS = ("first colour component", "second", "third")
+BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito
+
+
+def pyplot():
+    """matplotlib.pyplot, without a screen. Raises FormatError where it is not installed."""
+    try:
+        import matplotlib
+    except ImportError as error:
+        raise FormatError("plots need matplotlib: pip install 'combiner-codec[bench]'") from error
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "combiner"  # the same drawing, the same bytes
+    import matplotlib.pyplot
+
+    return matplotlib.pyplot
+
+
+def check(path: str) -> None:
+    """Whether a plot can be drawn and has a name that matplotlib knows. Raises FormatError."""
+    kinds = pyplot().figure().canvas.get_supported_filetypes()
+    if Path(path).suffix[1:] not in kinds:
+        raise FormatError(f"{path}: cannot draw this kind of file: use .png, .svg or .pdf")
+
+
+def to_bytes(figure, suffix: str) -> bytes:
+    """A figure as a file of some kind, and the end of it."""
+    buffer = io.BytesIO()
+    dated = suffix in (".svg", ".pdf")
+    stamp = {"Date" if suffix == ".svg" else "CreationDate": None} if dated else None
+    figure.savefig(buffer, format=suffix[1:], dpi=DOTS, metadata=stamp)
+    pyplot().close(figure)
+    return buffer.getvalue()
+
+
+def sheet(found: Inspection, suffix: str = ".png") -> bytes:
+    """All maps of a file on one page."""
+    units = unit_bits(found.architecture, found.costs)
+    heights = [3.0, 3.4 if units else 2.9, *([] if found.kl is None else [3.4 if units else 2.9])]
+    heights += [2.4] if units else []
+    figure = pyplot().figure(figsize=(10, sum(heights)), layout="constrained")
+    rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights))
+    pictures(found, next(rows))
+    top = max(x.max() for x in (found.costs, found.kl) if x is not None)
+    parameters(found, next(rows), found.costs, "prior: average KL over training", top)
+    if found.kl is not None:
+        parameters(found, next(rows), found.kl, "this posterior: KL", top)
+    if units:
+        hidden_units(found, next(rows))
+    return to_bytes(figure, suffix)
+
+
+def pictures(found: Inspection, figure) -> None:
+    """The decoded picture, bits and KL over it, and the error against the original."""
+    area = found.architecture.tile**2
+    height, width = found.decoded.shape[:2]
+    panels = [(f"decoded, {len(found.data)} bytes", found.decoded, None, None)]
+    if found.contents.classes.size > 1:
+        panels.append(("bits in the file", found.tile_bits / area, "cividis", "bits per pixel"))
+        if found.kl is not None:
+            panels.append(("KL of the posterior", found.tile_map(found.kl) / area, "cividis", "bits per pixel"))
+    if found.original is not None:
+        error = np.abs(found.decoded.astype(float) - found.original).reshape(height, width, -1).mean(2)
+        panels.append((f"error, {found.facts()['psnr']:.2f} dB", error, "magma", "steps of 255, mean of channels"))
+    tiles = np.array(found.contents.classes.shape) * found.architecture.tile
+    shared = max((p[1].max() for p in panels if p[3] == "bits per pixel"), default=None)
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axis, (title, values, colours, unit) in zip(axes, panels, strict=True):
+        own = values.shape[:2] == found.contents.classes.shape and unit == "bits per pixel"
+        down, across = tiles if own else (height, width)
+        grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if colours is None and values.ndim == 2 else {"cmap": colours}
+        limits = {"vmin": 0, "vmax": shared if own else None} if colours else {}
+        shown = axis.imshow(values, extent=(0, across, down, 0), interpolation="nearest", **grey, **limits)
+        axis.set(title=title, xlim=(0, width), ylim=(height, 0), xlabel="pixels")
+        axis.locator_params(nbins=4)
+        if unit:
+            figure.colorbar(shown, ax=axis, location="bottom", label=unit, shrink=0.9)
+    axes[0].set_ylabel("pixels")
+
+
+def parameters(found: Inspection, figure, values: np.ndarray, title: str, top: float) -> None:
+    """One map per layer of a SIREN, or per level and colour component of cosines: bits of every parameter."""
+    from matplotlib.colors import LogNorm
+
+    cosine = found.architecture.features == "cosine"
+    maps, shares = [], []
+    for part in found.parts:
+        each = found.parameter_map(part, values)
+        if not cosine:
+            maps.append((part.name, each, None))
+            shares.append(max(0.45, each.shape[1] / 16))
+            continue
+        for k, name in enumerate(COMPONENTS[: 1 if found.contents.header.grey else 3]):
+            side = f"{part.hop} x {part.hop}" if k == 0 else ""
+            maps.append((f"{side}\n{name}" if side else name, each[..., k], part.shape[0] / 2))
+            shares.append(1.0)
+    axes = figure.subplots(1, len(maps), squeeze=False, width_ratios=shares)[0]
+    figure.suptitle(title, fontsize=11)
+    norm = LogNorm(LEAST, max(top, 2 * LEAST))
+    for i, (axis, (name, each, cycles)) in enumerate(zip(axes, maps, strict=True)):
+        extent = (0, cycles, cycles, 0) if cycles else (0, each.shape[1], each.shape[0], 0)
+        shown = axis.imshow(np.where(each > 0, np.maximum(each, LEAST), np.nan), cmap="cividis", norm=norm,
+                            extent=extent, interpolation="nearest", aspect="auto" if not cycles else "equal")  # fmt: skip
+        axis.set_facecolor("0.85")
+        axis.set_title(name, fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.locator_params(nbins=4)
+        axis.set_xlabel("cycles per tile" if cycles else "output", fontsize=8)
+        if i == 0:
+            axis.set_ylabel("cycles per tile" if cycles else "input, biases last", fontsize=8)
+    bar = figure.colorbar(shown, ax=list(axes), location="right", shrink=0.9, extend="min", pad=0.01)
+    bar.set_label("bits per parameter\n(grey: not coded)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+
+
+def hidden_units(found: Inspection, figure) -> None:
+    """KL of the weights into and out of every hidden unit, mean over the tiles."""
+    sides = [("prior", found.costs, BLUE)] + ([] if found.kl is None else [("this posterior", found.kl, ORANGE)])
+    drawn = [(name, unit_bits(found.architecture, values), colour) for name, values, colour in sides]
+    axes = figure.subplots(1, len(drawn[0][1]), sharey=True, squeeze=False)[0]
+    for layer, axis in enumerate(axes):
+        for k, (name, bits, colour) in enumerate(drawn):
+            mean = bits[layer].mean(0)
+            active = int((mean >= ACTIVE).sum())
+            place = np.arange(len(mean)) + (k - (len(drawn) - 1) / 2) * 0.4
+            axis.bar(place, mean, 0.8 / len(drawn), color=colour, label=f"{name}: {active} of {len(mean)} active")
+        axis.axhline(ACTIVE, color="black", lw=1, ls="--")
+        axis.set_yscale("log")
+        axis.set_title(f"hidden units of layer {layer}", fontsize=9)
+        axis.set_xlabel("unit", fontsize=8)
+        axis.tick_params(labelsize=8)
+        axis.legend(fontsize=7.5, loc="upper right", frameon=True)
+        top = max(bits[layer].mean(0).max() for _, bits, _ in drawn)
+        axis.set_ylim(0.03, max(top, ACTIVE) * 12)
+    axes[0].set_ylabel("bits in and out\n(dashed: active)", fontsize=8)
