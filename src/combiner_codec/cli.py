@@ -120,10 +120,9 @@ def encode(
         for batch in batches(members):
             started = time.perf_counter()
             with progress(batch, effort, quiet) as report:
-                results = codec.encode_arrays(
-                    [p for _, _, p in batch], beta, chosen, seed, threads, effort=effort, device=device, progress=report,
-                    keep_posterior=bool(save_posterior),
-                )  # fmt: skip
+                options = {"effort": effort, "device": device, "keep_posterior": bool(save_posterior)}
+                arrays = [p for _, _, p in batch]
+                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, progress=report, **options)
             seconds = (time.perf_counter() - started) / len(batch)
             for (_, target, _), result in zip(batch, results, strict=True):
                 with collected(failures):

@@ -50,7 +50,8 @@ def to_bytes(figure, suffix: str) -> bytes:
 def sheet(found: Inspection, suffix: str = ".png") -> bytes:
     """All maps of a file on one page."""
     units = unit_bits(found.architecture, found.costs)
-    heights = [3.0, 3.4 if units else 2.9, *([] if found.kl is None else [3.4 if units else 2.9])]
+    maps = 3.4 if units else 2.5
+    heights = [3.0, maps, *([] if found.kl is None else [maps])]
     heights += [2.4] if units else []
     figure = pyplot().figure(figsize=(10, sum(heights)), layout="constrained")
     rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights))
@@ -73,9 +74,11 @@ def pictures(found: Inspection, figure) -> None:
         panels.append(("bits in the file", found.tile_bits / area, "cividis", "bits per pixel"))
         if found.kl is not None:
             panels.append(("KL of the posterior", found.tile_map(found.kl) / area, "cividis", "bits per pixel"))
+    elif found.original is not None:
+        panels.insert(0, ("original", found.original, None, None))
     if found.original is not None:
         error = np.abs(found.decoded.astype(float) - found.original).reshape(height, width, -1).mean(2)
-        panels.append((f"error, {found.facts()['psnr']:.2f} dB", error, "magma", "steps of 255, mean of channels"))
+        panels.append((f"error, {found.facts()['psnr']:.2f} dB", error, "magma", "mean of channels, 8-bit steps"))
     tiles = np.array(found.contents.classes.shape) * found.architecture.tile
     shared = max((p[1].max() for p in panels if p[3] == "bits per pixel"), default=None)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]
@@ -86,9 +89,10 @@ def pictures(found: Inspection, figure) -> None:
         limits = {"vmin": 0, "vmax": shared if own else None} if colours else {}
         shown = axis.imshow(values, extent=(0, across, down, 0), interpolation="nearest", **grey, **limits)
         axis.set(title=title, xlim=(0, width), ylim=(height, 0), xlabel="pixels")
-        axis.locator_params(nbins=4)
+        axis.set_anchor("N")
+        axis.locator_params(nbins=4, integer=True)
         if unit:
-            figure.colorbar(shown, ax=axis, location="bottom", label=unit, shrink=0.9)
+            figure.colorbar(shown, ax=axis, location="bottom", label=unit, shrink=0.9 if len(panels) > 3 else 0.5)
     axes[0].set_ylabel("pixels")
 
 
@@ -113,8 +117,9 @@ def parameters(found: Inspection, figure, values: np.ndarray, title: str, top: f
     norm = LogNorm(LEAST, max(top, 2 * LEAST))
     for i, (axis, (name, each, cycles)) in enumerate(zip(axes, maps, strict=True)):
         extent = (0, cycles, cycles, 0) if cycles else (0, each.shape[1], each.shape[0], 0)
-        shown = axis.imshow(np.where(each > 0, np.maximum(each, LEAST), np.nan), cmap="cividis", norm=norm,
-                            extent=extent, interpolation="nearest", aspect="auto" if not cycles else "equal")  # fmt: skip
+        coded = np.where(each > 0, np.maximum(each, LEAST), np.nan)
+        style = {"cmap": "cividis", "interpolation": "nearest", "aspect": "equal" if cycles else "auto"}
+        shown = axis.imshow(coded, norm=norm, extent=extent, **style)
         axis.set_facecolor("0.85")
         axis.set_title(name, fontsize=9)
         axis.tick_params(labelsize=8)
@@ -145,5 +150,6 @@ def hidden_units(found: Inspection, figure) -> None:
         axis.tick_params(labelsize=8)
         axis.legend(fontsize=7.5, loc="upper right", frameon=True)
         top = max(bits[layer].mean(0).max() for _, bits, _ in drawn)
-        axis.set_ylim(0.03, max(top, ACTIVE) * 12)
+        axis.locator_params(axis="x", integer=True)
+        axis.set_ylim(0.1, max(top, ACTIVE) * 60)
     axes[0].set_ylabel("bits in and out\n(dashed: active)", fontsize=8)

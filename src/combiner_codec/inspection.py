@@ -9,6 +9,7 @@ Rt x Ct tiles, B blocks with D latents each.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -66,7 +67,7 @@ def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray
     if architecture.features == "cosine":
         return []
     maps = [values[:, part.latents].reshape(len(values), *part.shape) for part in parts_of(architecture)]
-    return [a.sum(1) + b[:, : a.shape[2]].sum(2) for a, b in zip(maps, maps[1:], strict=False)]
+    return [a.sum(1) + b[:, : a.shape[2]].sum(2) for a, b in pairwise(maps)]
 
 
 @dataclass(frozen=True)
@@ -173,7 +174,7 @@ class Inspection:
 
     @cached_property
     def tile_bits(self) -> np.ndarray:
-        """Bits of every tile, class and share of coarser levels included; the sum is class map and streams: (Rt, Ct)."""
+        """Bits of every tile, its class and its share of coarser levels included: (Rt, Ct)."""
         return self.tile_map(self.bits) + self.class_bits
 
     @cached_property
@@ -268,7 +269,10 @@ class Inspection:
         rows = [("header and checksum", {"bits": totals["header"]}), ("class map", {"bits": totals["class_map"]})]
         rows += [*parts, ("padding", {"bits": totals["padding"]})]
         last = {name: sum(row[name] for _, row in parts) for name in ("latents", "coded")}
-        last |= {"bits": totals["file"], "kl_bits": None if self.kl is None else sum(row["kl_bits"] for _, row in parts)}
+        last |= {
+            "bits": totals["file"],
+            "kl_bits": None if self.kl is None else sum(row["kl_bits"] for _, row in parts),
+        }
         columns = ["latents", "coded", "bits", "of file", "bpp", *([] if self.kl is None else ["KL, bits"])]
         lines = [
             f"{header.width} x {header.height}, {'grey' if header.grey else 'RGB'}, prior {self.contents.prior.name}, "
@@ -310,7 +314,9 @@ class Inspection:
         return [*lines, f"active hidden units: {shown}, of {self.hidden_units}"]
 
     def _sources(self) -> list[str]:
-        lines = ["from the file and its prior: all figures" + ("" if self.kl is None else " but those of KL and posterior")]
+        lines = [
+            "from the file and its prior: all figures" + ("" if self.kl is None else " but those of KL and posterior")
+        ]
         if self.kl is None:
             lines.append("KL and the posterior's active units need --posterior (encode --save-posterior)")
         else:
