@@ -200,7 +200,7 @@ def test_what_does_not_belong_to_the_file_is_refused(kept, tiny_prior_file, tmp_
     for option, path, text in (
         ("--posterior", other, "another .cmb file"),
         ("--posterior", kept / "in.png", "not a posterior"),
-        ("--plot", tmp_path / "p.gif", "cannot draw"),
+        ("--plot", tmp_path / "p.xyz", "cannot draw"),
     ):
         error = invoke(*common, option, path).exception
         assert isinstance(error, FormatError) and text in str(error)
