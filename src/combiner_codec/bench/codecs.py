@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import __version__
 from .. import prior as priors
 from ..prior import Prior
+
+if TYPE_CHECKING:
+    from ..fit import Effort
 
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)
 
@@ -73,7 +77,7 @@ class CombinerCodec:
     """This package's codec: a setting is a beta."""
 
     name: str = "combiner"
-    effort: str = "normal"
+    effort: "str | Effort" = "normal"
     settings: tuple[float, ...] = BETAS
     prior: Prior | None = None  # chosen by the picture's size if None
     device: str = "auto"
