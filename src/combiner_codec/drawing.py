@@ -14,7 +14,7 @@ from .inspection import ACTIVE, Inspection, unit_bits
 LEAST = 0.01  # bits at which the colours of parameter maps begin
 DOTS = 110  # per inch
 COMPONENTS = ("first colour component", "second", "third")
-BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 
 
 def pyplot():
@@ -55,17 +55,18 @@ def sheet(found: Inspection, suffix: str = ".png") -> bytes:
     heights += [2.4] if units else []
     figure = pyplot().figure(figsize=(10, sum(heights)), layout="constrained")
     rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights))
-    pictures(found, next(rows))
+    pictures(next(rows), found)
     top = max(x.max() for x in (found.costs, found.kl) if x is not None)
-    parameters(found, next(rows), found.costs, "prior: average KL over training", top)
+    parameters(next(rows), found, found.costs, "prior: average KL over training", top)
     if found.kl is not None:
-        parameters(found, next(rows), found.kl, "this posterior: KL", top)
+        parameters(next(rows), found, found.kl, "this posterior: KL", top)
     if units:
-        hidden_units(found, next(rows))
+        posterior = {} if found.kl is None else {"this posterior": unit_bits(found.architecture, found.kl)}
+        hidden_units(next(rows), {"prior": units} | posterior)
     return to_bytes(figure, suffix)
 
 
-def pictures(found: Inspection, figure) -> None:
+def pictures(figure, found: Inspection) -> None:
     """The decoded picture, bits and KL over it, and the error against the original."""
     area = found.architecture.tile**2
     height, width = found.decoded.shape[:2]
@@ -96,7 +97,7 @@ def pictures(found: Inspection, figure) -> None:
     axes[0].set_ylabel("pixels")
 
 
-def parameters(found: Inspection, figure, values: np.ndarray, title: str, top: float) -> None:
+def parameters(figure, found: Inspection, values: np.ndarray, title: str, top: float) -> None:
     """One map per layer of a SIREN, or per level and colour component of cosines: bits of every parameter."""
     from matplotlib.colors import LogNorm
 
@@ -132,24 +133,21 @@ def parameters(found: Inspection, figure, values: np.ndarray, title: str, top: f
     bar.ax.tick_params(labelsize=8)
 
 
-def hidden_units(found: Inspection, figure) -> None:
-    """KL of the weights into and out of every hidden unit, mean over the tiles."""
-    sides = [("prior", found.costs, BLUE)] + ([] if found.kl is None else [("this posterior", found.kl, ORANGE)])
-    drawn = [(name, unit_bits(found.architecture, values), colour) for name, values, colour in sides]
-    axes = figure.subplots(1, len(drawn[0][1]), sharey=True, squeeze=False)[0]
+def hidden_units(figure, sides: dict[str, list[np.ndarray]]) -> None:
+    """What the weights into and out of every hidden unit carry, mean over the tiles: `unit_bits` by name."""
+    axes = figure.subplots(1, len(next(iter(sides.values()))), sharey=True, squeeze=False)[0]
     for layer, axis in enumerate(axes):
-        for k, (name, bits, colour) in enumerate(drawn):
-            mean = bits[layer].mean(0)
-            active = int((mean >= ACTIVE).sum())
-            place = np.arange(len(mean)) + (k - (len(drawn) - 1) / 2) * 0.4
-            axis.bar(place, mean, 0.8 / len(drawn), color=colour, label=f"{name}: {active} of {len(mean)} active")
+        means = {name: bits[layer].mean(0) for name, bits in sides.items()}
+        for k, (name, mean) in enumerate(means.items()):
+            place = np.arange(len(mean)) + (k - (len(means) - 1) / 2) * 0.8 / len(means)
+            label = f"{name}: {int((mean >= ACTIVE).sum())} of {len(mean)} active"
+            axis.bar(place, mean, 0.8 / len(means), color=COLOURS[k], label=label)
         axis.axhline(ACTIVE, color="black", lw=1, ls="--")
         axis.set_yscale("log")
         axis.set_title(f"hidden units of layer {layer}", fontsize=9)
         axis.set_xlabel("unit", fontsize=8)
         axis.tick_params(labelsize=8)
         axis.legend(fontsize=7.5, loc="upper right", frameon=True)
-        top = max(bits[layer].mean(0).max() for _, bits, _ in drawn)
         axis.locator_params(axis="x", integer=True)
-        axis.set_ylim(0.1, max(top, ACTIVE) * 60)
+        axis.set_ylim(0.1, max(ACTIVE, *(mean.max() for mean in means.values())) * 20 * len(means))
     axes[0].set_ylabel("bits in and out\n(dashed: active)", fontsize=8)

@@ -7,6 +7,7 @@ import click
 from ..errors import FormatError
 from . import cifar as cifar10
 from . import crop as crops
+from . import figures as drawn
 from . import kodak as photographs
 from . import paper
 
@@ -109,6 +110,15 @@ def table2(photos, **options):
 def finetune(photos, families, **options):
     """What refinement is worth, on FOLDER/test.npy and centres of photographs."""
     paper.finetune(settings_of(**options), click.echo, photos, families)
+
+
+@main.command()
+@click.argument("samples", type=FOLDER)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/figures"), show_default=True)
+@THREADS
+def figures(samples, out, threads):
+    """The drawings of docs/method.md and README, from the shipped SAMPLES."""
+    drawn.run(samples, out, threads, click.echo)
 
 
 def floats(text: str | None) -> tuple[float, ...]:
