@@ -169,8 +169,8 @@ def finetune(settings: Settings, say: Say, photos: Path, families: Sequence[str]
     lines = [
         "# Refinement: all of it, a tenth, none",
         "",
-        f"Made by `make ablation-finetune`. Effort `{settings.effort}`, one operating point a picture; classes and lengths",
-        "of streams are chosen before, so rates are equal. Steps are all of an encoding's: some after each part of the",
+        f"Made by `make ablation-finetune`. Effort `{settings.effort}`, one operating point a picture; classes and",
+        "lengths of streams are chosen before, so rates are equal. Steps are all of an encoding's: some after each part of the",
         "stream but the last. Pictures:",
         "",
         *used,
