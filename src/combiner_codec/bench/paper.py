@@ -169,9 +169,9 @@ def finetune(settings: Settings, say: Say, photos: Path, families: Sequence[str]
     lines = [
         "# Refinement: all of it, a tenth, none",
         "",
-        f"Made by `make ablation-finetune`. Effort `{settings.effort}`, one operating point a picture; classes and",
-        "lengths of streams are chosen before, so rates are equal. Steps are all of an encoding's: some after each part of the",
-        "stream but the last. Pictures:",
+        f"Made by `make ablation-finetune`. Effort `{settings.effort}`, one operating point a picture. Classes are",
+        "chosen before, and with them the lengths of all streams, so rates are equal. Steps count all of an encoding:",
+        "some after each part of the stream but the last. Pictures:",
         "",
         *used,
         "",
