@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from .. import prior as priors
+from ..errors import FormatError
 from ..prior import Prior
-from . import kodak, rates, report
+from . import codecs, kodak, rates, report
 from .cifar import DEFAULT, Cifar
 from .codecs import CombinerCodec
 from .measure import Point, Store, measure, points
@@ -51,11 +52,10 @@ def table1(settings: Settings, say: Say) -> None:
     betas = settings.betas or cifar.betas(cifar.family, [row["bpp"] for row in paper["rows"]])
     name = DEFAULT if settings.effort == "normal" else f"default family, {settings.effort}"
     codec = CombinerCodec(name, settings.effort, betas, cifar.family, settings.device)
-    warm_up(codec)
-    found = cifar.row(codec, count)
+    groups = [Group(tuple(cifar.test))]
+    found = curve(codec, groups, cifar.store, settings, say)
     list_of = f"The first {len(cifar.test)} CIFAR-10 test images, encoded together"
-    machines = cifar.store.machines(*([x] for x in cifar.used[-1]))
-    table("table1", "CIFAR-10", paper, list_of, found, machines, settings)
+    table("table1", "CIFAR-10", paper, list_of, found, cifar.store.machines([codec], groups), settings)
 
 
 def table2(settings: Settings, say: Say, photos: Path) -> None:
@@ -64,14 +64,16 @@ def table2(settings: Settings, say: Say, photos: Path) -> None:
     store = Store(settings.out / "kodak.json")
     pictures = chosen(collect([settings.folder])[0], settings)
     betas = settings.betas or photo_betas(settings, photos, store, [row["bpp"] for row in paper["rows"]])
-    codec = CombinerCodec(f"combiner {settings.effort}", settings.effort, betas, device=settings.device)
-    warm_up(codec)
+    if not pictures:
+        raise FormatError(f"{settings.folder}: no pictures")
+    height, width = pictures[0].pixels.shape[:2]
+    prior = codecs.default_prior(width, height)
+    codec = CombinerCodec(f"combiner {settings.effort}", settings.effort, betas, prior, settings.device)
     groups = grouped(pictures)
-    for line in measure([codec], groups, store, settings.threads, say):
-        say(line)
+    found = curve(codec, groups, store, settings, say)
     list_of = f"{len(pictures)} Kodak pictures, each on its own: {', '.join(Path(p.name).stem for p in pictures)}"
     machines = store.machines([codec], groups)
-    table("table2", "Kodak", paper, list_of, points(codec, groups, store), machines, settings)
+    table("table2", "Kodak", paper, list_of, found, machines, settings)
 
 
 def chosen(pictures: Sequence[Picture], settings: Settings) -> list[Picture]:
@@ -92,11 +94,13 @@ def photo_betas(settings: Settings, photos: Path, store: Store, wanted: Sequence
     return tuple(rates.betas_for(probe, wanted, held_out, store, settings.threads))
 
 
-def warm_up(codec: CombinerCodec) -> None:
-    """Load libraries, prior and GPU before the clock runs."""
+def curve(codec: CombinerCodec, groups: Sequence[Group], store: Store, settings: Settings, say: Say) -> list[Point]:
+    """All points of a codec; libraries, prior and GPU are loaded before the clock runs."""
     flat = np.zeros((32, 32, 3), np.uint8)
-    own = codec.prior or priors.load("photo")
-    replace(codec, effort="fast", prior=own).encode([flat], own.betas[0])
+    replace(codec, effort="fast").encode([flat], codec.prior.betas[0])
+    if failed := measure([codec], groups, store, settings.threads, say):
+        raise FormatError(failed[0])
+    return points(codec, groups, store)
 
 
 def table(name: str, title: str, paper: dict, pictures: str, found: Sequence[Point], machines: Sequence[str],
@@ -120,7 +124,7 @@ def table(name: str, title: str, paper: dict, pictures: str, found: Sequence[Poi
         f"# {title}: seconds of encoding and decoding",
         "",
         f"Made by `make {name}`. {pictures}; effort `{settings.effort}`, betas {used}, device `{settings.device}`,",
-        f"{settings.threads or 'all'} processor threads. Minutes are those of {each}; decoding is one image's on the",
+        f"processor threads: {settings.threads or 'all'}. Minutes are those of {each}; decoding is one image's on the",
         "processor. *Posterior* is choosing operating points and classes and fitting; *coding* is the rest: A* coding,",
         "refinement between the parts of a stream, writing the file and decoding it once.",
         f"{published()['source']}; the paper gives no dB as numbers.",
@@ -153,10 +157,7 @@ def finetune(settings: Settings, say: Say, photos: Path, families: Sequence[str]
         for label, own in amounts.items():
             name = f"{family}, {settings.effort}, {label}"
             codec = CombinerCodec(name, own, (beta,), prior, settings.device)
-            warm_up(codec)
-            for line in measure([codec], groups, store, settings.threads, say):
-                say(line)
-            (point,) = points(codec, groups, store)
+            (point,) = curve(codec, groups, store, settings, say)
             full = full or point
             steps = (own.segments - 1) * round(prior.metadata["steps"] * own.refine)
             difference = "" if point is full else f"{point.psnr - full.psnr:+.2f}"
