@@ -79,7 +79,7 @@ def pictures(figure, found: Inspection) -> None:
         panels.insert(0, ("original", found.original, None, None))
     if found.original is not None:
         error = np.abs(found.decoded.astype(float) - found.original).reshape(height, width, -1).mean(2)
-        panels.append((f"error, {found.facts()['psnr']:.2f} dB", error, "magma", "mean of channels, 8-bit steps"))
+        panels.append((f"error, {found.psnr:.2f} dB", error, "magma", "mean of channels, 8-bit steps"))
     tiles = np.array(found.contents.classes.shape) * found.architecture.tile
     shared = max((p[1].max() for p in panels if p[3] == "bits per pixel"), default=None)
     axes = figure.subplots(1, len(panels), squeeze=False)[0]

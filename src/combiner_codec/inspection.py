@@ -22,6 +22,7 @@ from .inr import Architecture
 from .prior import UNIT, Partition, kl_table
 
 ACTIVE = 1.0  # bits of KL that make a hidden unit active
+EQUAL = 100.0  # dB of equal pictures
 
 
 @dataclass(frozen=True)
@@ -182,6 +183,11 @@ class Inspection:
         return codec.decode_array(self.data, self.contents.prior)
 
     @property
+    def psnr(self) -> float:
+        """dB against the original, 100 for equal pictures."""
+        return min(psnr(self.original, self.decoded), EQUAL)
+
+    @property
     def hidden_units(self) -> int:
         """Hidden units whose weights are in the file, per tile."""
         return sum(layer.outputs for layer in self.architecture.stored[:-1])
@@ -237,7 +243,7 @@ class Inspection:
                 "active_in_prior": self.active_units(self.costs).tolist() if self.hidden_units else None,
                 "active_in_posterior": self._of_posterior(self.active_units) if self.hidden_units else None,
             },
-            "psnr": None if self.original is None else round(psnr(self.original, self.decoded), 4),
+            "psnr": None if self.original is None else round(self.psnr, 4),
         }
 
     def _part_facts(self, part: Part) -> dict:
@@ -323,7 +329,7 @@ class Inspection:
             share = self.kl.sum() / max(1, self.totals["streams"])
             lines.append(f"from the posterior: KL of {self.kl.sum():.0f} bits, {share:.3f} of the streams' bits")
         if self.original is not None:
-            lines.append(f"from the original: PSNR {psnr(self.original, self.decoded):.2f} dB")
+            lines.append(f"from the original: PSNR {self.psnr:.2f} dB")
         return lines
 
 
