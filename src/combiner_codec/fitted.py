@@ -43,11 +43,8 @@ class Fitted:
             arrays = np.load(io.BytesIO(archive), allow_pickle=False)
             owner = arrays["cmb"].tobytes()
             found = Fitted(*(arrays[field.name] for field in fields(Fitted)))
-            if (
-                len({(table.shape, table.dtype.kind) for table in vars(found).values()}) > 1
-                or found.mu.dtype.kind != "f"
-            ):
-                raise ValueError("tables of several shapes")
+            if {(table.shape, table.dtype.kind) for table in vars(found).values()} != {(found.mu.shape, "f")}:
+                raise ValueError("tables of several shapes or kinds")
         except Exception as error:  # numpy and zipfile raise many kinds on damaged files
             raise FormatError("not a posterior of encode --save-posterior") from error
         if owner != hashlib.sha256(data).digest():
