@@ -334,7 +334,7 @@ def test_the_ablation_counts_steps_at_equal_rate(experiment):
     assert [row[3] for row in rows] == ["45", "6", "0"]
     assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
     assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
-    assert "crop of kodim03.png, crop of kodim08.png" in paper.subject("photo", settings, settings.folder / "photos")[3]
+    assert "crop of kodim03.png, crop of kodim08.png" in paper.subject("photo", settings, settings.folder / "photos")[2]
 
 
 def test_the_papers_figures_are_data_with_a_source():

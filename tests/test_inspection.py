@@ -142,6 +142,15 @@ def test_units_of_shared_layers_are_not_counted(tiny_photo_prior):
     assert "none are counted" in found.text()
 
 
+def test_a_picture_of_one_colour_is_inspected_too(tiny_prior):
+    """It has few bits, and may come back without an error."""
+    from combiner_codec import drawing
+
+    _, found = look(tiny_prior, np.full((1, 1, 3), 128, np.uint8))
+    assert found.psnr <= inspection.EQUAL and "1 x 1, RGB" in found.text()
+    assert Image.open(io.BytesIO(drawing.sheet(found)))
+
+
 def test_an_original_of_another_shape_is_refused(tiny_prior):
     picture = smooth_pictures(1, 20)[0]
     result, found = look(tiny_prior, picture)
@@ -179,27 +188,25 @@ def test_the_command_from_encoding_to_the_plot(kept, tiny_prior_file, tmp_path):
     drawn = invoke(*given, "--plot", tmp_path / "p.png")
     assert drawn.exit_code == 0 and "from the posterior" in drawn.stdout
     assert np.asarray(Image.open(tmp_path / "p.png").convert("L")).std() > 10
-    assert invoke(*common, "--plot", tmp_path / "p.svg").exit_code == 0
 
 
-def test_sirens_and_grey_pictures_are_drawn_too(siren_prior, tiny_photo_prior):
+def test_sirens_and_grey_pictures_are_drawn_too(siren_prior):
     from combiner_codec import drawing
 
-    for prior, picture in (
-        (siren_prior, smooth_pictures(1, 8)[0]),
-        (tiny_photo_prior, busy_pictures(1, 70)[0, ..., 0]),
-    ):
-        _, found = look(prior, picture)
-        assert Image.open(io.BytesIO(drawing.sheet(found))).size[0] > 900
+    _, found = look(siren_prior, smooth_pictures(1, 8)[0, ..., 0].copy())
+    assert b"<svg" in drawing.sheet(found, ".svg")
 
 
 def test_what_does_not_belong_to_the_file_is_refused(kept, tiny_prior_file, tmp_path):
     common = ["inspect", kept / "a.cmb", "--prior", tiny_prior_file]
-    other = tmp_path / "b.npz"
-    other.write_bytes(Fitted.parse((kept / "a.npz").read_bytes(), (kept / "a.cmb").read_bytes()).to_bytes(b"else"))
+    data, other, uneven = (kept / "a.cmb").read_bytes(), tmp_path / "b.npz", tmp_path / "c.npz"
+    fitted = Fitted.parse((kept / "a.npz").read_bytes(), data)
+    other.write_bytes(fitted.to_bytes(b"else"))
+    uneven.write_bytes(replace(fitted, mu=fitted.mu[:1]).to_bytes(data))
     for option, path, text in (
         ("--posterior", other, "another .cmb file"),
         ("--posterior", kept / "in.png", "not a posterior"),
+        ("--posterior", uneven, "not a posterior"),
         ("--plot", tmp_path / "p.xyz", "cannot draw"),
     ):
         error = invoke(*common, option, path).exception

@@ -51,7 +51,9 @@ def sheet(found: Inspection, suffix: str = ".png") -> bytes:
     """All maps of a file on one page."""
     units = unit_bits(found.architecture, found.costs)
     maps = 3.4 if units else 2.5
-    heights = [3.0, maps, *([] if found.kl is None else [maps])]
+    several = found.contents.classes.size > 1
+    down = 1 + (several and found.original is not None)  # rows of pictures
+    heights = [3.4 * down if several else 2.6, maps, *([] if found.kl is None else [maps])]
     heights += [2.4] if units else []
     figure = pyplot().figure(figsize=(10, sum(heights)), layout="constrained")
     rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights))
@@ -81,20 +83,28 @@ def pictures(figure, found: Inspection) -> None:
         error = np.abs(found.decoded.astype(float) - found.original).reshape(height, width, -1).mean(2)
         panels.append((f"error, {found.psnr:.2f} dB", error, "magma", "mean of channels, 8-bit steps"))
     tiles = np.array(found.contents.classes.shape) * found.architecture.tile
+    columns = 2 if found.contents.classes.size > 1 else 3
     shared = max((p[1].max() for p in panels if p[3] == "bits per pixel"), default=None)
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for axis, (title, values, colours, unit) in zip(axes, panels, strict=True):
+    axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).reshape(-1)
+    for axis in axes[len(panels) :]:
+        axis.axis("off")
+    for axis, (title, values, colours, unit) in zip(axes, panels, strict=False):
         own = values.shape[:2] == found.contents.classes.shape and unit == "bits per pixel"
         down, across = tiles if own else (height, width)
         grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if colours is None and values.ndim == 2 else {"cmap": colours}
-        limits = {"vmin": 0, "vmax": shared if own else None} if colours else {}
+        # a few pixels with large errors would leave all others black
+        limits = {"vmin": 0, "vmax": shared if own else max(1, np.quantile(values, 0.995))} if colours else {}
         shown = axis.imshow(values, extent=(0, across, down, 0), interpolation="nearest", **grey, **limits)
-        axis.set(title=title, xlim=(0, width), ylim=(height, 0), xlabel="pixels")
-        axis.set_anchor("N")
+        axis.set(xlim=(0, width), ylim=(height, 0))
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("pixels", fontsize=8)
+        axis.set_ylabel("pixels", fontsize=8)
+        axis.tick_params(labelsize=8)
         axis.locator_params(nbins=4, integer=True)
         if unit:
-            figure.colorbar(shown, ax=axis, location="bottom", label=unit, shrink=0.9 if len(panels) > 3 else 0.5)
-    axes[0].set_ylabel("pixels")
+            bar = figure.colorbar(shown, ax=axis, shrink=0.8, extend="neither" if own else "max")
+            bar.set_label(unit, fontsize=8)
+            bar.ax.tick_params(labelsize=8)
 
 
 def parameters(figure, found: Inspection, values: np.ndarray, title: str, top: float) -> None:

@@ -143,15 +143,17 @@ def write(path: Path, lines: Sequence[str]) -> None:
 
 
 def finetune(settings: Settings, say: Say, photos: Path, families: Sequence[str]) -> None:
-    """Full refinement against a tenth of it and none, at equal rate. Writes ablation-finetune.md."""
+    """Full refinement against a tenth of it and none, at equal rate; betas are one for each family. Writes
+    ablation-finetune.md.
+    """
     from ..fit import EFFORTS
 
     store = Store(settings.out / "ablation-finetune.json")
     plan = replace(EFFORTS[settings.effort], trials=1)
     amounts = {"full": plan, "a tenth": replace(plan, refine=TENTH * plan.refine), "none": replace(plan, refine=0.0)}
     rows, used, stamps = [], [], set()
-    for family in families:
-        prior, beta, pictures, what = subject(family, settings, photos)
+    for family, beta in zip(families, settings.betas or map(BETAS.get, families), strict=False):
+        prior, pictures, what = subject(family, settings, photos)
         groups = grouped(pictures)
         full = None
         for label, own in amounts.items():
@@ -177,7 +179,7 @@ def finetune(settings: Settings, say: Say, photos: Path, families: Sequence[str]
         *used,
         "",
         f"COMBINER went from {theirs['steps']:,} to {theirs['fewer_steps']:,} steps and lost about "
-        f"{theirs['loss_db']:g} dB ({published()['source'].split(':')[0]}).",
+        f"{theirs['loss_db']:g} dB ({published()['source'].split(': enc')[0]}).",
         settings.note,
         "",
         *(f"Measured {line}" for line in sorted(stamps)),
@@ -191,12 +193,12 @@ BETAS = {"small": 0.00164, "photo": 0.0085, "combiner-cifar": 0.002}
 MOST = {"small": 500, "photo": kodak.CROPS, "combiner-cifar": 20}  # pictures at most
 
 
-def subject(family: str, settings: Settings, photos: Path) -> tuple[Prior, float, list[Picture], str]:
-    """Prior, beta and pictures of one family of the ablation, and a line about them."""
+def subject(family: str, settings: Settings, photos: Path) -> tuple[Prior, list[Picture], str]:
+    """Prior and pictures of one family of the ablation, and a line about them."""
     count = min(settings.count or 50, MOST[family])
-    prior, beta = priors.load(family), settings.betas[0] if settings.betas else BETAS[family]
+    prior = priors.load(family)
     if family == "photo":
         pictures = kodak.crops(photos)[:count]
-        return prior, beta, pictures, f"{kodak.SIDE}x{kodak.SIDE}, {', '.join(p.name for p in pictures)}"
+        return prior, pictures, f"centres of {kodak.SIDE}x{kodak.SIDE}, {', '.join(p.name for p in pictures)}"
     pictures = read(settings.folder / "test.npy")[:count]
-    return prior, beta, pictures, f"the first {len(pictures)} CIFAR-10 test images"
+    return prior, pictures, f"the first {len(pictures)} CIFAR-10 test images"
