@@ -51,9 +51,8 @@ def sheet(found: Inspection, suffix: str = ".png") -> bytes:
     """All maps of a file on one page."""
     units = unit_bits(found.architecture, found.costs)
     maps = 3.4 if units else 2.5
-    several = found.contents.classes.size > 1
-    down = 1 + (several and found.original is not None)  # rows of pictures
-    heights = [3.4 * down if several else 2.6, maps, *([] if found.kl is None else [maps])]
+    down = -(-len(panels(found)) // across(found))
+    heights = [(3.4 if across(found) == 2 else 2.6) * down, maps, *([] if found.kl is None else [maps])]
     heights += [2.4] if units else []
     figure = pyplot().figure(figsize=(10, sum(heights)), layout="constrained")
     rows = iter(figure.subfigures(len(heights), 1, height_ratios=heights))
@@ -68,33 +67,42 @@ def sheet(found: Inspection, suffix: str = ".png") -> bytes:
     return to_bytes(figure, suffix)
 
 
+def across(found: Inspection) -> int:
+    """Panels side by side: small pictures take less room."""
+    return 2 if found.contents.classes.size > 1 else 3
+
+
+def panels(found: Inspection) -> list[tuple]:
+    """Title, values, colours and unit of every map over the picture, and its pixels in how many rows and columns."""
+    size = found.decoded.shape[:2]
+    shown = [(f"decoded, {len(found.data)} bytes", found.decoded, None, None, size)]
+    if found.contents.classes.size > 1:
+        side = found.architecture.tile
+        whole = tuple(side * count for count in found.contents.classes.shape)
+        spent = {"bits in the file": found.tile_bits}
+        spent |= {} if found.kl is None else {"KL of the posterior": found.tile_map(found.kl)}
+        shown += [(title, bits / side**2, "cividis", "bits per pixel", whole) for title, bits in spent.items()]
+    elif found.original is not None:
+        shown.insert(0, ("original", found.original, None, None, size))
+    if found.original is not None:
+        error = np.abs(found.decoded.astype(float) - found.original).reshape(*size, -1).mean(2)
+        shown.append((f"error, {found.psnr:.2f} dB", error, "magma", "mean of channels, 8-bit steps", size))
+    return shown
+
+
 def pictures(figure, found: Inspection) -> None:
     """The decoded picture, bits and KL over it, and the error against the original."""
-    area = found.architecture.tile**2
-    height, width = found.decoded.shape[:2]
-    panels = [(f"decoded, {len(found.data)} bytes", found.decoded, None, None)]
-    if found.contents.classes.size > 1:
-        panels.append(("bits in the file", found.tile_bits / area, "cividis", "bits per pixel"))
-        if found.kl is not None:
-            panels.append(("KL of the posterior", found.tile_map(found.kl) / area, "cividis", "bits per pixel"))
-    elif found.original is not None:
-        panels.insert(0, ("original", found.original, None, None))
-    if found.original is not None:
-        error = np.abs(found.decoded.astype(float) - found.original).reshape(height, width, -1).mean(2)
-        panels.append((f"error, {found.psnr:.2f} dB", error, "magma", "mean of channels, 8-bit steps"))
-    tiles = np.array(found.contents.classes.shape) * found.architecture.tile
-    columns = 2 if found.contents.classes.size > 1 else 3
-    shared = max((p[1].max() for p in panels if p[3] == "bits per pixel"), default=None)
-    axes = figure.subplots(-(-len(panels) // columns), columns, squeeze=False).reshape(-1)
-    for axis in axes[len(panels) :]:
+    shown, columns = panels(found), across(found)
+    axes = figure.subplots(-(-len(shown) // columns), columns, squeeze=False).reshape(-1)
+    for axis in axes[len(shown) :]:
         axis.axis("off")
-    for axis, (title, values, colours, unit) in zip(axes, panels, strict=False):
-        own = values.shape[:2] == found.contents.classes.shape and unit == "bits per pixel"
-        down, across = tiles if own else (height, width)
-        grey = {"cmap": "gray", "vmin": 0, "vmax": 255} if colours is None and values.ndim == 2 else {"cmap": colours}
-        # a few pixels with large errors would leave all others black
-        limits = {"vmin": 0, "vmax": shared if own else max(1, np.quantile(values, 0.995))} if colours else {}
-        shown = axis.imshow(values, extent=(0, across, down, 0), interpolation="nearest", **grey, **limits)
+    most = max((values.max() for _, values, colours, _, _ in shown if colours == "cividis"), default=None)
+    for axis, (title, values, colours, unit, (down, right)) in zip(axes, shown, strict=False):
+        style = {"cmap": colours or "gray", "vmin": 0, "vmax": most if colours == "cividis" else 255}
+        if colours == "magma":  # a few pixels with large errors would leave all others black
+            style["vmax"] = max(1, np.quantile(values, 0.995))
+        drawn = axis.imshow(values, extent=(0, right, down, 0), interpolation="nearest", **style)
+        height, width = found.decoded.shape[:2]
         axis.set(xlim=(0, width), ylim=(height, 0))
         axis.set_title(title, fontsize=10)
         axis.set_xlabel("pixels", fontsize=8)
@@ -102,7 +110,7 @@ def pictures(figure, found: Inspection) -> None:
         axis.tick_params(labelsize=8)
         axis.locator_params(nbins=4, integer=True)
         if unit:
-            bar = figure.colorbar(shown, ax=axis, shrink=0.8, extend="neither" if own else "max")
+            bar = figure.colorbar(drawn, ax=axis, shrink=0.8, extend="max" if colours == "magma" else "neither")
             bar.set_label(unit, fontsize=8)
             bar.ax.tick_params(labelsize=8)
 
@@ -159,5 +167,5 @@ def hidden_units(figure, sides: dict[str, list[np.ndarray]]) -> None:
         axis.tick_params(labelsize=8)
         axis.legend(fontsize=7.5, loc="upper right", frameon=True)
         axis.locator_params(axis="x", integer=True)
-        axis.set_ylim(0.1, max(ACTIVE, *(mean.max() for mean in means.values())) * 20 * len(means))
+        axis.set_ylim(0.1, max(ACTIVE, *(mean.max() for mean in means.values())) * 10 ** (1 + 0.45 * len(means)))
     axes[0].set_ylabel("bits in and out\n(dashed: active)", fontsize=8)
