@@ -6,7 +6,8 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop ablation clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak \
+	bench-crop ablation table1 table2 ablation-finetune figures clean
 
 setup: $(VENV)/.ready
 
@@ -55,6 +56,21 @@ bench-crop: setup  ## the README's crop beside WebP and JPEG
 
 ablation: setup  ## what each part of the family for photographs is worth; resumable
 	$(BIN)/python -m combiner_codec.bench ablation $(PHOTOS) $(BENCH)
+
+# The paper's experiments. COUNT=20 takes fewer pictures, BENCH="--betas 0.004,0.0015" gives options (--help lists them).
+OPTIONS = $(if $(COUNT),--count $(COUNT)) $(BENCH)
+
+table1: setup  ## COMBINER's times on CIFAR-10 beside ours, into docs/results; resumable
+	$(BIN)/python -m combiner_codec.bench table1 $(CIFAR) $(OPTIONS)
+
+table2: setup  ## the same on Kodak; without a GPU on five pictures
+	$(BIN)/python -m combiner_codec.bench table2 $(KODAK) --photos $(PHOTOS)/val $(OPTIONS)
+
+ablation-finetune: setup  ## full refinement against a tenth of it
+	$(BIN)/python -m combiner_codec.bench finetune $(CIFAR) --photos $(PHOTOS)/val $(OPTIONS)
+
+figures: setup  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
+	$(BIN)/python -m combiner_codec.bench figures $(SAMPLES)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -7,7 +8,19 @@ from click.testing import CliRunner
 from PIL import Image
 
 from combiner_codec import FormatError, cli
-from combiner_codec.bench import cifar, codecs, command, curves, measure, pictures, quality, rates, report
+from combiner_codec.bench import (
+    cifar,
+    codecs,
+    command,
+    curves,
+    figures,
+    measure,
+    paper,
+    pictures,
+    quality,
+    rates,
+    report,
+)
 from conftest import smooth_pictures
 
 
@@ -258,3 +271,80 @@ def test_bench_needs_pictures_and_known_codecs(folder, tmp_path):
 def test_tables_leave_cells_without_a_value_empty():
     row = report.at_rates("x", 3, [(0.1, 20.0), (0.2, 23.0)], [0.1, 0.9])
     assert report.table(["a", "n", "0.1", "0.9"], [row])[-1] == "| x | 3 | 20.00 |  |"
+
+
+def test_betas_are_given_with_commas_or_one_by_one(folder, tiny_prior_file):
+    arguments = ["bench", str(folder), "--prior", str(tiny_prior_file), "--effort", "fast", "--codec", "none"]
+    many, each = (
+        CliRunner().invoke(cli.cli, [*arguments, *betas])
+        for betas in (["--beta", "0.05,0.02"], ["--beta", "0.05", "--beta", "0.02"])
+    )
+    assert many.exit_code == each.exit_code == 0, many.output + each.output
+    assert many.stdout.count("| combiner fast, tiny | beta 0.0") == each.stdout.count("| combiner fast, tiny |") == 2
+    for wrong in ("0.05,x", "0.05,-1", "nan"):
+        assert CliRunner().invoke(cli.cli, [*arguments, "--beta", wrong]).exit_code == 2
+
+
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(folder, monkeypatch):
+    plan = command.Plan([folder], others=["jpeg"], plot=folder / "rd.svg")
+    for path, missing, text in (("rd.doc", False, "cannot draw"), ("rd.svg", True, r"\[bench\]")):
+        if missing:
+            monkeypatch.setitem(sys.modules, "matplotlib", None)
+        with pytest.raises(FormatError, match=text):
+            command.bench(dataclasses.replace(plan, plot=folder / path), lambda line: pytest.fail(line))
+
+
+@pytest.fixture
+def experiment(tmp_path, tiny_prior, monkeypatch):
+    """Settings of the paper's experiments on two small pictures, with the tiny prior for every family."""
+    np.save(tmp_path / "test.npy", smooth_pictures(3))
+    for i in (3, 8):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(smooth_pictures(1, 40, seed=i)[0]).save(tmp_path / "photos" / f"kodim{i:02}.png")
+    monkeypatch.setattr(codecs, "default_prior", lambda width, height: tiny_prior)
+    monkeypatch.setattr(paper.priors, "load", lambda name: tiny_prior)
+    return paper.Settings(tmp_path, tmp_path / "out", count=2, betas=(0.02, 0.005), effort="fast", device="cpu")
+
+
+def test_table1_sets_our_seconds_beside_the_papers(experiment):
+    said = []
+    paper.table1(experiment, said.append)
+    page = (experiment.out / "table1.md").read_text()
+    assert "The first 2 CIFAR-10 test images" in page and "scaled from 2 measured" in page and "Measured 20" in page
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith(("| 0.91", "| 1.39"))]
+    assert [row[3].strip() for row in rows] == ["~7 min", "~7 min"] and rows[1][5].strip() == "~9 min"
+    posterior, coding, total = (float(rows[0][k].split()[0]) for k in (4, 6, 8))
+    assert posterior > 0 < coding and posterior + coding == pytest.approx(total, abs=0.011)
+    assert len(said) == 2
+    paper.table1(experiment, pytest.fail)  # a second run measures nothing
+
+
+def test_table2_names_its_pictures(experiment):
+    settings = dataclasses.replace(experiment, folder=experiment.folder / "photos", count=None)
+    paper.table2(settings, lambda line: None, settings.folder)
+    page = (settings.out / "table2.md").read_text()
+    assert "2 Kodak pictures, each on its own: kodim03, kodim08" in page and "348 ms" in page
+
+
+def test_the_ablation_counts_steps_at_equal_rate(experiment):
+    settings = dataclasses.replace(experiment, effort="normal")
+    paper.finetune(settings, lambda line: None, experiment.folder / "photos", ["small"])
+    page = (settings.out / "ablation-finetune.md").read_text()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| small")]
+    assert [row[3] for row in rows] == ["45", "6", "0"]
+    assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
+    assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
+    assert "crop of kodim03.png, crop of kodim08.png" in paper.subject("photo", settings, settings.folder / "photos")[2]
+
+
+def test_the_papers_figures_are_data_with_a_source():
+    data = paper.published()
+    assert "arXiv:2305.19185" in data["source"]
+    for part in (data["cifar10"], data["kodak"]):
+        for row in part["rows"]:
+            assert row["posterior_minutes"] + row["coding_minutes"] == row["total_minutes"]
+
+
+def test_the_pipeline_is_the_same_drawing_every_time():
+    drawn = figures.pipeline()
+    assert drawn == figures.pipeline() and b"<svg" in drawn

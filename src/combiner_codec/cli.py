@@ -56,6 +56,12 @@ def numbers(kind):
     return parse
 
 
+def betas_of(ctx, param, values):
+    """Positive numbers of an option that may be given several times, each with commas."""
+    found = [beta for value in values for beta in numbers(float)(ctx, param, value)]
+    return tuple(positive(ctx, param, beta) for beta in found)
+
+
 def colour(ctx, param, value):
     if value is not None:
         from . import image
@@ -92,11 +98,17 @@ def common(command):
 @click.option("--background", metavar="COLOR", callback=colour,
               help="Colour behind transparent pictures: a name or #rrggbb.")  # fmt: skip
 @click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
-def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit):
+@click.option("--save-posterior", metavar="FILE", help="Keep the fitted posterior, for combiner inspect (.npz).")
+def encode(
+    inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit,
+    save_posterior,
+):  # fmt: skip
     """Encode pictures into .cmb files."""
     from . import image
 
     jobs = Jobs(inputs, output, output_dir, force, ".cmb")
+    if save_posterior:
+        jobs.beside(save_posterior, "--save-posterior")
     pictures, failures = [], []
     for source, target in jobs:
         with collected(failures):
@@ -108,13 +120,15 @@ def encode(inputs, output, output_dir, force, quiet, threads, prior, beta, effor
         for batch in batches(members):
             started = time.perf_counter()
             with progress(batch, effort, quiet) as report:
-                results = codec.encode_arrays(
-                    [p for _, _, p in batch], beta, chosen, seed, threads, effort=effort, device=device, progress=report
-                )
+                options = {"effort": effort, "device": device, "keep_posterior": bool(save_posterior)}
+                arrays = [p for _, _, p in batch]
+                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, progress=report, **options)
             seconds = (time.perf_counter() - started) / len(batch)
             for (_, target, _), result in zip(batch, results, strict=True):
                 with collected(failures):
                     write(target, result.data)
+                    if save_posterior:
+                        write(save_posterior, result.fitted.to_bytes(result.data))
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
                     say(quiet, f"{label(target)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
     finish(failures, len(jobs))
@@ -183,6 +197,44 @@ def info(file, as_json, prior):
 
 
 @cli.command()
+@click.argument("file")
+@click.option("--posterior", metavar="FILE", help="What encode --save-posterior kept, for figures of KL.")
+@click.option("--image", "original", metavar="FILE", help="The original, for PSNR and a map of errors.")
+@click.option("--plot", metavar="FILE", help="Draw maps (.png, .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all maps included.")
+@click.option("--prior", metavar="NAME|FILE", help="The custom prior that the file was made with.")
+@click.option("--background", metavar="COLOR", callback=colour, help="Colour behind a transparent original.")
+@click.option("--to-8bit", is_flag=True, help="Round an original of 16 bits per channel.")
+def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit):
+    """Tell where the bits of a .cmb file went: layers, levels, groups, tiles and hidden units.
+
+    A file holds indices only. KL, its maps and the active units of the posterior are known to the encoder alone: keep
+    its posterior with encode --save-posterior. All other figures follow from the file and its prior.
+    """
+    import json
+
+    from . import codec, image, inspection
+    from .fitted import Fitted
+
+    if plot:
+        from . import drawing
+
+        drawing.check(plot)  # before the work
+    data = read(file)
+    with named(file):
+        contents = codec.parse(data, choose_prior(prior) if prior else None)
+    pixels = image.load(read(original), label(original), background, to_8bit) if original else None
+    archive = read(posterior) if posterior else None
+    with named(posterior):
+        fitted = Fitted.parse(archive, data) if posterior else None
+    with named(original):
+        found = inspection.Inspection(data, contents, fitted, pixels)
+    click.echo(json.dumps({"file": label(file)} | found.facts()) if as_json else f"{label(file)}: {found.text()}")
+    if plot:
+        write(plot, drawing.sheet(found, Path(plot).suffix))
+
+
+@cli.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Prior file.")
 @click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
@@ -212,9 +264,8 @@ def train(sources, output, checkpoints, **options):
 
 @cli.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
-@click.option(
-    "--beta", "betas", multiple=True, type=float, help="A beta, once for each [0.03 0.01 0.003 0.001 0.0003]."
-)
+@click.option("--beta", "betas", multiple=True, metavar="B,B,...", callback=betas_of,
+              help="Betas [0.03,0.01,0.003,0.001,0.0003].")  # fmt: skip
 @click.option("--codec", metavar="NAME,NAME,...", help="Other codecs, or none [jpeg,jpeg2000,webp,avif,jxl].")
 @click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
 @click.option("--effort", "efforts", multiple=True, type=click.Choice(["fast", "normal", "best"]), default=["normal"],
@@ -236,8 +287,6 @@ def bench(betas, codec, priors, quiet, **options):
     """
     from .bench import codecs, command
 
-    for beta in betas:
-        positive(None, None, beta)
     names = [
         name for name in (",".join(codecs.OTHERS) if codec is None else codec).split(",") if name not in ("", "none")
     ]
@@ -275,9 +324,21 @@ class Jobs:
         if STDIO in targets and sys.stdout.isatty():
             raise click.UsageError("refusing to write binary data to a terminal: use -o FILE")
         for target in targets:
-            parent = os.path.dirname(target) or "."
-            if target != STDIO and not os.path.isdir(parent):
-                raise FormatError(f"{parent}: no such folder")
+            self._has_folder(target)
+
+    def beside(self, name, option):
+        """Check one more output, of an only input, that an option names."""
+        if len(self) > 1 or name == STDIO:
+            raise click.UsageError(f"{option} takes a file name and one input")
+        if os.path.realpath(name) in {os.path.realpath(other) for other in self.pairs[0]}:
+            raise FormatError(f"{name} is named twice")
+        self._has_folder(name)
+
+    @staticmethod
+    def _has_folder(target):
+        parent = os.path.dirname(target) or "."
+        if target != STDIO and not os.path.isdir(parent):
+            raise FormatError(f"{parent}: no such folder")
 
     @staticmethod
     def _name(source, folder, suffix):
@@ -428,7 +489,7 @@ def progress(batch, effort, quiet):
 
 def main():
     """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C."""
-    if sys.argv[1:2] in (["decode"], ["info"]):
+    if sys.argv[1:2] in (["decode"], ["info"], ["inspect"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already; idle ones cost 50 ms
     try:
         code = cli.main(standalone_mode=False)

@@ -5,6 +5,7 @@ Decoding uses numpy alone; torch is imported when something is encoded.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from . import bitstream, candidates, classmap
 from . import prior as priors
 from .bitstream import CUSTOM, Header
 from .errors import FormatError
+from .fitted import Fitted
 from .image import psnr, to_uint8
 from .inr import NumpyOps, across, blocks_of, counts, down, network, support
 from .prior import Level, Prior, scale_of
@@ -170,6 +172,8 @@ class Encoded:
     point: int
     ideal_bits: float  # KL of the fitted posteriors, in bits
     sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
+    posterior_seconds: float  # its share of choosing operating points and classes and of fitting, all trials
+    fitted: Fitted | None  # the posterior before coding, with `keep_posterior`
 
     @property
     def bpp(self) -> float:
@@ -204,24 +208,28 @@ def encode_arrays(
     for shape in dict.fromkeys(picture.shape for picture in pictures):
         members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
         stack = fit.as_pixels(np.stack([whole_tiles(pictures[i], prior.architecture.tile) for i in members]))
+        started = perf_counter()
         ranking = run.rank_points(stack)
+        ranked = (perf_counter() - started) / len(members)
         share = shape[0] * shape[1] * len(members) / pixels
         trials = []
         for k in range(run.trials):
             report = fit.between(progress, done + share * k / run.trials, done + share * (k + 1) / run.trials)
             trials.append(run.run(stack, shape, ranking[:, k], report))
         for i, coded in zip(members, zip(*trials, strict=True), strict=True):
-            every = [_finish(pictures[i], prior, seed, threads, one) for one in coded]
+            seconds = ranked + sum(one.fit_seconds for one in coded)
+            every = [_finish(pictures[i], prior, seed, threads, one, seconds) for one in coded]
             results[i] = min(every, key=lambda result: result.lagrangian(pictures[i], beta))
         done += share
     return results
 
 
-def _finish(picture, prior, seed, threads, coded) -> Encoded:
+def _finish(picture, prior, seed, threads, coded, seconds) -> Encoded:
     """File of one picture, decoded by the real decoder."""
     data = assemble(prior, picture.shape, seed, coded)
     decoded = decode_array(data, prior, threads)
-    return Encoded(data, decoded, psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled))
+    quality = psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled)
+    return Encoded(data, decoded, *quality, seconds, coded.fitted)
 
 
 def assemble(prior: Prior, shape, seed: int, coded) -> bytes:

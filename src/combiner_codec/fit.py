@@ -5,6 +5,7 @@ candidates. Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, B b
 have one channel: their target in all three of the network's channels, of which the decoder shows the mean.
 """
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from . import candidates, classmap
 from .bitstream import INDEX_BITS
 from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
+from .fitted import Fitted
 from .image import to_uint8
 from .inr import blocks_of, field, network, support
 from .posterior import (
@@ -67,6 +69,8 @@ class Coded:
     ideal_bits: float  # KL of the fitted posterior, in bits
     sampled: np.ndarray  # (H, W) or (H, W, 3) uint8, one posterior sample
     index_bits: int
+    fit_seconds: float  # its share of the time until the posterior was fitted
+    fitted: Fitted | None  # that posterior, where it was asked for
 
 
 def resolve_device(name: str) -> torch.device:
@@ -85,7 +89,7 @@ def use_threads(count: int) -> None:
 @dataclass
 class Fit:
     """One encoding run with one prior: `beta` is squared error per nat, `temperature` the weight of the Gumbels (1 is
-    A*).
+    A*), `keep_posterior` returns the fitted posteriors too.
     """
 
     prior: Prior
@@ -95,6 +99,7 @@ class Fit:
     device: str = "auto"
     temperature: float = 0.0
     point: int | None = None  # operating point, instead of choosing by beta
+    keep_posterior: bool = False
 
     def __post_init__(self):
         self.plan = EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
@@ -210,6 +215,7 @@ class Batch:
     """Pictures of one size and operating point."""
 
     def __init__(self, fit: Fit, point: int, pictures, shape):
+        self.started = time.perf_counter()
         self.fit, self.point, self.shape = fit, point, shape
         self.level, self.architecture = fit.level(point, pictures), fit.architecture
         self.classes = classes = fit.choose_classes(self.level, pictures)
@@ -235,6 +241,8 @@ class Batch:
         self.optimise(round(fit.steps * plan.steps))
         progress(0.2)
         bits, sampled = self.ideal_bits(), self.sample()
+        fit_seconds = (time.perf_counter() - self.started) / len(sampled)
+        fitted = self.fitted() if fit.keep_posterior else [None] * len(sampled)
         runs = self.runs()
         for segment in range(plan.segments):
             self.code_segment(runs, segment)
@@ -246,10 +254,15 @@ class Batch:
             for block, stream in run.streams():
                 streams[block] = stream
         each = self.grid[1] * self.grid[2]
-        return [
-            Coded(self.point, c, streams[each * i : each * (i + 1)], float(bits[i]), sampled[i], fit.index_bits)
-            for i, c in enumerate(self.classes)
-        ]
+        own = [streams[each * i : each * (i + 1)] for i in range(len(sampled))]
+        parts = zip(self.classes, own, bits.tolist(), sampled, fitted, strict=True)
+        return [Coded(self.point, c, s, b, p, fit.index_bits, fit_seconds, f) for c, s, b, p, f in parts]
+
+    def fitted(self) -> list[Fitted]:
+        """The posterior of every picture."""
+        tables = (self.mu, self.sigma, self.prior.mean.expand_as(self.mu), self.prior.scale)
+        arrays = [np.split(table.cpu().numpy().copy(), self.grid[0]) for table in tables]
+        return [Fitted(*parts) for parts in zip(*arrays, strict=True)]
 
     def runs(self) -> list["Run"]:
         """Blocks in order of falling length, a few at a time."""

@@ -8,7 +8,9 @@ from ..errors import FormatError
 from . import ablation as ablations
 from . import cifar as cifar10
 from . import crop as crops
+from . import figures as drawn
 from . import kodak as photographs
+from . import paper
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUT = click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True)
@@ -74,6 +76,61 @@ def ablation(photos, **options):
 def crop(picture, out, beta, box, effort, threads):
     """A crop of PICTURE beside WebP and JPEG at the same file size."""
     click.echo(crops.run(picture, out, beta, box, effort, threads))
+
+
+def experiment(command):
+    """Options of the paper's experiments."""
+    options = [
+        click.argument("folder", type=FOLDER),
+        OUT,
+        click.option("--count", type=click.IntRange(1), help="Pictures [the paper's; fewer of Kodak without a GPU]."),
+        click.option("--betas", metavar="B,B,...", help="Betas, instead of finding them or the command's own."),
+        click.option("--effort", type=click.Choice(["fast", "normal", "best"]), default="normal", show_default=True),
+        click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True),
+        THREADS,
+        NOTE,
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def settings_of(betas, **options) -> paper.Settings:
+    return paper.Settings(betas=floats(betas), **options)
+
+
+@main.command()
+@experiment
+def table1(**options):
+    """Seconds on CIFAR-10 beside the paper's, from FOLDER with train.npy and test.npy."""
+    paper.table1(settings_of(**options), click.echo)
+
+
+@main.command()
+@experiment
+@click.option("--photos", type=FOLDER, required=True, help="Photographs that betas are found on.")
+def table2(photos, **options):
+    """Seconds on Kodak beside the paper's, from FOLDER with kodim01.png … kodim24.png."""
+    paper.table2(settings_of(**options), click.echo, photos)
+
+
+@main.command()
+@experiment
+@click.option("--photos", type=FOLDER, required=True, help="Photographs for the photo family.")
+@click.option("--family", "families", multiple=True, type=click.Choice(list(paper.BETAS)), default=list(paper.BETAS),
+              show_default=True)  # fmt: skip
+def finetune(photos, families, **options):
+    """What refinement is worth, on FOLDER/test.npy and centres of photographs."""
+    paper.finetune(settings_of(**options), click.echo, photos, families)
+
+
+@main.command()
+@click.argument("samples", type=FOLDER)
+@click.option("--out", type=click.Path(path_type=Path), default=Path("docs/figures"), show_default=True)
+@THREADS
+def figures(samples, out, threads):
+    """The drawings of docs/method.md and README, from the shipped SAMPLES."""
+    drawn.run(samples, out, threads, click.echo)
 
 
 def floats(text: str | None) -> tuple[float, ...]:

@@ -15,12 +15,16 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import __version__
 from .. import prior as priors
 from ..prior import Prior
+
+if TYPE_CHECKING:
+    from ..fit import Effort
 
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)
 
@@ -73,7 +77,7 @@ class CombinerCodec:
     """This package's codec: a setting is a beta."""
 
     name: str = "combiner"
-    effort: str = "normal"
+    effort: "str | Effort" = "normal"
     settings: tuple[float, ...] = BETAS
     prior: Prior | None = None  # chosen by the picture's size if None
     device: str = "auto"
@@ -107,6 +111,7 @@ class CombinerCodec:
                     "ideal_bits": round(float(result.ideal_bits), 1),
                     "sampled_psnr": round(float(result.sampled_psnr), 4),
                     "header_bytes": codec.parse(result.data, chosen).header_bytes,
+                    "posterior_seconds": round(result.posterior_seconds, 4),
                 }
                 coded[i] = Coded(result.data, facts)
         return [coded[i] for i in range(len(pixels))]
@@ -128,7 +133,7 @@ def default_prior(width: int, height: int) -> Prior:
 @cache
 def code_digest() -> str:
     """Digest of the modules that decide a file, comments and docstrings left out: unreleased code has no version."""
-    outside = {"cli.py", "train.py", "__init__.py", "__main__.py", "inspect.py"}
+    outside = {"cli.py", "train.py", "__init__.py", "__main__.py", "inspection.py", "drawing.py", "fitted.py"}
     total = hashlib.sha256()
     for path in sorted(Path(__file__).parents[1].glob("*.py")):
         if path.name not in outside:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import drawing
 from ..errors import FormatError
 from ..prior import Prior
 from . import codecs, curves, report
@@ -33,6 +34,8 @@ class Plan:
 
 def bench(plan: Plan, say: Callable[[str], None]) -> str:
     """Measure and return the report in Markdown; progress and what is left out go to `say`."""
+    if plan.plot:
+        drawing.check(str(plan.plot))  # before the work
     pictures, problems = collect(list(plan.sources), plan.limit)
     for line in problems:
         say(f"left out: {line}")

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..drawing import pyplot, to_bytes
 from ..image import psnr
 from . import codecs
 from .codecs import CombinerCodec, PillowCodec
@@ -20,11 +21,6 @@ def nearest(codec: PillowCodec, pixels: np.ndarray, size: int) -> bytes:
 
 def run(path: Path, out: Path, beta: float, box: tuple[int, int, int, int], effort: str, threads: int) -> str:
     """Write a picture of four crops, box (left, top, right, bottom); returns a line about them."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     (picture,), _ = collect([path])
     pixels, ours = picture.pixels, CombinerCodec(effort=effort)
     data = ours.encode([pixels], beta, threads)[0].data
@@ -32,7 +28,7 @@ def run(path: Path, out: Path, beta: float, box: tuple[int, int, int, int], effo
     for codec in codecs.others(["webp", "jpeg"])[0]:
         shown[{"webp": "WebP", "jpeg": "JPEG"}[codec.name]] = (codec, nearest(codec, pixels, len(data)))
     left, top, right, bottom = box
-    figure, axes = plt.subplots(1, 1 + len(shown), figsize=(3 * (1 + len(shown)), 3.6), layout="constrained")
+    figure, axes = pyplot().subplots(1, 1 + len(shown), figsize=(3 * (1 + len(shown)), 3.6), layout="constrained")
     lines = []
     decoded = {name: (codec.decode(data), len(data)) for name, (codec, data) in shown.items()}
     for axis, (name, (image, size)) in zip(axes, {"original": (pixels, 0), **decoded}.items(), strict=True):
@@ -42,5 +38,5 @@ def run(path: Path, out: Path, beta: float, box: tuple[int, int, int, int], effo
         axis.axis("off")
         if size:
             lines.append(f"{name} {text}")
-    figure.savefig(out, dpi=110)
+    out.write_bytes(to_bytes(figure, out.suffix))
     return "; ".join(lines)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..drawing import COLOURS, pyplot, to_bytes
 from . import curves as rd
 from .measure import Point
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")  # Okabe and Ito
 MARKERS = "osD^vP*X"
 
 
@@ -54,12 +54,7 @@ def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> li
 def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float]]], published: Sequence[dict] = (),
          bottom: float | None = None) -> None:  # fmt: skip
     """PSNR against file size, legible at the width of a README: measured curves solid, published ones dashed."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(7.5, 6.0), layout="constrained")
+    figure, axes = pyplot().subplots(figsize=(7.5, 6.0), layout="constrained")
     for i, (name, curve) in enumerate(measured.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
         axes.plot(*zip(*sorted(curve), strict=True), label=name, **style)
@@ -86,5 +81,4 @@ def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=120, metadata={"Date": None} if path.suffix == ".svg" else None)
-    plt.close(figure)
+    path.write_bytes(to_bytes(figure, path.suffix))
