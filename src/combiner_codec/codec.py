@@ -58,8 +58,8 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     shape = counts(header.width, header.height, architecture.tile)
     n = architecture.block // architecture.tile
-    least = int(level.stream_bits(architecture, np.full((1, n, n), -1))[0])  # bits of a block, whatever its classes
-    if max(least, level.classes == 1) * shape[0] * shape[1] > n * n * len(bits):  # else the classes bound the size
+    least = max(level.least_bits(architecture), level.classes == 1)  # of a block; else the classes bound the size
+    if least * shape[0] * shape[1] > n * n * len(bits):
         raise FormatError(f"truncated: {len(payload)} bytes are too few for {shape[0]} x {shape[1]} tiles")
     classes, side = read_classes(bits, level, *shape)
     blocks = blocks_of(classes[None], architecture)[0]

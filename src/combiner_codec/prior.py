@@ -165,6 +165,11 @@ class Level:
         """Groups of blocks: (B, D) KL indices."""
         return partition(kl, self.group_bits, self.chained)
 
+    def least_bits(self, architecture: Architecture) -> int:
+        """Bits of a block's stream whatever its classes: those of the levels above its tiles."""
+        n = architecture.block // architecture.tile
+        return int(self.stream_bits(architecture, np.full((1, n, n), -1))[0])
+
     def stream_bits(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
         if not self.chained:
