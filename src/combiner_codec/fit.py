@@ -16,7 +16,7 @@ from .bitstream import INDEX_BITS
 from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .image import to_uint8
-from .inr import blocks_of, field, network, support
+from .inr import blocks_of, counts, field, network, support
 from .posterior import (
     REACH,
     Gaussians,
@@ -142,8 +142,16 @@ class Fit:
         points = self.candidate_points
         if len(points) == 1:
             return np.full((len(pictures), 1), points[0])
-        totals = [self.tile_costs(self.level(point, pictures), pictures).min(-1).sum((1, 2)) for point in points]
+        totals = [self.total_cost(self.level(point, pictures), pictures) for point in points]
         return np.array(points)[np.stack(totals, 1).argsort(1)]
+
+    def total_cost(self, level: Level, pictures) -> np.ndarray:
+        """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). A latent above the tiles leaves an error of half a nat."""
+        architecture = self.architecture
+        above = np.count_nonzero(level.block_kl(architecture, architecture.no_tiles))
+        above = level.beta * above / 2 + self.beta * np.log(2) * level.least_bits(architecture)
+        blocks = np.prod(counts(pictures.shape[2], pictures.shape[1], architecture.block))
+        return self.tile_costs(level, pictures).min(-1).sum((1, 2)) + blocks * above
 
     def level(self, point: int, pictures) -> Level:
         """An operating point for (P, H, W, 1 or 3) pictures."""

@@ -167,8 +167,7 @@ class Level:
 
     def least_bits(self, architecture: Architecture) -> int:
         """Bits of a block's stream whatever its classes: those of the levels above its tiles."""
-        n = architecture.block // architecture.tile
-        return int(self.stream_bits(architecture, np.full((1, n, n), -1))[0])
+        return int(self.stream_bits(architecture, architecture.no_tiles)[0])
 
     def stream_bits(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
