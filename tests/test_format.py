@@ -60,7 +60,7 @@ def read_header(data, prior_file):
     f = SimpleNamespace(prior=data[3], index_bits=8 + 2 * (data[4] >> 5), point=data[4] & 31, prior_hash=b"", seed=0)
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
     f.layers = architecture["layers"]
-    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture["coarse"])]
+    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture.get("coarse", []))]
     f.block = max(hop for hop, _ in f.levels)
     own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
     f.kl, f.coarse, f.contexts = own["kl"], own.get("coarse", []), own.get("contexts")
