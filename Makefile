@@ -6,7 +6,8 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop \
+	golden reliability fuzz clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +53,28 @@ bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 
 bench-crop: setup  ## the README's crop beside WebP and JPEG
 	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast
+
+RELIABILITY := cd tests && ../$(BIN)/python -m reliability
+
+golden: setup  ## golden files anew, before 1.0 only: make golden WHY="reason"
+	$(RELIABILITY) golden "$(WHY)"
+
+reliability: setup build/numpy-oldest/.ready build/numpy-newest/.ready  ## the tables of docs/reliability.md: half an hour
+	$(RELIABILITY) hostile
+	$(RELIABILITY) hard
+	$(RELIABILITY) drift $(CURDIR)/build/numpy-oldest/bin/python $(CURDIR)/build/numpy-newest/bin/python
+
+fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
+	cd tests && PYTHONPATH=../src ../build/fuzz/bin/python -m reliability.fuzz ../build/fuzz/corpus \
+		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=1024 -artifact_prefix=../build/fuzz/
+
+build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
+build/numpy-newest/.ready: PACKAGES := numpy
+build/fuzz/.ready: PACKAGES := atheris numpy pillow
+build/%/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
+	touch $@
 
 lint: setup
 	$(BIN)/ruff check .

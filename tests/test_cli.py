@@ -77,6 +77,15 @@ def test_pipes(picture, encoded, tiny_prior_file):
     assert back.stdout.startswith(b"\x89PNG") and Image.open(picture).size == (40, 40)
 
 
+def test_a_file_is_verified_unless_told_otherwise(picture, encoded, tiny_prior_file):
+    """The same file; warnings go to standard error."""
+    Image.fromarray((np.indices((40, 40)).sum(0) % 2 * 255).astype(np.uint8)).save(picture)
+    arguments = ("encode", picture, "-o", "-", "--prior", tiny_prior_file, "--effort", "fast", "--beta", "1e-6")
+    done, trusted = run(*arguments), run(*arguments, "--no-verify", "-q")
+    assert done.returncode == trusted.returncode == 0 and done.stdout == trusted.stdout
+    assert b"warning: only" in done.stderr and trusted.stderr == b""
+
+
 def test_many_inputs_and_one_bad_file(picture, tiny_prior_file, tmp_path):
     (tmp_path / "bad.png").write_text("not a picture")
     Image.fromarray(smooth_pictures(1, 20)[0]).save(tmp_path / "b.png")
@@ -150,6 +159,7 @@ def test_bad_beta_is_bad_usage(beta, picture):
         (["decode", "in.png", "-o", "out.bin"], "not a combiner file"),
         (["decode", "cut.cmb", "-o", "out.bin"], "cut.cmb: "),
         (["decode", "empty", "-o", "out.bin"], "truncated"),
+        (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
         (["info", "notes.txt"], "not a combiner file"),
     ],
 )

@@ -73,14 +73,13 @@ def test_ordinary_fits_do_not_count_as_diverged(each_prior, monkeypatch):
     """Down to one pixel, where one sample says little about the mean."""
     verdicts, diverged = [], fit.Batch.diverged
     monkeypatch.setattr(fit.Batch, "diverged", lambda *a: verdicts.append(diverged(*a)) or verdicts[-1])
-    for side in (1, 3, 40):
-        for beta in (0.5, 0.004, 1e-7):
-            codec.encode_arrays(list(busy_pictures(3, 64)[:, -side:, -side:]), beta, each_prior, effort="normal")
-    assert len(verdicts) >= 36 and not any(verdict.any() for verdict in verdicts)
+    for side, beta, effort in ((1, 0.5, "fast"), (1, 1e-7, "normal"), (3, 0.004, "fast"), (40, 1e-7, "fast")):
+        codec.encode_arrays(list(busy_pictures(3, 64)[:, -side:, -side:]), beta, each_prior, effort=effort)
+    assert len(verdicts) == 7 and not any(verdict.any() for verdict in verdicts)
 
 
 def test_what_the_encoder_expects_is_what_the_decoder_shows(each_prior):
-    for picture in (busy_pictures(1, 150)[0], smooth_pictures(1, 40)[0], smooth_pictures(1, 9)[0][..., 0]):
+    for picture in (busy_pictures(1, 40)[0], smooth_pictures(1, 9)[0][..., 0]):
         checked, trusted = (
             codec.encode_arrays([picture], 0.004, each_prior, effort="fast", verify=verify)[0] for verify in (True, False)
         )
@@ -112,7 +111,7 @@ def test_no_verify_does_not_decode(tiny_prior, monkeypatch):
         combiner_codec.encode(picture, 0.01, prior=tiny_prior, effort="fast")
 
 
-@pytest.mark.parametrize("side", [1, 32, 70])
+@pytest.mark.parametrize("side", [1, 32, 40])
 def test_hard_pictures_end_well(side):
     rows = hard.measure(side, betas=(1.0, 1e-7))
     assert len(rows) == 2 * len(hard.pictures(side))

@@ -18,7 +18,7 @@ class Row:
     bytes: int
     bound: int  # the most that any picture of this size can take
     psnr: float
-    flat: float  # PSNR of the best single colour
+    flat: float  # PSNR of the best single colour, 20 dB at most
     png: int
     warned: bool
 
@@ -52,7 +52,7 @@ def measure(side: int, betas=BETAS) -> list[Row]:
         results = codec.encode_arrays(list(made.values()), beta, prior, effort="fast", device="cpu")
         for (name, picture), result in zip(made.items(), results, strict=True):
             flat = np.broadcast_to(np.rint(picture.mean((0, 1))).astype(np.uint8), picture.shape)
-            lines, best = result.warnings(picture, beta, prior), min(image.psnr(picture, flat), 30)
+            lines, best = result.warnings(picture, beta, prior), min(image.psnr(picture, flat), 20)
             size, png = len(result.data), image.png_bytes(picture)
             rows.append(Row(name, beta, size, bound(prior, side), result.psnr, best, png, bool(lines)))
     return rows
