@@ -79,7 +79,7 @@ def test_pictures_up_to_the_limit_are_decoded(limit):
 def test_pictures_above_the_limit_are_refused():
     data, _, _ = golden.read("64x48")
     for call in (codec.decode_array, codec.parse):
-        with pytest.raises(FormatError, match="64 x 48 pixels are more than 3071.*--max-pixels"):
+        with pytest.raises(FormatError, match=r"64 x 48 pixels are more than 3071.*--max-pixels"):
             call(data, max_pixels=64 * 48 - 1)
 
 

@@ -81,7 +81,8 @@ def test_ordinary_fits_do_not_count_as_diverged(each_prior, monkeypatch):
 def test_what_the_encoder_expects_is_what_the_decoder_shows(each_prior):
     for picture in (busy_pictures(1, 40)[0], smooth_pictures(1, 9)[0][..., 0]):
         checked, trusted = (
-            codec.encode_arrays([picture], 0.004, each_prior, effort="fast", verify=verify)[0] for verify in (True, False)
+            codec.encode_arrays([picture], 0.004, each_prior, effort="fast", verify=verify)[0]
+            for verify in (True, False)
         )
         assert checked.data == trusted.data
         assert np.abs(checked.pixels.astype(int) - trusted.pixels).max() <= 1

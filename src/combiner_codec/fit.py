@@ -314,7 +314,7 @@ class Batch:
                 self.mu, self.sigma = result
                 return
         raise FormatError(
-            f"the fit diverged: prior {self.fit.prior.name} does not suit the picture, or is damaged; try another --beta"
+            f"the fit diverged: prior {self.fit.prior.name} does not suit the picture or is damaged; try another --beta"
         )
 
     def diverged(self, first, last) -> torch.Tensor:

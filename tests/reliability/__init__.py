@@ -1,1 +1,1 @@
-"""What docs/reliability.md reports: golden files, hostile input, hard pictures and drift. `make reliability` runs it."""
+"""What docs/reliability.md reports: golden files, hostile input, hard pictures, drift (`make reliability`)."""

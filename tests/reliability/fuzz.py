@@ -1,7 +1,7 @@
 """Coverage-guided fuzzing of the decoder with atheris: python -m reliability.fuzz CORPUS [libFuzzer options].
 
-Needs `atheris`, numpy and Pillow alone. Inputs are files without their checksum, which is put right here: fuzzing would hardly
-get past it. Anything but a FormatError or a picture is a find.
+Needs `atheris`, numpy and Pillow alone. Inputs are files without their checksum, which is put right here: fuzzing would
+hardly get past it. Anything but a FormatError or a picture is a find.
 """
 
 import sys
@@ -12,8 +12,8 @@ import atheris
 with atheris.instrument_imports(include=["combiner_codec"]):
     from combiner_codec import FormatError, codec
 
+from .golden import CUSTOM, FOLDER, prior_of
 from .hostile import repaired
-from .golden import FOLDER, prior_of, CUSTOM
 
 PIXELS = 1 << 16  # larger pictures take long and go the same way
 PRIOR = prior_of(CUSTOM)

@@ -124,7 +124,9 @@ def make_custom() -> None:
 def write(why: str) -> str:
     """Make all golden files anew; a line of the changelog, which the caller sees to."""
     if int(combiner_codec.__version__.split(".")[0]) >= 1:
-        raise SystemExit("golden files are frozen since 1.0: a change of what they decode to needs a new format version")
+        raise SystemExit(
+            "golden files are frozen since 1.0: a change of what they decode to needs a new format version"
+        )
     if not why.strip():
         raise SystemExit('say why: make golden WHY="new prior for photographs"')
     FOLDER.mkdir(exist_ok=True)

@@ -30,7 +30,13 @@ def pictures(side: int) -> dict[str, np.ndarray]:
     spot[side // 3, side // 2] = 255
     noise = np.random.default_rng(0).integers(0, 256, black.shape, dtype=np.uint8)
     checkerboard = (255 * parity).repeat(3, 2).astype(np.uint8)
-    return {"black": black, "white": black + 255, "checkerboard": checkerboard, "noise": noise, "one bright pixel": spot}
+    return {
+        "black": black,
+        "white": black + 255,
+        "checkerboard": checkerboard,
+        "noise": noise,
+        "one bright pixel": spot,
+    }
 
 
 def bound(prior: priors.Prior, side: int) -> int:

@@ -56,7 +56,9 @@ def flips(data: bytes) -> Iterator[bytes]:
 
 
 def edits(data: bytes, count: int, seed: int = 0) -> Iterator[bytes]:
-    """One to four random changes each: bytes replaced, inserted, removed, repeated or moved; every third in the header."""
+    """One to four random changes each: bytes replaced, inserted, removed or repeated, bits flipped; every third in the
+    header.
+    """
     rng = np.random.default_rng(seed)
     for number in range(count):
         changed = bytearray(data)
