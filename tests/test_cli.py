@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from combiner_codec import prior as priors
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -212,3 +213,12 @@ def test_ctrl_c_ends_with_130(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 130 and "interrupted" in done.stderr
+
+
+def test_a_fit_that_fails_is_named_and_leaves_no_file(picture, tiny_prior, tmp_path):
+    """A prior whose advice is steps that no fit survives."""
+    levels = [tiny_prior.level(i) for i in range(2)]
+    priors.save(tmp_path / "rash.npz", tiny_prior.metadata | {"rate": 1e30}, tiny_prior.architecture, levels)
+    done = run("encode", picture, "-o", tmp_path / "out.cmb", "--prior", tmp_path / "rash.npz", "--effort", "fast")
+    one_line(done, 1, "in.png: the fit diverged")
+    assert not (tmp_path / "out.cmb").exists()

@@ -117,13 +117,14 @@ def encode(
         from . import codec
 
         for batch in batches(members):
-            started = time.perf_counter()
-            with progress(batch, effort, quiet) as report:
+            started, results = time.perf_counter(), []
+            names = " … ".join(dict.fromkeys(label(batch[i][0]) for i in (0, -1)))
+            with collected(failures), named(names), progress(batch, effort, quiet) as report:
                 results = codec.encode_arrays(
                     [p for _, _, p in batch], beta, chosen, seed, threads, report, verify, effort=effort, device=device
                 )
             seconds = (time.perf_counter() - started) / len(batch)
-            for (_, target, picture), result in zip(batch, results, strict=True):
+            for (_, target, picture), result in zip(batch, results, strict=False):
                 with collected(failures):
                     write(target, result.data)
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
