@@ -6,8 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop \
-	golden reliability fuzz clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop clean
 
 setup: $(VENV)/.ready
 
@@ -56,6 +55,7 @@ bench-crop: setup  ## the README's crop beside WebP and JPEG
 
 RELIABILITY := cd tests && ../$(BIN)/python -m reliability
 
+.PHONY: golden reliability fuzz
 golden: setup  ## golden files anew, before 1.0 only: make golden WHY="reason"
 	$(RELIABILITY) golden "$(WHY)"
 
