@@ -53,6 +53,17 @@ bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 bench-crop: setup  ## the README's crop beside WebP and JPEG
 	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast
 
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf build dist src/*.egg-info
+
 RELIABILITY := cd tests && ../$(BIN)/python -m reliability
 
 .PHONY: golden reliability fuzz
@@ -75,14 +86,3 @@ build/%/.ready:
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
 	touch $@
-
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-
-format: setup
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-
-clean:
-	rm -rf build dist src/*.egg-info
