@@ -82,3 +82,26 @@ format: setup
 
 clean:
 	rm -rf build dist src/*.egg-info
+
+RELIABILITY := cd tests && ../$(BIN)/python -m reliability
+
+.PHONY: golden reliability fuzz
+golden: setup  ## golden files anew, before 1.0 only: make golden WHY="reason"
+	$(RELIABILITY) golden "$(WHY)"
+
+reliability: setup build/numpy-oldest/.ready build/numpy-newest/.ready  ## the tables of docs/reliability.md: half an hour
+	$(RELIABILITY) hostile
+	$(RELIABILITY) hard
+	$(RELIABILITY) drift $(CURDIR)/build/numpy-oldest/bin/python $(CURDIR)/build/numpy-newest/bin/python
+
+fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
+	cd tests && PYTHONPATH=../src ../build/fuzz/bin/python -m reliability.fuzz ../build/fuzz/corpus \
+		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=1024 -artifact_prefix=../build/fuzz/
+
+build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
+build/numpy-newest/.ready: PACKAGES := numpy
+build/fuzz/.ready: PACKAGES := atheris numpy pillow
+build/%/.ready:
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
+	touch $@

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from combiner_codec import prior as priors
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -75,6 +76,15 @@ def test_pipes(picture, encoded, tiny_prior_file):
     assert done.stdout == encoded.read_bytes()
     back = run("decode", "-", "-o", "-", "--prior", tiny_prior_file, stdin=done.stdout)
     assert back.stdout.startswith(b"\x89PNG") and Image.open(picture).size == (40, 40)
+
+
+def test_a_file_is_verified_unless_told_otherwise(picture, encoded, tiny_prior_file):
+    """The same file; warnings go to standard error."""
+    Image.fromarray((np.indices((40, 40)).sum(0) % 2 * 255).astype(np.uint8)).save(picture)
+    arguments = ("encode", picture, "-o", "-", "--prior", tiny_prior_file, "--effort", "fast", "--beta", "1e-6")
+    done, trusted = run(*arguments), run(*arguments, "--no-verify", "-q")
+    assert done.returncode == trusted.returncode == 0 and done.stdout == trusted.stdout
+    assert b"warning: only" in done.stderr and trusted.stderr == b""
 
 
 def test_many_inputs_and_one_bad_file(picture, tiny_prior_file, tmp_path):
@@ -150,6 +160,7 @@ def test_bad_beta_is_bad_usage(beta, picture):
         (["decode", "in.png", "-o", "out.bin"], "not a combiner file"),
         (["decode", "cut.cmb", "-o", "out.bin"], "cut.cmb: "),
         (["decode", "empty", "-o", "out.bin"], "truncated"),
+        (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
         (["info", "notes.txt"], "not a combiner file"),
     ],
 )
@@ -202,3 +213,12 @@ def test_ctrl_c_ends_with_130(tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 130 and "interrupted" in done.stderr
+
+
+def test_a_fit_that_fails_is_named_and_leaves_no_file(picture, tiny_prior, tmp_path):
+    """A prior whose advice is steps that no fit survives."""
+    levels = [tiny_prior.level(i) for i in range(2)]
+    priors.save(tmp_path / "rash.npz", tiny_prior.metadata | {"rate": 1e30}, tiny_prior.architecture, levels)
+    done = run("encode", picture, "-o", tmp_path / "out.cmb", "--prior", tmp_path / "rash.npz", "--effort", "fast")
+    one_line(done, 1, "in.png: the fit diverged")
+    assert not (tmp_path / "out.cmb").exists()

@@ -181,8 +181,10 @@ def test_a_small_file_cannot_claim_a_huge_picture(classes, each_prior):
     prior = resaved(each_prior, [replace(level, kl=level.kl[:classes], shared=shared, contexts=contexts)])
     header = bitstream.Header(priors.CUSTOM, 0, 16, 1 << 20, 1 << 20, 0, prior.digest[:4])
     data = bitstream.write(header, prior.architecture.tile, bytes(100), prior.digest)
-    with pytest.raises(FormatError, match="truncated"):
+    with pytest.raises(FormatError, match="--max-pixels"):
         codec.decode_array(data, prior)
+    with pytest.raises(FormatError, match="truncated"):
+        codec.decode_array(data, prior, max_pixels=None)
 
 
 def test_a_custom_prior_is_asked_for(tiny_prior):

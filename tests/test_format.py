@@ -61,7 +61,7 @@ def read_header(data, prior_file):
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
     f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
-    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture["coarse"])]
+    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture.get("coarse", []))]
     f.block = max(hop for hop, _ in f.levels)
     own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
     f.kl, f.coarse, f.contexts = own["kl"], own.get("coarse", []), own.get("contexts")

@@ -4,6 +4,7 @@
 >>> image = combiner_codec.decode(data)               # bytes -> PIL.Image
 """
 
+from .bitstream import MAX_PIXELS
 from .errors import FormatError
 
 __version__ = "0.1.0"
@@ -19,16 +20,18 @@ def encode(
     prior=None,
     seed: int = 0,
     threads: int = 0,
+    verify: bool = True,
     **options,
 ) -> bytes:
     """Encode one picture.
 
     image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat. background: colour behind
     a transparent picture, a name or #rrggbb. to_8bit: round 16 bits per channel. prior: a `prior.Prior`, chosen by size
-    if None.
+    if None. verify: decode the file, and make sure that it shows what it should.
     options: effort ("fast", "normal", "best"), device ("auto", "cpu", "cuda") and the other fields of `fit.Fit`.
     Raises FormatError for pictures that cannot be encoded and ValueError for a beta that is not positive. Warns of
-    every change of a picture's colours or orientation, such as by its colour profile.
+    every change of a picture's colours or orientation, such as by its colour profile, and of a file larger than the
+    picture's PNG or of unusually low quality.
     """
     import warnings
 
@@ -46,13 +49,19 @@ def encode(
     if array.dtype != np.uint8 or array.shape[2:] not in ((), (3,)) or array.ndim < 2 or not array.size:
         raise FormatError(f"expected uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
     chosen = prior or default(array.shape[1], array.shape[0])
-    return codec.encode_arrays([array], beta, chosen, seed, threads, **options)[0].data
+    (result,) = codec.encode_arrays([array], beta, chosen, seed, threads, verify=verify, **options)
+    for line in result.warnings(array, beta, chosen):
+        warnings.warn(line, stacklevel=2)
+    return result.data
 
 
-def decode(data: bytes, *, prior=None, threads: int = 0):
-    """Decode a file's bytes to a PIL.Image in mode RGB, or L if it is grey. Raises FormatError."""
+def decode(data: bytes, *, prior=None, threads: int = 0, max_pixels: int | None = MAX_PIXELS):
+    """Decode a file's bytes to a PIL.Image in mode RGB, or L if it is grey.
+
+    max_pixels: larger pictures are refused; None is no limit. Raises FormatError.
+    """
     from PIL import Image
 
     from .codec import decode_array
 
-    return Image.fromarray(decode_array(data, prior, threads))
+    return Image.fromarray(decode_array(data, prior, threads, max_pixels))

@@ -19,6 +19,7 @@ VERSION = 1
 ONE_TILE, HAS_SEED, CUSTOM_PRIOR, GREY = 1, 2, 4, 8  # flags
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
+MAX_PIXELS = 178_956_970  # what a decoder takes unless told otherwise; Pillow refuses more as well
 INDEX_BITS = range(8, 24, 2)
 CUSTOM = 255  # prior number of a file that names its prior by hash
 
@@ -86,7 +87,10 @@ def payload(data: bytes, start: int, digest: bytes) -> bytes:
     """The payload, after the checksum over everything before it and over the prior's hash has been verified."""
     body = data[: -CHECKSUM.size]
     if CHECKSUM.unpack_from(data, len(body))[0] != checksum(body, digest):
-        raise FormatError("checksum mismatch: the file is damaged, or it was made with another prior of this name")
+        raise FormatError(
+            "checksum mismatch: the file is damaged, or it was made with another prior of this name: "
+            "get the file again, or decode it with the version of combiner that made it"
+        )
     return body[start:]
 
 

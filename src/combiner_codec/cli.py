@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from . import __version__
+from .bitstream import MAX_PIXELS
 from .errors import FormatError
 
 STDIO = "-"
@@ -73,6 +74,13 @@ def colour(ctx, param, value):
     return value
 
 
+def pixel_limit(command):
+    return click.option(
+        "--max-pixels", metavar="N", type=click.IntRange(0), default=MAX_PIXELS, show_default=True,
+        help="Refuse larger pictures; 0: no limit.",
+    )(command)  # fmt: skip
+
+
 def common(command):
     options = [
         click.option("--prior", metavar="NAME|FILE", help="Prior to use [by size]."),
@@ -99,9 +107,10 @@ def common(command):
               help="Colour behind transparent pictures: a name or #rrggbb.")  # fmt: skip
 @click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
 @click.option("--save-posterior", metavar="FILE", help="Keep the fitted posterior, for combiner inspect (.npz).")
+@click.option("--verify/--no-verify", default=True, help="Decode each file before it is written [yes].")
 def encode(
     inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit,
-    save_posterior,
+    save_posterior, verify,
 ):  # fmt: skip
     """Encode pictures into .cmb files."""
     from . import image
@@ -118,26 +127,30 @@ def encode(
         from . import codec
 
         for batch in batches(members):
-            started = time.perf_counter()
-            with progress(batch, effort, quiet) as report:
-                options = {"effort": effort, "device": device, "keep_posterior": bool(save_posterior)}
-                arrays = [p for _, _, p in batch]
-                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, progress=report, **options)
+            started, results = time.perf_counter(), []
+            names = " … ".join(dict.fromkeys(label(batch[i][0]) for i in (0, -1)))
+            options = {"effort": effort, "device": device, "keep_posterior": bool(save_posterior)}
+            arrays = [p for _, _, p in batch]
+            with collected(failures), named(names), progress(batch, effort, quiet) as report:
+                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, report, verify, **options)
             seconds = (time.perf_counter() - started) / len(batch)
-            for (_, target, _), result in zip(batch, results, strict=True):
+            for (_, target, picture), result in zip(batch, results, strict=False):
                 with collected(failures):
                     write(target, result.data)
                     if save_posterior:
                         write(save_posterior, result.fitted.to_bytes(result.data))
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
                     say(quiet, f"{label(target)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
+                    for line in result.warnings(picture, beta, chosen):
+                        say(quiet, f"{label(target)}: warning: {line}")
     finish(failures, len(jobs))
 
 
 @cli.command()
 @common
 @click.option("--format", "kind", metavar="NAME", help="Format of the picture [by the output's name, else PNG].")
-def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
+@pixel_limit
+def decode(inputs, output, output_dir, force, quiet, threads, prior, kind, max_pixels):
     """Decode .cmb files into pictures."""
     from . import codec, image
 
@@ -150,7 +163,7 @@ def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
             wanted = kind or image.format_of(Path(target))
             data, started = read(source), time.perf_counter()
             with named(source):
-                array = codec.decode_array(data, given, threads)
+                array = codec.decode_array(data, given, threads, max_pixels)
             write(target, image.save(array, wanted))
             height, width = array.shape[:2]
             say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
@@ -161,7 +174,8 @@ def decode(inputs, output, output_dir, force, quiet, threads, prior, kind):
 @click.argument("file")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--prior", metavar="NAME|FILE", help="The custom prior that the file was made with.")
-def info(file, as_json, prior):
+@pixel_limit
+def info(file, as_json, prior, max_pixels):
     """Tell what a .cmb file holds, without decoding it."""
     import json
 
@@ -169,7 +183,7 @@ def info(file, as_json, prior):
 
     data = read(file)
     with named(file):
-        contents = codec.parse(data, choose_prior(prior) if prior else None)
+        contents = codec.parse(data, choose_prior(prior) if prior else None, max_pixels)
     header, level = contents.header, contents.level
     facts = {
         "file": label(file),

@@ -11,14 +11,16 @@ import numpy as np
 
 from . import bitstream, candidates, classmap
 from . import prior as priors
-from .bitstream import CUSTOM, Header
+from .bitstream import CUSTOM, MAX_PIXELS, Header
 from .errors import FormatError
 from .fitted import Fitted
-from .image import psnr, to_uint8
+from .image import png_bytes, psnr, to_uint8
 from .inr import NumpyOps, across, blocks_of, counts, down, network, support
 from .prior import Level, Prior, scale_of
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
+POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
+SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 CHUNK = 16  # blocks whose latents are decoded at once
 STRIP = 2**16  # pixels that the network computes at once
 
@@ -37,22 +39,29 @@ class Contents:
     header_bytes: int
 
 
-def parse(data: bytes, prior: Prior | None = None) -> Contents:
-    """Header, prior, classes and streams of a file; nothing much larger than the file is allocated."""
+def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_PIXELS) -> Contents:
+    """Header, prior, classes and streams of a file; nothing much larger than the file is allocated.
+
+    Pictures of more than `max_pixels` pixels are refused; None or 0 is no limit.
+    """
 
     def tile_of(number, prior_hash):
         return priors.by_number(number, prior_hash, prior).architecture.tile
 
     header, start = bitstream.read(data, tile_of)
+    if max_pixels and header.width * header.height > max_pixels:
+        size = f"{header.width} x {header.height} pixels"
+        raise FormatError(f"{size} are more than {max_pixels}: if this is right, set --max-pixels (max_pixels=)")
     found = priors.by_number(header.prior, header.prior_hash, prior)
+    payload = bitstream.payload(data, start, found.digest)  # before anything of the prior is unpacked
     level, architecture = found.level(header.point, header.grey), found.architecture
-    payload = bitstream.payload(data, start, found.digest)
     if header.index_bits < level.group_bits or (not level.chained and header.index_bits != level.index_bits):
         raise FormatError(f"prior {found.name} cannot have made this file")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     shape = counts(header.width, header.height, architecture.tile)
-    each = (architecture.block // architecture.tile) ** 2
-    if level.classes == 1 and shape[0] * shape[1] > each * len(bits):  # else the classes bound the size
+    n = architecture.block // architecture.tile
+    least = max(level.least_bits(architecture), level.classes == 1)  # of a block; else the classes bound the size
+    if least * shape[0] * shape[1] > n * n * len(bits):
         raise FormatError(f"truncated: {len(payload)} bytes are too few for {shape[0]} x {shape[1]} tiles")
     classes, side = read_classes(bits, level, *shape)
     blocks = blocks_of(classes[None], architecture)[0]
@@ -116,12 +125,14 @@ def read_indices(stream: np.ndarray, groups: np.ndarray, group_bits: int, index_
     return value & ((1 << index_bits) - 1)
 
 
-def decode_array(data: bytes, prior: Prior | None = None, threads: int = 0) -> np.ndarray:
+def decode_array(
+    data: bytes, prior: Prior | None = None, threads: int = 0, max_pixels: int | None = MAX_PIXELS
+) -> np.ndarray:
     """File to uint8, (H, W) where it is grey, else (H, W, 3).
 
-    Raises FormatError on anything that is not a whole, undamaged file.
+    Raises FormatError on anything that is not a whole, undamaged file, and on pictures of more than `max_pixels`.
     """
-    contents = parse(data, prior)
+    contents = parse(data, prior, max_pixels)
     header, architecture = contents.header, contents.prior.architecture
     dtype = np.float64 if header.width * header.height <= EXACT_PIXELS else np.float32
     ops = NumpyOps(dtype)
@@ -167,8 +178,8 @@ class Encoded:
     """One encoded picture and what its decoder will show."""
 
     data: bytes
-    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, decoded
-    psnr: float  # dB, of the decoded 8-bit pixels
+    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, decoded; as the encoder expects them if not verified
+    psnr: float  # dB, of these 8-bit pixels
     point: int
     ideal_bits: float  # KL of the fitted posteriors, in bits
     sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
@@ -178,6 +189,15 @@ class Encoded:
     @property
     def bpp(self) -> float:
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
+
+    def warnings(self, picture: np.ndarray, beta: float, prior: Prior) -> list[str]:
+        """What speaks against coding the picture like this, a line each."""
+        lines, wanted = [], max(beta, min(prior.betas))
+        if len(self.data) > (png := png_bytes(picture)):
+            lines.append(f"{len(self.data)} bytes are more than the {png} of its PNG")
+        if 10 ** (-self.psnr / 10) > POOR * 1.5 * wanted:
+            lines.append(f"only {self.psnr:.1f} dB: the prior {prior.name} knows no such pictures")
+        return lines
 
     def lagrangian(self, picture: np.ndarray, beta: float) -> float:
         """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
@@ -193,11 +213,13 @@ def encode_arrays(
     seed: int = 0,
     threads: int = 0,
     progress: Callable[[float], None] = lambda share: None,
+    verify: bool = True,
     **options,
 ) -> list[Encoded]:
     """Encode uint8 pictures, grey (H, W) or colour (H, W, 3); those of one shape share every matrix product.
 
-    Options: see `fit.Fit`.
+    verify: decode every file and compare with what the encoder expects. Options: see `fit.Fit`. Raises FormatError if
+    a fit diverges or a file is not decoded as expected.
     """
     from . import fit  # torch
 
@@ -218,18 +240,22 @@ def encode_arrays(
             trials.append(run.run(stack, shape, ranking[:, k], report))
         for i, coded in zip(members, zip(*trials, strict=True), strict=True):
             seconds = ranked + sum(one.fit_seconds for one in coded)
-            every = [_finish(pictures[i], prior, seed, threads, one, seconds) for one in coded]
+            every = [_finish(pictures[i], prior, seed, threads, verify, one, seconds) for one in coded]
             results[i] = min(every, key=lambda result: result.lagrangian(pictures[i], beta))
         done += share
     return results
 
 
-def _finish(picture, prior, seed, threads, coded, seconds) -> Encoded:
-    """File of one picture, decoded by the real decoder."""
-    data = assemble(prior, picture.shape, seed, coded)
-    decoded = decode_array(data, prior, threads)
-    quality = psnr(picture, decoded), coded.point, coded.ideal_bits, psnr(picture, coded.sampled)
-    return Encoded(data, decoded, *quality, seconds, coded.fitted)
+def _finish(picture, prior, seed, threads, verify, coded, seconds) -> Encoded:
+    """File of one picture, decoded by the real decoder if it is to be verified."""
+    data, pixels = assemble(prior, picture.shape, seed, coded), coded.pixels
+    if verify:
+        pixels = decode_array(data, prior, threads, max_pixels=None)
+        off = np.abs(pixels.astype(np.int16) - coded.pixels).max()
+        if off > SLIP:
+            raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
+    quality = psnr(picture, pixels), coded.point, coded.ideal_bits, psnr(picture, coded.sampled)
+    return Encoded(data, pixels, *quality, seconds, coded.fitted)
 
 
 def assemble(prior: Prior, shape, seed: int, coded) -> bytes:

@@ -18,7 +18,7 @@ from .coder import Block, Chain, Ratio, choose, gumbels, stream_bits
 from .errors import FormatError
 from .fitted import Fitted
 from .image import to_uint8
-from .inr import blocks_of, field, network, support
+from .inr import blocks_of, counts, field, network, support
 from .posterior import (
     REACH,
     Gaussians,
@@ -39,6 +39,7 @@ PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the ne
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
 ROWS = 1024  # tiles whose class costs are computed at once
+CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Coded:
     streams: list[np.ndarray]  # B arrays of 0 and 1
     ideal_bits: float  # KL of the fitted posterior, in bits
     sampled: np.ndarray  # (H, W) or (H, W, 3) uint8, one posterior sample
+    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, what the decoder should show
     index_bits: int
     fit_seconds: float  # its share of the time until the posterior was fitted
     fitted: Fitted | None  # that posterior, where it was asked for
@@ -145,8 +147,16 @@ class Fit:
         points = self.candidate_points
         if len(points) == 1:
             return np.full((len(pictures), 1), points[0])
-        totals = [self.tile_costs(self.level(point, pictures), pictures).min(-1).sum((1, 2)) for point in points]
+        totals = [self.total_cost(self.level(point, pictures), pictures) for point in points]
         return np.array(points)[np.stack(totals, 1).argsort(1)]
+
+    def total_cost(self, level: Level, pictures) -> np.ndarray:
+        """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). A latent above the tiles leaves an error of half a nat."""
+        architecture = self.architecture
+        above = np.count_nonzero(level.block_kl(architecture, architecture.no_tiles))
+        above = level.beta * above / 2 + self.beta * np.log(2) * level.least_bits(architecture)
+        blocks = np.prod(counts(pictures.shape[2], pictures.shape[1], architecture.block))
+        return self.tile_costs(level, pictures).min(-1).sum((1, 2)) + blocks * above
 
     def level(self, point: int, pictures) -> Level:
         """An operating point for (P, H, W, 1 or 3) pictures."""
@@ -255,8 +265,8 @@ class Batch:
                 streams[block] = stream
         each = self.grid[1] * self.grid[2]
         own = [streams[each * i : each * (i + 1)] for i in range(len(sampled))]
-        parts = zip(self.classes, own, bits.tolist(), sampled, fitted, strict=True)
-        return [Coded(self.point, c, s, b, p, fit.index_bits, fit_seconds, f) for c, s, b, p, f in parts]
+        parts = zip(self.classes, own, bits.tolist(), sampled, self.pixels(self.mu), fitted, strict=True)
+        return [Coded(self.point, *part, fit.index_bits, fit_seconds, posterior) for *part, posterior in parts]
 
     def fitted(self) -> list[Fitted]:
         """The posterior of every picture."""
@@ -290,7 +300,8 @@ class Batch:
         if self.architecture.features == "cosine":
             above = coarse_prior(self.level, self.fit.on)
             pulled = decompose(self.architecture, self.shared, self.target, above)
-            self.mu, self.sigma = closed_form(pulled.reshape(len(self.kl), -1), self.prior)
+            mu, self.sigma = closed_form(pulled.reshape(len(self.kl), -1), self.prior)
+            self.mu = reachable(mu, self.prior)
         else:
             self.mu = self.prior.mean.expand(len(self.kl), -1).clone()
             self.sigma = torch.where(self.prior.coded, self.prior.noise, 0.0)
@@ -298,11 +309,31 @@ class Batch:
         self.budget = Budget(self) if self.fit.prior.metadata["budget_groups"] else None
 
     def optimise(self, steps: int):
-        """Move the posteriors of latents that are not yet coded down the free energy."""
-        if self.fit.prior.metadata["fit_scale"]:
-            self._adam(steps)
-        else:
-            self._natural(steps)
+        """Move the posteriors of latents that are not yet coded down the free energy.
+
+        Pictures whose fit diverges are fitted again with smaller steps. Raises FormatError if that does not help.
+        """
+        if not steps:
+            return
+        move = self._adam if self.fit.prior.metadata["fit_scale"] else self._natural
+        start = result = self.mu, self.sigma
+        todo = torch.ones(len(self.mu), 1, dtype=torch.bool, device=self.mu.device)  # blocks
+        for caution in CAUTION:
+            self.mu, self.sigma = start
+            diverged = self.diverged(*move(steps, caution))
+            result = tuple(torch.where(todo, *pair) for pair in zip((self.mu, self.sigma), result, strict=True))
+            todo = todo & diverged.repeat_interleave(len(todo) // len(diverged))[:, None]
+            if not todo.any():
+                self.mu, self.sigma = result
+                return
+        raise FormatError(
+            f"the fit diverged: prior {self.fit.prior.name} does not suit the picture or is damaged; try another --beta"
+        )
+
+    def diverged(self, first, last) -> torch.Tensor:
+        """Which pictures' free energies are not finite or grew, noise aside, from first to last: (P,) nats -> (P,)."""
+        noise = self.free.sum(1).reshape(len(first), -1).sum(1)  # about one nat of each latent
+        return ~(last <= 2 * first + noise)
 
     def render(self, latents) -> torch.Tensor:
         """Field of (B, D) latents: (P, H, W, C)."""
@@ -320,33 +351,45 @@ class Batch:
         out = network(self.architecture, x, self.shared, self.class_map, TorchOps, rows)
         return out.mean(-1, keepdim=True) if self.target.shape[-1] == 1 else out
 
-    def backward(self, mu, sigma):
-        """Gradients of distortion / level.beta of one sample, in nats, into the leaves among mu and sigma."""
+    def backward(self, mu, sigma) -> torch.Tensor:
+        """Gradients of distortion / level.beta of one sample, in nats, into the leaves among mu and sigma.
+
+        Returns that distortion: (P,).
+        """
         eps = torch.randn(mu.shape, generator=self.generator).to(mu.device)
         x = self.render(mu + torch.where(self.free, sigma * eps, 0.0))
-        leaf = x.detach().requires_grad_()
+        leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
         for first, end in self.strips():
             error = distortion(self.network(leaf, (first, end)), self.target[:, first:end]) * self.inside[first:end]
-            (error.sum() / self.level.beta).backward()
+            nats = error.sum((1, 2)) / self.level.beta
+            nats.sum().backward()
+            total += nats.detach()
         x.backward(leaf.grad)
+        return total
 
-    def _natural(self, steps):
-        """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay."""
-        rate = self.fit.prior.metadata["rate"]
+    def _natural(self, steps, caution):
+        """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay.
+
+        Returns the free energies before and after: (P,) nats each.
+        """
+        rate, before = self.fit.prior.metadata["rate"], self.picture_nats()
         safe = torch.where(self.prior.coded, self.prior.scale, 1.0)
         for step in range(steps):
             mu = self.mu.detach().requires_grad_()
-            self.backward(mu, self.sigma)
+            error = self.backward(mu, self.sigma)
+            before = before if step else before + error
             weight = self.budget.weights() if self.budget else 1.0
-            share = rate * (1 - step / steps) + 0.02
+            share = caution * (rate * (1 - step / steps) + 0.02)
             gradient = mu.grad + weight * (self.mu - self.prior.mean) / safe**2
             moved = reachable(self.mu - share * self.sigma**2 * gradient, self.prior)
             self.mu = torch.where(self.free, moved, self.mu)
             self.control(step)
+        return before, error + self.picture_nats()
 
-    def _adam(self, steps):
-        """Adam on means and log scales, in units of the prior's `noise`."""
-        unit, rate = self.prior.noise, self.fit.prior.metadata["rate"]
+    def _adam(self, steps, caution):
+        """Adam on means and log scales, in units of the prior's `noise`. Returns what `_natural` does."""
+        unit, rate = self.prior.noise, caution * self.fit.prior.metadata["rate"]
+        before = self.picture_nats()
         offset = torch.zeros_like(self.mu).requires_grad_()
         widen = torch.zeros_like(self.mu).requires_grad_()
         optimizer = torch.optim.Adam([offset, widen], rate, betas=(0.9, 0.98))
@@ -360,13 +403,15 @@ class Batch:
             weight = self.budget.weights() if self.budget else 1.0
             nats = torch.where(self.free, kl(mu, torch.where(self.free, sigma, 1.0), self.prior), 0.0)
             (weight * nats).sum().backward(retain_graph=True)
-            self.backward(mu, sigma)
+            error = self.backward(mu, sigma)
+            before = before if step else before + error
             optimizer.step()
             self.mu, self.sigma = mu.detach(), sigma.detach()
             self.control(step)
         with torch.no_grad():
             self.mu = start[0] + torch.where(self.free, offset * unit, 0.0)
             self.sigma = torch.where(self.free, start[1] * torch.exp(widen), start[1])
+        return before, error + self.picture_nats()
 
     @torch.no_grad()
     def control(self, step):
@@ -378,17 +423,25 @@ class Batch:
         """KL of every latent that is not yet coded: (B, D)."""
         return torch.where(self.free, kl(self.mu, torch.where(self.free, self.sigma, 1.0), self.prior), 0.0)
 
+    def picture_nats(self):
+        """The same of every picture: (P,)."""
+        return self.nats().sum(1).reshape(self.grid[0], -1).sum(1)
+
     @torch.no_grad()
     def ideal_bits(self):
         """KL of the fitted posterior and bits of the classes, of each picture: (P,)."""
-        nats = self.nats().sum(1).reshape(self.grid[0], -1).sum(1)
-        return (nats / np.log(2)).cpu().numpy() + [class_bits(one, self.level) for one in self.classes]
+        return (self.picture_nats() / np.log(2)).cpu().numpy() + [class_bits(one, self.level) for one in self.classes]
 
     @torch.no_grad()
     def sample(self) -> np.ndarray:
-        """A sample of the posterior as pictures: (P, H, W) or (P, H, W, 3) uint8."""
+        """A sample of the posterior as pictures."""
         eps = torch.randn(self.mu.shape, generator=self.generator).to(self.mu.device)
-        x = self.render(self.mu + self.sigma * eps)
+        return self.pixels(self.mu + self.sigma * eps)
+
+    @torch.no_grad()
+    def pixels(self, latents) -> np.ndarray:
+        """Pictures of (B, D) latents: (P, H, W) or (P, H, W, 3) uint8."""
+        x = self.render(latents)
         strips = [to_uint8(self.network(x, rows).cpu().numpy()) for rows in self.strips()]
         pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
         return pictures[..., 0] if pictures.shape[-1] == 1 else pictures

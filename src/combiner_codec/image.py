@@ -298,6 +298,15 @@ def save(array: np.ndarray, format: str) -> bytes:
     return buffer.getvalue()
 
 
+def png_bytes(array: np.ndarray) -> int:
+    """Size of a picture's PNG, with Pillow's usual compression."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.tell()
+
+
 def format_of(path: Path) -> str:
     """Pillow's format for a file name; PNG where the name says nothing."""
     suffix = path.suffix.lower()

@@ -100,6 +100,12 @@ class Architecture:
         return len(self.columns)
 
     @property
+    def no_tiles(self) -> np.ndarray:
+        """Classes of a block that lies beyond the picture: (1, n, n) of -1."""
+        n = self.block // self.tile
+        return np.full((1, n, n), -1)
+
+    @property
     def margin(self) -> int:
         """How far the shared layers look."""
         return sum(layer.window // 2 for layer in self.layers)

@@ -167,10 +167,16 @@ class Level:
         """Groups of blocks: (B, D) KL indices."""
         return partition(kl, self.group_bits, self.chained, self.mixed)
 
+    def least_bits(self, architecture: Architecture) -> int:
+        """Bits of a block's stream whatever its classes: those of the levels above its tiles."""
+        return int(self.stream_bits(architecture, architecture.no_tiles)[0])
+
     def stream_bits(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
         if not self.chained:
-            return self.group_bits * self.partition(self.block_kl(architecture, classes)).counts
+            kinds, kind = np.unique(classes.reshape(len(classes), -1), axis=0, return_inverse=True)
+            kl = self.block_kl(architecture, kinds.reshape(-1, *classes.shape[1:]))
+            return self.group_bits * self.partition(kl).counts[kind.reshape(-1)]
         tiles = np.append(kl_table()[self.kl].sum(1), 0)[classes].reshape(len(classes), -1).sum(1)
         above = self.coarse[architecture.columns[classes[0].size * self.kl.shape[1] :] - self.kl.shape[1]]
         return self.group_bits * group_count(tiles + kl_table()[above].sum(), self.group_bits)
@@ -293,7 +299,7 @@ def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) 
     for name, (shipped, _) in MANIFEST.items():
         if shipped == number:
             return load(name)
-    raise FormatError(f"unknown prior {number}: made by a newer version of combiner, or damaged")
+    raise FormatError(f"unknown prior {number}: the file is damaged, or newer than this version: update combiner")
 
 
 def default(width: int, height: int) -> Prior:

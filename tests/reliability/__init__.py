@@ -1,0 +1,1 @@
+"""What docs/reliability.md reports: golden files, hostile input, hard pictures, drift (`make reliability`)."""

@@ -1,0 +1,84 @@
+"""The format holds still: golden files, their log, and what is said about files that cannot be read."""
+
+import re
+
+import numpy as np
+import pytest
+
+import combiner_codec
+from combiner_codec import FormatError, bitstream, codec
+from reliability import golden
+from test_format import decode
+
+FILES = golden.manifest()["files"]
+PLAIN = [name for name in FILES if name not in ("siren", "custom", "photograph")]  # no cosines, minutes in plain Python
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_golden_files_decode_as_ever(name):
+    assert golden.check(name, FILES[name]) == []
+
+
+def test_golden_files_are_of_many_kinds():
+    contents = [codec.parse(*golden.read(name)[:2]) for name in FILES]
+    headers = [c.header for c in contents]
+    assert len(FILES) >= 8
+    assert {h.prior for h in headers} == {1, 2, 3, bitstream.CUSTOM}
+    assert {(1, 1), (7, 5), (32, 32), (64, 48), (331, 17)} <= {(h.width, h.height) for h in headers}
+    assert any(h.grey for h in headers) and len({h.index_bits for h in headers}) > 2 and max(h.seed for h in headers)
+    assert max(h.width * h.height for h in headers) > codec.EXACT_PIXELS
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_decoder_written_from_the_page_reads_them(name):
+    """Header and indices."""
+    data, prior, pixels = golden.read(name)
+    theirs = codec.parse(data, prior)
+    ours = decode(data, theirs.prior.data)
+    assert (ours.height, ours.width) == pixels.shape[:2] and ours.seed == theirs.header.seed
+    indices = np.array([index for own in ours.indices for index in own], "<i8")
+    assert golden._sha(indices) == FILES[name]["indices"]
+
+
+@pytest.mark.parametrize("damage", ["file", "indices", "weights", "pixels"])
+def test_any_change_is_noticed(damage):
+    assert golden.check("7x5", FILES["7x5"] | {damage: "0" * 64})
+
+
+def test_pixels_of_large_pictures_may_move_one_step_in_few_samples(monkeypatch):
+    data, prior, pixels = golden.read("photograph")
+    monkeypatch.setattr(golden, "read", lambda name: (data, prior, changed))
+    for count, steps, fine in ((5, 1, True), (5, 2, False), (60, 1, False)):
+        changed = pixels.copy()
+        changed.reshape(-1)[:count] ^= steps
+        assert (golden.check("photograph", FILES["photograph"]) == []) == fine
+
+
+def test_the_changelog_knows_the_golden_files():
+    lines = re.findall(r"^- Golden files `(\w+)`: .", (golden.ROOT / "CHANGELOG.md").read_text(), re.M)
+    assert lines[0] == golden.identity(FILES), "golden files have changed: make golden WHY=reason adds the line"
+
+
+def test_no_golden_file_is_made_anew_from_1_0_on(monkeypatch):
+    monkeypatch.setattr(combiner_codec, "__version__", "1.0.0")
+    with pytest.raises(SystemExit, match="frozen"):
+        golden.write("because")
+
+
+def test_a_reason_is_asked_for():
+    with pytest.raises(SystemExit, match="say why"):
+        golden.write(" ")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda data: data[:2] + bytes([data[2] + 16]) + data[3:], "version 2 is not supported.*update combiner"),
+        (lambda data: data[:3] + b"\x63" + data[4:], "unknown prior 99.*update combiner"),
+        (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "checksum mismatch.*get the file again"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_advice(change, message):
+    data, prior, _ = golden.read("32x32")
+    with pytest.raises(FormatError, match=message):
+        codec.decode_array(change(data), prior)
