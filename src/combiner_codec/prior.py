@@ -25,7 +25,7 @@ from .inr import Architecture
 MANIFEST: dict[str, tuple[int, str]] = {
     "small": (1, "55d095789df9ec987cd92be23cb390e1de96da469614517cf88080cf9f8357b3"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
-    "photo": (3, "f5298ada0bde19b0012242ba11e392ff690317a810e1127efc7ac2d996208d6a"),
+    "photo": (3, "6f76bdd703af042d92e28e12d846b9bfa8f716821f195c4cda5c31795bae276f"),
 }
 
 UNIT = 256  # KL tables count 1/256 bit
