@@ -6,7 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop clean
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak bench-crop bench-thumbnails bench-speed dist docs test-pythons clean
 
 setup: $(VENV)/.ready
 
@@ -52,6 +52,23 @@ bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 
 bench-crop: setup  ## the README's crop beside WebP and JPEG
 	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast
+
+bench-thumbnails: setup  ## 32x32 to 96x96 pictures at 60 to 400 bytes
+	$(BIN)/python -m combiner_codec.bench thumbnails $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(BENCH)
+
+bench-speed: setup  ## encode and decode beside WebP and AVIF, as ratios
+	$(BIN)/python -m combiner_codec.bench speed $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png $(BENCH)
+
+dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
+	rm -rf dist build/dist
+	$(BIN)/python -m build --outdir dist .
+	sh tests/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
+
+docs: setup  ## docs/cli.md from the commands
+	$(BIN)/python -m combiner_codec.manual docs/cli.md
+
+test-pythons: setup  ## the quick tests under every supported Python that is installed
+	sh tests/pythons.sh build/pythons
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""`python -m combiner_codec.bench cifar|kodak FOLDER`: what `make bench-cifar` and `make bench-kodak` run."""
+"""`python -m combiner_codec.bench NAME`: what `make bench-NAME` runs."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from ..errors import FormatError
 from . import cifar as cifar10
 from . import crop as crops
 from . import kodak as photographs
+from . import speed as speeds
+from . import thumbnails as small
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUT = click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True)
@@ -62,6 +64,28 @@ def kodak(folder, fast_betas, normal_betas, **options):
 def crop(picture, out, beta, box, effort, threads):
     """A crop of PICTURE beside WebP and JPEG at the same file size."""
     click.echo(crops.run(picture, out, beta, box, effort, threads))
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@OUT
+@click.option("--effort", default="normal", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
+@THREADS
+def thumbnails(sources, out, effort, limit, threads):
+    """Thumbnails of photographs at 60 to 400 bytes."""
+    small.run(sources, out, effort, limit, threads, click.echo)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@OUT
+@click.option("--effort", "efforts", multiple=True, default=["fast", "normal"], show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@THREADS
+def speed(sources, out, efforts, rounds, threads):
+    """Encode and decode times beside WebP and AVIF."""
+    speeds.run(sources, out, efforts, rounds, threads, click.echo)
 
 
 def floats(text: str | None) -> tuple[float, ...]:
