@@ -62,13 +62,14 @@ bench-speed: setup  ## encode and decode beside WebP and AVIF, as ratios
 dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
 	rm -rf dist build/dist
 	$(BIN)/python -m build --outdir dist .
-	sh tests/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
+	sh scripts/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
 
 docs: setup  ## docs/cli.md from the commands
 	$(BIN)/python -m combiner_codec.manual docs/cli.md
 
-test-pythons: setup  ## the quick tests under every supported Python that is installed
-	sh tests/pythons.sh build/pythons
+PYTHONS ?= all
+test-pythons: setup  ## every supported Python that is installed; PYTHONS=decode does without torch
+	sh scripts/pythons.sh $(BIN)/python build/pythons $(PYTHONS)
 
 lint: setup
 	$(BIN)/ruff check .

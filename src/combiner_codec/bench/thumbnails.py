@@ -141,8 +141,8 @@ def placeholder(picture: np.ndarray, components: tuple[int, int]) -> File:
     """BlurHash: a string of 4 + 2 x y characters."""
     import blurhash
 
-    text = blurhash.blurhash_encode(picture.tolist(), *components)
-    pixels = np.array(blurhash.blurhash_decode(text, picture.shape[1], picture.shape[0])).clip(0, 255).astype(np.uint8)
+    text = blurhash.encode(picture.tolist(), *components)
+    pixels = np.array(blurhash.decode(text, picture.shape[1], picture.shape[0])).clip(0, 255).astype(np.uint8)
     return File(len(text), pixels, psnr(picture, pixels))
 
 
