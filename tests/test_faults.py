@@ -46,13 +46,13 @@ def small_file(tiny_prior):
 
 @pytest.fixture(scope="session")
 def large_file(tiny_prior):
-    """2048 x 1024 pixels of any indices: six megabytes as BMP. Every bit string is some picture."""
+    """512 x 512 pixels of any indices: most of a megabyte as BMP. Every bit string is some picture."""
     level, rng = tiny_prior.level(0), np.random.default_rng(1)
-    classes = np.full((32, 64), level.tile_bits.argmin())
+    classes = np.full((16, 16), level.tile_bits.argmin())
     lengths = level.stream_bits(tiny_prior.architecture, classes.reshape(-1, 1, 1))
     streams = [rng.integers(0, 2, n).astype(np.uint8) for n in lengths]
     coded = fit.Coded(0, classes, streams, 0.0, np.zeros(0), level.index_bits)
-    return codec.assemble(tiny_prior, (1024, 2048, 3), 0, coded)
+    return codec.assemble(tiny_prior, (512, 512, 3), 0, coded)
 
 
 @pytest.fixture
@@ -135,7 +135,6 @@ def test_a_signal_while_the_output_is_written_leaves_it_whole(number, folder, pr
         clean(out, "out.bmp")
 
 
-
 def test_a_full_disk_leaves_the_old_output_and_the_others_of_a_batch(folder, prior):
     for name in ("large.png", "in.png"):
         (folder / "out" / name).write_bytes(OLD)
@@ -160,7 +159,9 @@ def test_a_full_device_is_one_line_and_code_1(arguments, folder, prior):
 
 def without_override():
     """Root may write everywhere; without this capability, not in a folder without the permission (capabilities(7))."""
-    if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(24, 1, 0, 0, 0):  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
+    if os.geteuid() == 0 and ctypes.CDLL(None, use_errno=True).prctl(
+        24, 1, 0, 0, 0
+    ):  # PR_CAPBSET_DROP, CAP_DAC_OVERRIDE
         raise OSError(ctypes.get_errno(), "prctl")
 
 
@@ -169,11 +170,11 @@ def test_a_read_only_folder_is_one_line_and_code_1(folder, prior):
     (folder / "out" / "out.png").write_bytes(OLD)
     (folder / "out").chmod(0o555)
     try:
-        process = start("decode", folder / "in.cmb", "-o", folder / "out" / "out.png", *prior, preexec_fn=without_override)
+        process = start(
+            "decode", folder / "in.cmb", "-o", folder / "out" / "out.png", *prior, preexec_fn=without_override
+        )
     except subprocess.SubprocessError:
         pytest.skip("capabilities cannot be dropped here")
-    finally:
-        pass
     err = process.communicate(timeout=60)[1].decode()
     (folder / "out").chmod(0o755)
     assert process.returncode == 1 and err.endswith("out.png: Permission denied\n") and len(err.splitlines()) == 1

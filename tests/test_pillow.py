@@ -58,8 +58,8 @@ def test_a_huge_picture_is_opened_at_no_cost(tiny_prior):
         warnings.simplefilter("error")
         with Image.open(io.BytesIO(data)) as image:
             assert image.size == (9000, 9000)
-        with pytest.raises(OSError, match="truncated"):
-            image.load()
+            with pytest.raises(OSError, match="too few"):
+                image.load()
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L"])
@@ -75,7 +75,9 @@ def test_save_and_open(mode, pixels, tmp_path, tiny_prior):
 def test_options_of_encode_reach_it(pixels, tiny_prior):
     image = Image.fromarray(pixels)
     kept = [save(image, tiny_prior, beta=beta) for beta in (0.03, 0.003)]
-    assert kept[0] == combiner_codec.encode(image, 0.03, prior=tiny_prior, effort="fast") and len(kept[0]) < len(kept[1])
+    assert kept[0] == combiner_codec.encode(image, 0.03, prior=tiny_prior, effort="fast") and len(kept[0]) < len(
+        kept[1]
+    )
     assert len(save(image, tiny_prior, target_size=150)) <= 150
     assert codec.parse(save(image, tiny_prior, seed=7, unknown=1), tiny_prior).header.seed == 7
 

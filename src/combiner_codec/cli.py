@@ -102,7 +102,9 @@ def encode(ctx, inputs, output, output_dir, force, quiet, threads, prior, beta, 
     """Encode pictures into .cmb files."""
     from . import image
 
-    given = [name for name in ("beta", "target_size", "target_psnr") if ctx.get_parameter_source(name).name != "DEFAULT"]
+    given = [
+        name for name in ("beta", "target_size", "target_psnr") if ctx.get_parameter_source(name).name != "DEFAULT"
+    ]
     if len(given) > 1:
         raise click.UsageError(f"--{given[0]} and --{given[1]} exclude each other".replace("_", "-"))
     jobs = Jobs(inputs, output, output_dir, force, ".cmb")

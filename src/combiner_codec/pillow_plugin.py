@@ -13,7 +13,18 @@ from .prior import Prior
 
 FORMAT = "COMBINER"
 HEADER_BYTES = 32  # more than any header has
-OPTIONS = ("beta", "target_size", "target_psnr", "effort", "seed", "device", "threads", "prior", "background", "to_8bit")
+OPTIONS = (
+    "beta",
+    "target_size",
+    "target_psnr",
+    "effort",
+    "seed",
+    "device",
+    "threads",
+    "prior",
+    "background",
+    "to_8bit",
+)
 
 
 class CombinerImageFile(ImageFile.ImageFile):
