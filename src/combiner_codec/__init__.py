@@ -26,8 +26,8 @@ def encode(
     """Encode one picture.
 
     image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat. target_size: most bytes
-    of the file, target_psnr: wanted dB; beta then counts for nothing. background: colour behind a transparent picture, a name or #rrggbb. to_8bit: round 16 bits per channel. prior: a `prior.Prior`, chosen by size
-    if None.
+    of the file, target_psnr: wanted dB; beta then counts for nothing. background: colour behind a transparent picture,
+    a name or #rrggbb. to_8bit: round 16 bits per channel. prior: a `prior.Prior`, chosen by size if None.
     options: effort ("fast", "normal", "best"), device ("auto", "cpu", "cuda") and the other fields of `fit.Fit`.
     Raises FormatError for pictures that cannot be encoded, or not that small, and ValueError for a beta that is not
     positive. Warns of

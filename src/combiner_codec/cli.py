@@ -119,10 +119,10 @@ def encode(ctx, inputs, output, output_dir, force, quiet, threads, prior, beta, 
         for batch in batches(members):
             started = time.perf_counter()
             with progress(batch, effort, quiet) as report:
+                goal = codec.Goal.of(target_size, target_psnr)
                 results = codec.encode_arrays(
-                    [p for _, _, p in batch], beta, chosen, seed, threads, effort=effort, device=device, progress=report,
-                    goal=codec.Goal.of(target_size, target_psnr),
-                )  # fmt: skip
+                    [p for _, _, p in batch], beta, chosen, seed, threads, report, goal, effort=effort, device=device
+                )
             seconds = (time.perf_counter() - started) / len(batch)
             for (source, target, _), result in zip(batch, results, strict=True):
                 with collected(failures):

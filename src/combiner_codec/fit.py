@@ -181,9 +181,9 @@ class Fit:
         """Distortion D of coding each tile with each class, for the linear part, as far as classes differ in it.
 
         (T, latents of a tile) less the prior's mean -> (T, K). With the level's own beta and a code that spends what
-        the posterior wants, D / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of bits: where the
-        KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y. And no
-        candidate lies much further out than REACH prior scales: what is beyond stays as error.
+        the posterior wants, D / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of bits:
+        where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y.
+        And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
         noise2 = torch.from_numpy(level.noise[: level.kl.shape[1]]).double() ** 2
         deviation = deviation * (noise2 / (1.5 * level.beta)).sqrt()  # what the network damps has to be larger

@@ -23,6 +23,7 @@ BUDGETS = (60, 100, 200, 400)
 SHOWN = (64, 200)  # side and bytes of the picture
 QUALITIES = (*range(0, 20, 2), *range(20, 100, 5))
 MOST = 9  # BlurHash components along a side
+OURS = "combiner"
 NAMES = {"webp": "WebP", "avif": "AVIF", "jpeg": "JPEG"}
 
 
@@ -45,7 +46,7 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
     rows, shown = [], {}
     for side in SIDES:
         pictures = [thumbnail(photograph.pixels, side) for photograph in photographs]
-        found = {"combiner": combiner(pictures, effort, threads)}
+        found = {OURS: combiner(pictures, effort, threads)}
         found |= {name: [ladder(encode, picture) for picture in pictures] for name, encode in encoders.items()}
         rows += [row(f"{side}×{side}", name, files) for name, files in found.items()]
         say("\n".join(" ".join(cells) for cells in rows[-len(found) :]))
@@ -58,8 +59,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
         "# Thumbnails",
         "",
         f"Made by `make bench-thumbnails`: {len(photographs)} photographs, centre squares scaled down. Mean PSNR in dB",
-        "of the best file that is not larger than so many bytes, headers included. Cells are empty where a format cannot",
-        f"make every picture that small. combiner: `--target-size`, `--effort {effort}`. WebP: method 6; AVIF: libaom,",
+        "of the best file that is not larger than so many bytes, headers included. Cells are empty where a format",
+        f"cannot make every picture that small. combiner: `--target-size`, `--effort {effort}`. WebP: method 6; AVIF: libaom,",
         "4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0; no metadata. BlurHash: as many components as",
         "fit, counted as the bytes of its string.",
         "",
@@ -152,13 +153,13 @@ def within(files: Sequence[File], budget: int) -> File | None:
 
 
 def row(side: str, name: str, files: Sequence[Sequence[File]]) -> list[str]:
-    """Mean dB at every budget, and the mean smallest file."""
+    """Mean dB at every budget, and the mean smallest file; ours are made for the budgets."""
     cells = []
     for budget in BUDGETS:
         best = [within(own, budget) for own in files]
         cells.append(f"{np.mean([file.psnr for file in best]):.2f}" if all(best) else "")
-    smallest = [min((file.size for file in own), default=np.nan) for own in files]
-    return [side, name, *cells, f"{np.mean(smallest):.0f}"]
+    smallest = "" if name == OURS else f"{np.mean([min(file.size for file in own) for own in files]):.0f}"
+    return [side, name, *cells, smallest]
 
 
 def draw(path: Path, shown: dict[str, Sequence[Sequence[File]]], most: int = 6) -> None:
@@ -174,7 +175,10 @@ def draw(path: Path, shown: dict[str, Sequence[Sequence[File]]], most: int = 6) 
     )
     for line, (name, files) in zip(axes, shown.items(), strict=True):
         for axis, own in zip(line, files, strict=False):
-            file = within(own, SHOWN[1]) or min(own, key=lambda file: file.size)
+            file = within(own, SHOWN[1]) or min(own, key=lambda file: file.size, default=None)
+            if file is None:
+                axis.axis("off")
+                continue
             axis.imshow(file.pixels, interpolation="nearest")
             axis.set(xticks=[], yticks=[])
             text = f"{file.size} bytes, {file.psnr:.1f} dB" if file.size else "original"
