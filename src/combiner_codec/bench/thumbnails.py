@@ -60,7 +60,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
         "",
         f"Made by `make bench-thumbnails`: {len(photographs)} photographs, centre squares scaled down. Mean PSNR in dB",
         "of the best file that is not larger than so many bytes, headers included. Cells are empty where a format",
-        f"cannot make every picture that small. combiner: `--target-size`, `--effort {effort}`. WebP: method 6; AVIF: libaom,",
+        "cannot make every picture that small. combiner: "
+        f"`--target-size`, `--effort {effort}`. WebP: method 6; AVIF: libaom,",
         "4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0; no metadata. BlurHash: as many components as",
         "fit, counted as the bytes of its string.",
         "",
