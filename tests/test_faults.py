@@ -229,9 +229,9 @@ def test_devices_are_written_through(folder, prior):
 @pytest.mark.parametrize("name", ["large.cmb", "in.cmb"])
 def test_a_closed_pipe_is_code_1_without_a_word(name, folder, prior):
     """A large output breaks off in the middle, a small one meets a pipe that is closed already."""
-    process = start("decode", folder / name, "-o", "-", "--quiet", *prior)
+    process = start("decode", folder / name, "-o", "-", "--quiet", "--format", "bmp", *prior)
     if name == "large.cmb":
-        assert process.stdout.read(4) == b"\x89PNG"
+        assert process.stdout.read(2) == b"BM"
     process.stdout.close()
     assert process.stderr.read() == b"" and process.wait(60) == 1
 

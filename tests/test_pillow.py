@@ -58,7 +58,7 @@ def test_a_huge_picture_is_opened_at_no_cost(tiny_prior):
         warnings.simplefilter("error")
         with Image.open(io.BytesIO(data)) as image:
             assert image.size == (9000, 9000)
-            with pytest.raises(OSError, match="too few"):
+            with pytest.raises(OSError, match="truncated"):
                 image.load()
 
 
@@ -69,7 +69,7 @@ def test_save_and_open(mode, pixels, tmp_path, tiny_prior):
     with Image.open(tmp_path / "x.cmb") as image:
         assert image.mode == mode
         error = np.asarray(image).astype(float) - np.asarray(original)
-    assert np.mean(error**2) < 200
+    assert np.mean(error**2) < np.var(original) / 2
 
 
 def test_options_of_encode_reach_it(pixels, tiny_prior):

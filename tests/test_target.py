@@ -16,7 +16,7 @@ def encode(pictures, prior, effort="fast", **goal):
 
 @pytest.fixture(scope="module")
 def busy():
-    return busy_pictures(1, 192)[0]
+    return busy_pictures(1, 128)[0]
 
 
 def test_a_size_is_used_and_never_exceeded(busy, tiny_photo_prior):
@@ -76,7 +76,7 @@ def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, mo
         return run(self, pictures, *others)
 
     monkeypatch.setattr(fit.Fit, "run", counted)
-    encode([busy], tiny_photo_prior, size=600)
+    encode([busy], tiny_photo_prior, size=400)
     assert encoded == [("fast", 1)]
     encoded.clear()
     encode([busy], tiny_photo_prior, "normal", psnr=27.0)
