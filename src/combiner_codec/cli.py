@@ -375,7 +375,9 @@ def write(target, data: bytes) -> None:
     """Write a file whole or not at all; devices, pipes and standard output are written through, links followed."""
     try:
         if target == STDIO:
-            sys.stdout.buffer.write(data)
+            rest = memoryview(data)
+            while rest:  # with PYTHONUNBUFFERED a pipe takes a part at a time
+                rest = rest[sys.stdout.buffer.write(rest) :]
             sys.stdout.buffer.flush()
             return
         path = Path(os.path.realpath(target))
