@@ -7,7 +7,8 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
 .PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak \
-	bench-crop ablation table1 table2 ablation-finetune figures clean
+	bench-crop ablation table1 table2 ablation-finetune figures bench-thumbnails bench-speed dist docs \
+	test-pythons clean
 
 setup: $(VENV)/.ready
 
@@ -71,6 +72,24 @@ ablation-finetune: setup  ## full refinement against a tenth of it
 
 figures: setup  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
 	$(BIN)/python -m combiner_codec.bench figures $(SAMPLES)
+
+bench-thumbnails: setup  ## 32x32 to 96x96 pictures at 60 to 400 bytes
+	$(BIN)/python -m combiner_codec.bench thumbnails $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(BENCH)
+
+bench-speed: setup  ## encode and decode beside WebP and AVIF, as ratios
+	$(BIN)/python -m combiner_codec.bench speed $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png $(BENCH)
+
+dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
+	rm -rf dist build/dist
+	$(BIN)/python -m build --outdir dist .
+	sh scripts/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
+
+docs: setup  ## docs/cli.md from the commands
+	$(BIN)/python -m combiner_codec.manual docs/cli.md
+
+PYTHONS ?= all
+test-pythons: setup  ## every supported Python that is installed; PYTHONS=decode does without torch
+	sh scripts/pythons.sh $(BIN)/python build/pythons $(PYTHONS)
 
 lint: setup
 	$(BIN)/ruff check .

@@ -1,6 +1,7 @@
 """The `combiner` command. Heavy modules are imported where they are needed."""
 
 import os
+import signal
 import sys
 import time
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from .errors import FormatError
 STDIO = "-"
 BATCH_PIXELS = 2**22  # pixels of inputs that are encoded together
 MINUTE = 60.0
+NEAR = 0.2  # dB from a wanted PSNR that need no note
 
 
 class Encode(click.Command):
@@ -40,7 +42,7 @@ def cli():
 
 
 def positive(ctx, param, value):
-    if not 0 < value < float("inf"):
+    if value is not None and not 0 < value < float("inf"):
         raise click.BadParameter("must be a positive number")
     return value
 
@@ -108,13 +110,21 @@ def common(command):
 @click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
 @click.option("--save-posterior", metavar="FILE", help="Keep the fitted posterior, for combiner inspect (.npz).")
 @click.option("--verify/--no-verify", default=True, help="Decode each file before it is written [yes].")
+@click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Largest file, instead of --beta.")
+@click.option("--target-psnr", type=float, callback=positive, metavar="DB", help="Quality, instead of --beta.")
+@click.pass_context
 def encode(
-    inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit,
-    save_posterior, verify,
+    ctx, inputs, output, output_dir, force, quiet, threads, prior, beta, effort, seed, device, background, to_8bit,
+    save_posterior, verify, target_size, target_psnr,
 ):  # fmt: skip
     """Encode pictures into .cmb files."""
     from . import image
 
+    given = [
+        name for name in ("beta", "target_size", "target_psnr") if ctx.get_parameter_source(name).name != "DEFAULT"
+    ]
+    if len(given) > 1:
+        raise click.UsageError(f"--{given[0]} and --{given[1]} exclude each other".replace("_", "-"))
     jobs = Jobs(inputs, output, output_dir, force, ".cmb")
     if save_posterior:
         jobs.beside(save_posterior, "--save-posterior")
@@ -130,18 +140,23 @@ def encode(
             started, results = time.perf_counter(), []
             names = " … ".join(dict.fromkeys(label(batch[i][0]) for i in (0, -1)))
             options = {"effort": effort, "device": device, "keep_posterior": bool(save_posterior)}
-            arrays = [p for _, _, p in batch]
+            arrays, goal = [p for _, _, p in batch], codec.Goal.of(target_size, target_psnr)
             with collected(failures), named(names), progress(batch, effort, quiet) as report:
-                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, report, verify, **options)
+                results = codec.encode_arrays(arrays, beta, chosen, seed, threads, report, verify, goal, **options)
             seconds = (time.perf_counter() - started) / len(batch)
-            for (_, target, picture), result in zip(batch, results, strict=False):
+            for (source, target, picture), result in zip(batch, results, strict=False):
                 with collected(failures):
+                    if isinstance(result, FormatError):
+                        raise FormatError(f"{label(source)}: {result}")
                     write(target, result.data)
                     if save_posterior:
                         write(save_posterior, result.fitted.to_bytes(result.data))
+                    if target_psnr and abs(result.psnr - target_psnr) > NEAR:
+                        say(quiet, f"{label(source)}: {target_psnr:g} dB were not met")
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
                     say(quiet, f"{label(target)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
-                    for line in result.warnings(picture, beta, chosen):
+                    wanted = chosen.betas[result.point] if goal else beta
+                    for line in result.warnings(picture, wanted, chosen):
                         say(quiet, f"{label(target)}: warning: {line}")
     finish(failures, len(jobs))
 
@@ -431,24 +446,29 @@ def read(source) -> bytes:
 
 
 def write(target, data: bytes) -> None:
-    """Write a file whole or not at all; devices, pipes and standard output are written through."""
-    if target == STDIO:
-        sys.stdout.buffer.write(data)
-        sys.stdout.buffer.flush()
-        return
+    """Write a file whole or not at all; devices, pipes and standard output are written through, links followed."""
     try:
-        if os.path.exists(target) and not os.path.isfile(target):
-            Path(target).write_bytes(data)
+        if target == STDIO:
+            rest = memoryview(data)
+            while rest:  # with PYTHONUNBUFFERED a pipe takes a part at a time
+                rest = rest[sys.stdout.buffer.write(rest) :]
+            sys.stdout.buffer.flush()
             return
-        temporary = Path(target).with_name(f".combiner-{os.urandom(8).hex()}")
+        path = Path(os.path.realpath(target))
+        if path.exists() and not path.is_file():
+            path.write_bytes(data)
+            return
+        temporary = path.with_name(f".combiner-{os.urandom(8).hex()}")
         try:
             temporary.write_bytes(data)
-            temporary.replace(target)
+            temporary.replace(path)
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        raise FormatError(f"{target}: {error.strerror}") from error
+        raise FormatError(f"{label(target)}: {error.strerror}") from error
 
 
 def say(quiet, line):
@@ -502,7 +522,10 @@ def progress(batch, effort, quiet):
 
 
 def main():
-    """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C."""
+    """Entry point: exit codes 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C, 128 + N for another signal N."""
+    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
+            signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
     if sys.argv[1:2] in (["decode"], ["info"], ["inspect"]):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already; idle ones cost 50 ms
     try:
@@ -516,7 +539,18 @@ def main():
     except (click.Abort, KeyboardInterrupt):
         click.echo("combiner: interrupted", err=True)
         code = 130
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError):
+            click.echo(f"combiner: {error.strerror or error}", err=True)
         code = 1
-    sys.exit(code)
+    sys.exit(flushed(code))
+
+
+def flushed(code):
+    """The exit code, or 1 where standard output cannot take what it still holds; Python would say 120."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return code or 1
+    return code

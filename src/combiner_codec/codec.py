@@ -6,6 +6,7 @@ Decoding uses numpy alone; torch is imported when something is encoded.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,11 @@ from .fitted import Fitted
 from .image import png_bytes, psnr, to_uint8
 from .inr import NumpyOps, across, blocks_of, counts, down, network, support
 from .prior import Level, Prior, scale_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from .fit import Fit
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
 POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
@@ -174,6 +180,21 @@ def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Goal:
+    """What a file should be: at most `size` bytes, or of `psnr` dB."""
+
+    size: int | None = None
+    psnr: float | None = None
+
+    @staticmethod
+    def of(size: int | None, psnr: float | None) -> "Goal | None":
+        """A goal, or None without a wish. Raises ValueError for two."""
+        if size is not None and psnr is not None:
+            raise ValueError("a target size and a target PSNR exclude each other")
+        return None if size is None and psnr is None else Goal(size, psnr)
+
+
+@dataclass(frozen=True)
 class Encoded:
     """One encoded picture and what its decoder will show."""
 
@@ -214,14 +235,17 @@ def encode_arrays(
     threads: int = 0,
     progress: Callable[[float], None] = lambda share: None,
     verify: bool = True,
+    goal: Goal | None = None,
     **options,
-) -> list[Encoded]:
+) -> list[Encoded | FormatError]:
     """Encode uint8 pictures, grey (H, W) or colour (H, W, 3); those of one shape share every matrix product.
 
-    verify: decode every file and compare with what the encoder expects. Options: see `fit.Fit`. Raises FormatError if
-    a fit diverges or a file is not decoded as expected.
+    verify: decode every file and compare with what the encoder expects. With a goal each picture gets operating point
+    and classes that meet it, and beta counts for nothing. Options: see `fit.Fit`. A FormatError stands in the place of
+    a picture that cannot be brought to the goal's size. Raises FormatError if a fit diverges or a file is not decoded
+    as expected.
     """
-    from . import fit  # torch
+    from . import fit, target  # torch
 
     fit.use_threads(threads)
     run = fit.Fit(prior, beta, seed, **options)
@@ -230,10 +254,18 @@ def encode_arrays(
     for shape in dict.fromkeys(picture.shape for picture in pictures):
         members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
         stack = fit.as_pixels(np.stack([whole_tiles(pictures[i], prior.architecture.tile) for i in members]))
+        share = shape[0] * shape[1] * len(members) / pixels
+        if goal:
+            own = [pictures[i] for i in members]
+            encode = _Encode(prior, beta, seed, threads, verify, options, own, stack)
+            met = target.meet(goal, encode, fit.between(progress, done, done + share))
+            for i, result in zip(members, met, strict=True):
+                results[i] = result
+            done += share
+            continue
         started = perf_counter()
         ranking = run.rank_points(stack)
         ranked = (perf_counter() - started) / len(members)
-        share = shape[0] * shape[1] * len(members) / pixels
         trials = []
         for k in range(run.trials):
             report = fit.between(progress, done + share * k / run.trials, done + share * (k + 1) / run.trials)
@@ -244,6 +276,43 @@ def encode_arrays(
             results[i] = min(every, key=lambda result: result.lagrangian(pictures[i], beta))
         done += share
     return results
+
+
+@dataclass(frozen=True)
+class _Encode:
+    """Encoding of pictures of one shape at given points and classes, as target.py needs it."""
+
+    prior: Prior
+    beta: float
+    seed: int
+    threads: int
+    verify: bool
+    options: dict
+    pictures: Sequence[np.ndarray]
+    stack: "torch.Tensor"  # (P, H, W, 1 or 3)
+
+    def run(self, **changed) -> "Fit":
+        from .fit import Fit
+
+        return Fit(self.prior, self.beta, self.seed, **self.options | changed)
+
+    def file_size(self, point: int, classes: np.ndarray) -> int:
+        """Bytes of the file of a picture with these classes: (Rt, Ct)."""
+        level = self.prior.level(point, self.stack.shape[-1] == 1)
+        blocks = blocks_of(classes[None], self.prior.architecture)[0]
+        lengths = level.stream_bits(self.prior.architecture, blocks.reshape(-1, *blocks.shape[2:]))
+        bits = len(write_classes(classes, level)) + int(lengths.sum())
+        return len(_file(self.prior, self.pictures[0].shape, self.seed, point, level.index_bits, bytes(-(-bits // 8))))
+
+    def __call__(self, run: "Fit", jobs: Sequence[tuple[int, int, np.ndarray]], progress) -> list[Encoded]:
+        """Encode (picture, point, classes)."""
+        members = [i for i, _, _ in jobs]
+        shape, points, classes = self.pictures[0].shape, np.array([j[1] for j in jobs]), [j[2] for j in jobs]
+        coded = run.run(self.stack[members], shape, points, progress, classes)
+        return [
+            _finish(self.pictures[i], self.prior, self.seed, self.threads, self.verify, one, one.fit_seconds)
+            for i, one in zip(members, coded, strict=True)
+        ]
 
 
 def _finish(picture, prior, seed, threads, verify, coded, seconds) -> Encoded:
@@ -261,7 +330,10 @@ def _finish(picture, prior, seed, threads, verify, coded, seconds) -> Encoded:
 def assemble(prior: Prior, shape, seed: int, coded) -> bytes:
     """File from the parts of one picture."""
     payload = np.packbits(np.concatenate([write_classes(coded.classes, prior.level(coded.point)), *coded.streams]))
+    return _file(prior, shape, seed, coded.point, coded.index_bits, payload.tobytes())
+
+
+def _file(prior, shape, seed, point, index_bits, payload) -> bytes:
     custom = prior.digest[:4] if prior.number == CUSTOM else b""
-    grey = len(shape) == 2
-    header = Header(prior.number, coded.point, coded.index_bits, shape[1], shape[0], seed, custom, grey)
-    return bitstream.write(header, prior.architecture.tile, payload.tobytes(), prior.digest)
+    header = Header(prior.number, point, index_bits, shape[1], shape[0], seed, custom, len(shape) == 2)
+    return bitstream.write(header, prior.architecture.tile, payload, prior.digest)

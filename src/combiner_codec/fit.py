@@ -124,15 +124,19 @@ class Fit:
     def candidate_points(self) -> list[int]:
         return list(range(len(self.prior.betas))) if self.point is None else [self.point]
 
-    def run(self, pictures, shape, points, progress) -> list[Coded]:
-        """Code (P, H, W, 1 or 3) float pictures at points (P,); `shape` counts their first rows and columns."""
+    def run(self, pictures, shape, points, progress, classes=None) -> list[Coded]:
+        """Code (P, H, W, 1 or 3) float pictures at points (P,); `shape` counts their first rows and columns.
+
+        classes: (Rt, Ct) of every picture, chosen by beta if None.
+        """
         coded = [None] * len(pictures)
         together = max(1, PIXELS // pictures[0, :, :, 0].numel())
         done = 0
         for point in np.unique(points):
             members = np.flatnonzero(points == point)
             for part in np.split(members, range(together, len(members), together)):
-                batch = Batch(self, int(point), pictures[part], shape)
+                given = None if classes is None else np.stack([classes[i] for i in part])
+                batch = Batch(self, int(point), pictures[part], shape, given)
                 share = between(progress, done / len(pictures), (done + len(part)) / len(pictures))
                 for i, result in zip(part, batch.code(share), strict=True):
                     coded[i] = result
@@ -142,7 +146,7 @@ class Fit:
     def rank_points(self, pictures) -> np.ndarray:
         """Operating points of every picture, best first: (P, H, W, 1 or 3) -> (P, candidate points).
 
-        See `class_costs`.
+        See `class_errors`.
         """
         points = self.candidate_points
         if len(points) == 1:
@@ -171,7 +175,11 @@ class Fit:
         return np.stack([classmap.choose(one, level.contexts) for one in bits]).astype(np.int64)
 
     def tile_costs(self, level: Level, pictures) -> np.ndarray:
-        """`class_costs` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
+        """Lagrangian distortion + beta ln 2 bits of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
+        return self.tile_errors(level, pictures) + (self.beta * tile_nats(level)).astype(np.float32)
+
+    def tile_errors(self, level: Level, pictures) -> np.ndarray:
+        """`class_errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
         shape = (len(pictures), *(size // self.architecture.tile for size in pictures.shape[1:3]))
         if level.classes == 1:
             return np.zeros((*shape, 1), np.float32)
@@ -181,16 +189,16 @@ class Fit:
         for some in pictures.split(max(1, ROWS // (shape[1] * shape[2]))):
             latents = decompose(self.architecture, shared, some, above)
             tiles = tiles_of(self.architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, own)
-            parts += [self.class_costs(level, part - mean) for part in tiles.split(ROWS)]
+            parts += [self.class_errors(level, part - mean) for part in tiles.split(ROWS)]
         return np.concatenate(parts).reshape(*shape, -1)
 
-    def class_costs(self, level: Level, deviation) -> np.ndarray:
-        """Lagrangian J = distortion + beta ln 2 bits of coding each tile with each class, for the linear part.
+    def class_errors(self, level: Level, deviation) -> np.ndarray:
+        """Distortion D of coding each tile with each class, for the linear part, as far as classes differ in it.
 
         (T, latents of a tile) less the prior's mean -> (T, K). With the level's own beta and a code that spends what
-        the posterior wants, J / beta is -log of the marginal likelihood. Ours spends a fixed number of bits: where the
-        KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y. And no
-        candidate lies much further out than REACH prior scales: what is beyond stays as error.
+        the posterior wants, D / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of bits:
+        where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y.
+        And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
         noise2 = torch.from_numpy(level.noise[: level.kl.shape[1]]).double() ** 2
         deviation = deviation * (noise2 / (1.5 * level.beta)).sqrt()  # what the network damps has to be larger
@@ -207,8 +215,12 @@ class Fit:
         wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices
         beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
         nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
-        own = np.log(2) * (level.class_bits if level.contexts is None else 0)  # contexts come later
-        return (level.beta * (nats - payload) + self.beta * (payload + own)).float().numpy()
+        return (level.beta * (nats - payload)).float().numpy()
+
+
+def tile_nats(level: Level) -> np.ndarray:
+    """What a tile of each class costs, class number included where it has no context: (K,) nats."""
+    return np.log(2) * (level.tile_bits + (level.class_bits if level.contexts is None else 0))
 
 
 def between(progress: Callable[[float], None], low: float, high: float) -> Callable[[float], None]:
@@ -224,11 +236,11 @@ def as_pixels(pictures: np.ndarray) -> torch.Tensor:
 class Batch:
     """Pictures of one size and operating point."""
 
-    def __init__(self, fit: Fit, point: int, pictures, shape):
+    def __init__(self, fit: Fit, point: int, pictures, shape, classes=None):
         self.started = time.perf_counter()
         self.fit, self.point, self.shape = fit, point, shape
         self.level, self.architecture = fit.level(point, pictures), fit.architecture
-        self.classes = classes = fit.choose_classes(self.level, pictures)
+        self.classes = classes = fit.choose_classes(self.level, pictures) if classes is None else classes
         self.target = pictures.to(fit.on)
         self.inside = torch.zeros(self.target.shape[1:3], device=fit.on)
         self.inside[: shape[0], : shape[1]] = 1

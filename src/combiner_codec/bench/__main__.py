@@ -1,4 +1,4 @@
-"""`python -m combiner_codec.bench cifar|kodak FOLDER`: what `make bench-cifar` and `make bench-kodak` run."""
+"""`python -m combiner_codec.bench NAME`: what `make bench-NAME` runs."""
 
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from . import crop as crops
 from . import figures as drawn
 from . import kodak as photographs
 from . import paper
+from . import speed as speeds
+from . import thumbnails as small
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 OUT = click.option("--out", type=click.Path(path_type=Path), default=Path("docs/results"), show_default=True)
@@ -131,6 +133,28 @@ def finetune(photos, families, **options):
 def figures(samples, out, threads):
     """The drawings of docs/method.md and README, from the shipped SAMPLES."""
     drawn.run(samples, out, threads, click.echo)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@OUT
+@click.option("--effort", default="normal", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
+@THREADS
+def thumbnails(sources, out, effort, limit, threads):
+    """Thumbnails of photographs at 60 to 400 bytes."""
+    small.run(sources, out, effort, limit, threads, click.echo)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@OUT
+@click.option("--effort", "efforts", multiple=True, default=["fast", "normal"], show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@THREADS
+def speed(sources, out, efforts, rounds, threads):
+    """Encode and decode times beside WebP and AVIF."""
+    speeds.run(sources, out, efforts, rounds, threads, click.echo)
 
 
 def floats(text: str | None) -> tuple[float, ...]:

@@ -1,0 +1,30 @@
+#!/bin/sh
+# check_dist.sh PYTHON FOLDER WHEEL SDIST: install each into an empty environment and use it from an empty folder.
+set -eu
+python=$1 folder=$2 wheel=$(realpath "$3") sdist=$(realpath "$4") picture=$(realpath assets/samples/architecture-32.png)
+rm -rf "$folder" && mkdir -p "$folder/work"
+"$python" -m venv "$folder/env"
+bin=$(realpath "$folder/env/bin")
+constraints=$(realpath constraints.txt)
+cd "$folder/work"
+unset PYTHONPATH
+
+check() {
+	"$bin/combiner" encode "$picture" -o x.cmb --effort fast -q
+	"$bin/combiner" info x.cmb > /dev/null
+	"$bin/combiner" decode x.cmb -o x.png -q
+	"$bin/python" -c "
+import combiner_codec, sys
+from PIL import Image
+assert combiner_codec.__file__.startswith(sys.prefix), combiner_codec.__file__
+combiner_codec.register_pillow()
+assert Image.open('x.cmb').size == Image.open('x.png').size == (32, 32)
+"
+	echo "$1 works: $("$bin/combiner" --version)"
+}
+
+"$bin/pip" install -q --disable-pip-version-check -c "$constraints" "$wheel"
+check "$(basename "$wheel")"
+"$bin/pip" uninstall -q --disable-pip-version-check -y combiner-codec
+"$bin/pip" install -q --disable-pip-version-check --no-deps "$sdist"
+check "$(basename "$sdist")"

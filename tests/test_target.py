@@ -1,0 +1,105 @@
+"""Size and quality on demand."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import combiner_codec
+from combiner_codec import FormatError, cli, codec
+from combiner_codec.codec import Goal
+from conftest import busy_pictures, smooth_pictures
+
+
+def encode(pictures, prior, effort="fast", **goal):
+    return codec.encode_arrays(pictures, 0.003, prior, effort=effort, threads=1, goal=Goal(**goal))
+
+
+@pytest.fixture(scope="module")
+def busy():
+    return busy_pictures(1, 128)[0]
+
+
+def test_a_size_is_used_and_never_exceeded(busy, tiny_photo_prior):
+    """Down to what the cheapest and up to what the dearest classes cost."""
+    sizes = [len(codec.encode_arrays([busy], beta, tiny_photo_prior, effort="fast")[0].data) for beta in (0.03, 0.001)]
+    wanted = np.linspace(sizes[0] * 1.05, sizes[1] * 0.95, 3).astype(int)
+    found = [encode([busy], tiny_photo_prior, size=int(size))[0] for size in wanted]
+    for size, result in zip(wanted, found, strict=True):
+        assert 0.9 * size <= len(result.data) <= size
+        assert (codec.decode_array(result.data, tiny_photo_prior) == result.pixels).all()
+    assert found[0].psnr < found[1].psnr < found[2].psnr
+
+
+def test_pictures_encoded_together_each_get_their_own_operating_point(tiny_photo_prior):
+    pictures = [busy_pictures(1, 128)[0], smooth_pictures(1, 128)[0], busy_pictures(2, 128)[1][:, :, 0]]
+    pictures[2] = np.ascontiguousarray(pictures[2])  # grey
+    size = 300
+    results = encode(pictures, tiny_photo_prior, size=size)
+    assert all(len(result.data) <= size for result in results)
+    assert len(results[0].data) > 0.9 * size
+    alone = encode(pictures[:1], tiny_photo_prior, size=size)[0]
+    assert abs(len(alone.data) - len(results[0].data)) <= 2
+
+
+def test_a_size_that_is_too_small_is_an_error_for_that_picture_alone(tiny_photo_prior):
+    small, large = smooth_pictures(1, 64)[0], busy_pictures(1, 128)[0]
+    least = [len(encode([p], tiny_photo_prior, psnr=1.0)[0].data) for p in (small, large)]
+    assert least[0] < least[1]
+    results = encode([small, large], tiny_photo_prior, size=least[1] - 1)
+    assert len(results[0].data) < least[1] and isinstance(results[1], FormatError)
+    with pytest.raises(FormatError, match=f"the smallest file of this picture has {least[1]}"):
+        combiner_codec.encode(large, target_size=5, prior=tiny_photo_prior)
+
+
+@pytest.mark.parametrize("effort", ["fast", "normal"])
+def test_a_psnr_is_met_within_a_fifth_of_a_decibel(effort, busy, tiny_photo_prior):
+    low, high = (codec.encode_arrays([busy], beta, tiny_photo_prior, effort="fast")[0].psnr for beta in (0.008, 0.0025))
+    wanted = (low + high) / 2
+    assert abs(encode([busy], tiny_photo_prior, effort, psnr=wanted)[0].psnr - wanted) < 0.2
+
+
+def test_a_psnr_out_of_reach_gives_the_nearest(tiny_prior):
+    picture = smooth_pictures(1, 64)[0]
+    best, worst = (encode([picture], tiny_prior, psnr=psnr)[0] for psnr in (90.0, 1.0))
+    assert len(worst.data) < len(best.data) and worst.psnr < best.psnr
+
+
+def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, monkeypatch):
+    """Encodings are counted, which no slow minute disturbs."""
+    from combiner_codec import fit
+
+    encoded = []
+    run = fit.Fit.run
+
+    def counted(self, pictures, *others):
+        encoded.append((self.effort, len(pictures)))
+        return run(self, pictures, *others)
+
+    monkeypatch.setattr(fit.Fit, "run", counted)
+    encode([busy], tiny_photo_prior, size=400)
+    assert encoded == [("fast", 1)]
+    encoded.clear()
+    encode([busy], tiny_photo_prior, "normal", psnr=27.0)
+    assert encoded[0] == ("fast", 1) and encoded[1:] in ([("normal", 1)], [("normal", 1)] * 2)
+
+
+def test_goals_exclude_each_other(tmp_path):
+    from click.testing import CliRunner
+
+    Image.fromarray(smooth_pictures(1, 40)[0]).save(tmp_path / "in.png")
+    for pair in (["--beta", "0.01", "--target-size", "99"], ["--target-psnr", "30", "--target-size", "99"]):
+        done = CliRunner().invoke(cli.cli, ["encode", str(tmp_path / "in.png"), *pair])
+        assert done.exit_code == 2 and "exclude each other" in done.output
+    with pytest.raises(ValueError, match="exclude"):
+        combiner_codec.encode(smooth_pictures(1)[0], target_size=99, target_psnr=30)
+
+
+def test_the_command_meets_a_size_and_names_what_cannot(tmp_path, tiny_prior_file):
+    from click.testing import CliRunner
+
+    Image.fromarray(smooth_pictures(1, 40)[0]).save(tmp_path / "small.png")
+    Image.fromarray(smooth_pictures(1, 256)[0]).save(tmp_path / "large.png")
+    arguments = ["encode", str(tmp_path / "small.png"), str(tmp_path / "large.png"), "--effort", "fast", "--prior"]
+    done = CliRunner().invoke(cli.cli, [*arguments, str(tiny_prior_file), "--target-size", "120"])
+    assert done.exit_code == 1 and "large.png: 120 bytes are too few" in done.output
+    assert (tmp_path / "small.cmb").stat().st_size <= 120 and not (tmp_path / "large.cmb").exists()
