@@ -50,7 +50,7 @@ def plans() -> list[Golden]:
         Golden("64x48", small, 0.002, effort="normal"),
         Golden("grey", np.array(Image.fromarray(small).convert("L")), 0.002, seed=7),
         Golden("331x17", hippos[200:217, 100:431], 0.004, seed=2**40),
-        Golden("photograph", lighthouse[64:320, 96:480], 0.005),
+        Golden("photograph", hippos[200:456, 200:584], 0.005),
         Golden("largest-prior", tiny, 1e-5, largest.name, effort="best", point=finest),
         Golden("siren", tiny, 0.002, "combiner-cifar"),
         Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
