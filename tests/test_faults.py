@@ -51,7 +51,8 @@ def large_file(tiny_prior):
     classes = np.full((16, 16), level.tile_bits.argmin())
     lengths = level.stream_bits(tiny_prior.architecture, classes.reshape(-1, 1, 1))
     streams = [rng.integers(0, 2, n).astype(np.uint8) for n in lengths]
-    coded = fit.Coded(0, classes, streams, 0.0, np.zeros(0), level.index_bits)
+    shown = np.zeros(0, np.uint8)
+    coded = fit.Coded(0, classes, streams, 0.0, shown, shown, level.index_bits, 0.0, None)
     return codec.assemble(tiny_prior, (512, 512, 3), 0, coded)
 
 

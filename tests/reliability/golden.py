@@ -37,9 +37,9 @@ class Golden:
 
 
 def plans() -> list[Golden]:
-    hippos, lighthouse, small, tiny = (
+    hippos, small, tiny = (
         np.array(Image.open(SAMPLES / f"{name}.png").convert("RGB"))
-        for name in ("hippos", "lighthouse", "hippos-64x48", "architecture-32")
+        for name in ("hippos", "hippos-64x48", "architecture-32")
     )
     largest = max((priors.load(name) for name in priors.MANIFEST), key=lambda prior: len(prior.data))
     finest = int(np.argmin(largest.betas))
