@@ -588,7 +588,7 @@ def save_level(path: Path, level: Level) -> None:
     arrays = {"mean": level.mean, "noise": level.noise, "kl": level.kl, "coarse": level.coarse, **level.shared}
     if level.contexts is not None:
         arrays["contexts"] = level.contexts
-    temporary = path.with_suffix(".tmp.npz")
+    temporary = path.with_name(f".{path.name}")  # other processes do not take it for a checkpoint
     np.savez(temporary, beta=level.beta, bits=[level.group_bits, level.index_bits], **arrays)
     os.replace(temporary, path)
 
