@@ -25,7 +25,11 @@ LINUX = pytest.mark.skipif(sys.platform != "linux", reason="uses Linux's devices
 
 def start(*arguments, **options):
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.Popen([COMBINER, *map(str, arguments)], **pipes)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background ignore it, children too
+    try:
+        return subprocess.Popen([COMBINER, *map(str, arguments)], **pipes)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def run(*arguments, **options):
