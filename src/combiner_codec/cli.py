@@ -16,7 +16,6 @@ from .errors import FormatError
 STDIO = "-"
 BATCH_PIXELS = 2**22  # pixels of inputs that are encoded together
 MINUTE = 60.0
-NEAR = 0.2  # dB from a wanted PSNR that need no note
 
 
 class Encode(click.Command):
@@ -151,7 +150,7 @@ def encode(
                     write(target, result.data)
                     if save_posterior:
                         write(save_posterior, result.fitted.to_bytes(result.data))
-                    if target_psnr and abs(result.psnr - target_psnr) > NEAR:
+                    if goal and goal.missed(result):
                         say(quiet, f"{label(source)}: {target_psnr:g} dB were not met")
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
                     say(quiet, f"{label(target)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")

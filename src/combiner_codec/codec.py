@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .fit import Fit
 
 EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
+MET = 0.2  # dB from a wanted PSNR that are good enough
 POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 CHUNK = 16  # blocks whose latents are decoded at once
@@ -192,6 +193,10 @@ class Goal:
         if size is not None and psnr is not None:
             raise ValueError("a target size and a target PSNR exclude each other")
         return None if size is None and psnr is None else Goal(size, psnr)
+
+    def missed(self, result: "Encoded") -> bool:
+        """Whether a file is further from the wanted PSNR than it should be."""
+        return self.psnr is not None and abs(result.psnr - self.psnr) > MET
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ OPTIONS = (
     "prior",
     "background",
     "to_8bit",
+    "verify",
 )
 
 

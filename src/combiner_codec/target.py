@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from . import classmap, fit
+from .codec import MET
 from .errors import FormatError
 from .fit import Fit, tile_nats
 
@@ -31,7 +32,7 @@ STEP = np.log(10)  # largest step of log beta while one side of the goal is unkn
 CLOSE = {"size": 0.02, "error": 0.004}  # what may be left of a goal, as a share of it; 0.004 are 0.02 dB
 SLOPE = {"size": -0.5, "error": 0.6}  # d log goal / d log beta where nothing is known yet
 GAIN = {"fast": 0.25, "normal": 0.55, "best": 0.7}  # dB above the prediction, on photographs
-NEAR, MET = 0.15, 0.2  # dB from a wanted PSNR: good enough for a first encoding, good enough at all
+NEAR = 0.15  # dB from a wanted PSNR: good enough for a first encoding
 ENCODINGS = 3  # most encodings for a wanted PSNR; two are the rule
 
 
