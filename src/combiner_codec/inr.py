@@ -135,7 +135,7 @@ def counts(width: int, height: int, side: int) -> tuple[int, int]:
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
-    ROWS = 16  # rows of pixels that a window layer takes at once, so that they stay in the cache
+    PIXELS = 1024  # that a window layer takes at once, so that what they look at stays in the cache
     concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
@@ -167,18 +167,19 @@ class NumpyOps:
         """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
         r, (pictures, height, width, channels) = size // 2, x.shape
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
-        strides = (*padded.strides[:3], padded.itemsize)
-        rows = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
-            padded, (pictures, height + 2 * r, width, size * channels), strides, writeable=False
+        picture, row, column, item = padded.strides
+        around = np.lib.stride_tricks.as_strided(  # what each pixel looks at; rows of a window are contiguous
+            padded,
+            (pictures, height, width, size, size * channels),
+            (picture, row, column, row, item),
+            writeable=False,
         )
-        weights = weights.reshape(size, size * channels, -1)
-        out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
-        for first in range(0, height, NumpyOps.ROWS):
-            part = np.ascontiguousarray(rows[:, first : first + NumpyOps.ROWS + 2 * r])
-            total = out[:, first : first + NumpyOps.ROWS]
-            np.matmul(part[:, : total.shape[1]], weights[0], out=total)
-            for u in range(1, size):
-                total += part[:, u : u + total.shape[1]] @ weights[u]
+        weights = weights.reshape(size * size * channels, -1)
+        out = np.empty((pictures, height, width, weights.shape[1]), x.dtype)
+        rows = max(1, NumpyOps.PIXELS // width)
+        for first in range(0, height, rows):
+            part = around[:, first : first + rows]
+            out[:, first : first + rows] = (part.reshape(-1, len(weights)) @ weights).reshape(*part.shape[:3], -1)
         return out
 
 
@@ -256,7 +257,7 @@ def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tup
     outputs = [None] * (stored - 1) + [x]
     for i, layer in enumerate(architecture.layers[stored:], stored):
         w, bias = shared[f"w{i}"], shared[f"b{i}"]
-        y = ops.window(x, layer.window, w) if layer.window > 1 else x @ w.reshape(layer.inputs, layer.outputs)
+        y = ops.window(x, layer.window, w) if layer.window > 1 else x @ w[0, 0]
         if bias.ndim == 2:
             bias = _between(bias[classes], architecture.tile, low, high, ops)
         y += bias
@@ -267,6 +268,18 @@ def network(architecture: Architecture, x, shared: dict, classes, ops, rows: tup
         outputs.append(y)
         x = y
     return x[:, first - low : end - low]
+
+
+def pruned(architecture: Architecture, shared: dict) -> dict:
+    """Shared weights without the channels that no later layer reads: a point may use fewer than its architecture."""
+    layers, shared = architecture.layers, dict(shared)
+    kept = {layer.residual_of for layer in layers} | {len(layers) - 1}
+    for i in range(len(architecture.stored), len(layers)):
+        if i not in kept:
+            read = shared[f"w{i + 1}"].any((0, 1, 3))
+            shared |= {name: shared[name][..., read] for name in (f"w{i}", f"b{i}")}
+            shared[f"w{i + 1}"] = shared[f"w{i + 1}"][:, :, read]
+    return shared
 
 
 def _between(values, tile, low, high, ops):

@@ -19,7 +19,7 @@ import numpy as np
 from .bitstream import CUSTOM, INDEX_BITS
 from .candidates import order
 from .errors import FormatError
-from .inr import Architecture
+from .inr import Architecture, pruned
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
@@ -222,7 +222,8 @@ class Prior:
         mean, noise = floats.pop("mean"), floats.pop("noise")
         widths = self.metadata["group_bits"], self.metadata["index_bits"]
         mixed = self.metadata.get("mixed", True)
-        return Level(self.betas[index], mean, noise, *tables, floats, *widths, contexts, mixed)
+        shared = pruned(self.architecture, floats)
+        return Level(self.betas[index], mean, noise, *tables, shared, *widths, contexts, mixed)
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Level]) -> None:
