@@ -144,15 +144,25 @@ class Fit:
         return coded
 
     def rank_points(self, pictures) -> np.ndarray:
-        """Operating points of every picture, best first: (P, H, W, 1 or 3) -> (P, candidate points).
+        """Operating points of every picture, best first: (P, H, W, 1 or 3) -> (P, trials). See `total_cost`.
 
-        See `class_errors`.
+        Downhill from the points learned for betas around this one, until a point's neighbours are no better.
         """
-        points = self.candidate_points
-        if len(points) == 1:
-            return np.full((len(pictures), 1), points[0])
-        totals = [self.total_cost(self.level(point, pictures), pictures) for point in points]
-        return np.array(points)[np.stack(totals, 1).argsort(1)]
+        points, beyond = self.candidate_points, max(1, self.trials - 1)
+        totals, far = np.full((len(pictures), len(points)), np.inf), np.full((len(pictures), len(points)), True)
+        away = np.abs(np.log(self.prior.betas)[points] - np.log(self.beta))
+        centre = np.full(len(pictures), away.argmin())
+        while len(points) > 1:
+            near = np.abs(np.arange(len(points)) - centre[:, None]) <= beyond
+            for i in np.flatnonzero((near & far).any(0)):
+                some = np.flatnonzero(near[:, i] & far[:, i])
+                totals[some, i] = self.total_cost(self.level(points[i], pictures), pictures[some])
+            far &= ~near
+            best = totals.argmin(1)
+            if (best == centre).all():
+                break
+            centre = best
+        return np.array(points)[totals.argsort(1)[:, : self.trials]]
 
     def total_cost(self, level: Level, pictures) -> np.ndarray:
         """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). A latent above the tiles leaves an error of half a nat."""
