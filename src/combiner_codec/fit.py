@@ -39,6 +39,7 @@ PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the ne
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
 ROWS = 1024  # tiles whose class costs are computed at once
+OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
 
 
@@ -221,10 +222,11 @@ class Fit:
         coded = (scale2 > 0.4 * noise2).sum(1).clamp(min=1)
         surplus = (2 * (spent - payload) / coded).clamp(-3, 20)
         nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus)
-        # outliers matter where the prior is wide
-        wide = torch.topk((scale2 / noise2).amax(0), min(64, len(noise2))).indices
-        beyond = (deviation[:, None, wide].abs() - REACH * scale2[None, :, wide].sqrt()).clamp(min=0) ** 2
-        nats = nats + (torch.where(scale2[:, wide] > noise2[wide], beyond, 0.0) / (2 * noise2[wide])).sum(2)
+        far = torch.topk(deviation.abs() / noise2.sqrt(), min(OUTLIERS, len(noise2))).indices  # (T, n)
+        scale, noise = torch.from_numpy(level.scale).T[far], noise2.sqrt().float()[far]  # (T, n, K), (T, n)
+        beyond = (deviation.gather(1, far).abs().float()[..., None] - REACH * scale).clamp(min=0)
+        beyond = torch.where(scale > noise[..., None], beyond / noise[..., None], 0.0) ** 2
+        nats = nats + 0.5 * beyond.sum(1)
         return (level.beta * (nats - payload)).float().numpy()
 
 

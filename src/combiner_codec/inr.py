@@ -14,6 +14,8 @@ from functools import cache, cached_property
 
 import numpy as np
 
+BAND = 16  # columns of blocks that are synthesised downwards at once
+
 
 @dataclass(frozen=True)
 class Layer:
@@ -135,7 +137,8 @@ def counts(width: int, height: int, side: int) -> tuple[int, int]:
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
-    PIXELS = 1024  # that a window layer takes at once, so that what they look at stays in the cache
+    ROWS = 8  # rows of pixels that a window layer takes at once, so that they stay in the cache
+    SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
     concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
@@ -168,19 +171,22 @@ class NumpyOps:
         r, (pictures, height, width, channels) = size // 2, x.shape
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
         picture, row, column, item = padded.strides
-        around = np.lib.stride_tricks.as_strided(  # what each pixel looks at; rows of a window are contiguous
+        slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
+        across = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
             padded,
-            (pictures, height, width, size, size * channels),
-            (picture, row, column, row, item),
+            (pictures, height + 2 * r, width // slab, slab, size * channels),
+            (picture, row, slab * column, column, item),
             writeable=False,
         )
-        weights = weights.reshape(size * size * channels, -1)
-        out = np.empty((pictures, height, width, weights.shape[1]), x.dtype)
-        rows = max(1, NumpyOps.PIXELS // width)
-        for first in range(0, height, rows):
-            part = around[:, first : first + rows]
-            out[:, first : first + rows] = (part.reshape(-1, len(weights)) @ weights).reshape(*part.shape[:3], -1)
-        return out
+        weights = weights.reshape(size, size * channels, -1)
+        out = np.empty((pictures, height, width // slab, slab, weights.shape[2]), x.dtype)
+        for first in range(0, height, NumpyOps.ROWS):
+            part = np.ascontiguousarray(across[:, first : first + NumpyOps.ROWS + 2 * r])
+            total = out[:, first : first + NumpyOps.ROWS]
+            np.matmul(part[:, : total.shape[1]], weights[0], out=total)
+            for u in range(1, size):
+                total += part[:, u : u + total.shape[1]] @ weights[u]
+        return out.reshape(pictures, height, width, -1)
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops):
@@ -198,13 +204,20 @@ def field(architecture: Architecture, latents, tiles: tuple[int, int], ops):
 
 
 def down(architecture: Architecture, latents, tiles: tuple[int, int], ops) -> list:
-    """First half of `field`, for all rows: (P, Rb, Cb, D), tiles (Rt, Ct) -> what `across` takes."""
+    """First half of `field`, for all rows: (P, Rb, Cb, D), tiles (Rt, Ct) -> what `across` takes.
+
+    A band of blocks after the other, so that a large picture's copies are small.
+    """
     if architecture.features != "cosine":
         return [_siren(architecture, latents, ops)]
-    halves, start = [], 0
+    halves, start, n = [], 0, architecture.block // architecture.tile
     for grid in architecture.grids:
         size = architecture.repeats(grid) ** 2 * grid.latents
-        halves.append(unfold(architecture, grid, latents[..., start : start + size], tiles, ops))
+        bands = []
+        for first in range(0, latents.shape[2], BAND):
+            band = latents[:, :, first : first + BAND, start : start + size]
+            bands.append(unfold(architecture, grid, band, (tiles[0], min(n * BAND, tiles[1] - n * first)), ops))
+        halves.append(bands[0] if len(bands) == 1 else ops.concatenate(bands, 3))
         start += size
     return halves
 

@@ -23,9 +23,9 @@ from .inr import Architecture, pruned
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "55d095789df9ec987cd92be23cb390e1de96da469614517cf88080cf9f8357b3"),
+    "small": (1, "52e9244e1ad7900ce013f745f0a74e1e8c27f42e025c11fa28ff4fff93b3f5cd"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
-    "photo": (3, "6f76bdd703af042d92e28e12d846b9bfa8f716821f195c4cda5c31795bae276f"),
+    "photo": (3, "106c86ccc117ab99b2942aada5bd6687526fbb42fc0f77c020acb24b64ff4a00"),
 }
 
 UNIT = 256  # KL tables count 1/256 bit
@@ -77,8 +77,8 @@ def partition(kl: np.ndarray, group_bits: int, chained: bool, mixed: bool = True
 
 
 def _partition(kl, walk, group_bits, chained):
-    cost = kl_table()[kl[:, walk]]
-    total = cost.cumsum(1)
+    cost = kl_table().astype(np.int32)[kl[:, walk]]
+    total = cost.cumsum(1, dtype=np.int32)
     capacity = group_bits * UNIT
     if chained:
         counts = group_count(total[:, -1], group_bits)

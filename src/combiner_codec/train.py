@@ -650,6 +650,8 @@ class Options:
 
 def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, options: Options) -> None:
     """`combiner train`: learn a family and write its prior file. Under torchrun, rank 0 writes."""
+    from . import graphics
+
     world, recipe = int(os.environ.get("WORLD_SIZE", "1")), options.recipe
     if world > 1:
         dist.init_process_group("gloo")
@@ -663,7 +665,8 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
         metadata = SIREN_METADATA
     else:
         levels = train_cosine(images, recipe, checkpoints, report, options.again)
-        trained, metadata = json.dumps(asdict(recipe.settings)), METADATA
+        levels = [graphics.add_classes(level, recipe.architecture, recipe.side) for level in levels]
+        trained, metadata = json.dumps(asdict(recipe.settings)), METADATA | {"graphics": list(graphics.kinds())}
     if world == 1 or dist.get_rank() == 0:
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
