@@ -81,7 +81,17 @@ def fitting(folder, prior):
     (folder / "out" / "out.cmb").write_bytes(OLD)
     Image.fromarray(smooth_pictures(1, 256)[0]).save(folder / "large.png")
     ours, theirs = pty.openpty()
-    arguments = ("encode", folder / "large.png", "-o", folder / "out" / "out.cmb", *prior, "--threads", "1")
+    arguments = (
+        "encode",
+        folder / "large.png",
+        "-o",
+        folder / "out" / "out.cmb",
+        *prior,
+        "--threads",
+        "1",
+        "--effort",
+        "fast",
+    )
     process = start(*arguments, stderr=theirs)
     os.close(theirs)
     shown = b""

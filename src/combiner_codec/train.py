@@ -665,9 +665,11 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
         metadata = SIREN_METADATA
     else:
         levels = train_cosine(images, recipe, checkpoints, report, options.again)
-        levels = [graphics.add_classes(level, recipe.architecture, recipe.side) for level in levels]
-        trained, metadata = json.dumps(asdict(recipe.settings)), METADATA | {"graphics": list(graphics.kinds())}
+        trained = json.dumps(asdict(recipe.settings))
+        metadata = METADATA | {"graphics": list(graphics.kinds())}
     if world == 1 or dist.get_rank() == 0:
+        if "graphics" in metadata:
+            levels = [graphics.add_classes(level, recipe.architecture, recipe.side) for level in levels]
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
         if options.holdout or options.validation:
