@@ -481,65 +481,91 @@ def init_shared(architecture: Architecture, settings: TrainSettings) -> dict:
     return shared
 
 
+class PlainSiren:
+    """State of learning the plain SIREN's prior: posteriors of all pictures at once. One class, one tile a picture."""
+
+    KEPT = ("mu", "rho", "mean", "scale2", "count", "seconds")  # of a checkpoint, the optimizer's state aside
+    RATE = 5e-3  # of Adam, at the beginning
+
+    def __init__(self, pixels: torch.Tensor, beta: float, seed: int):
+        self.architecture, self.shards = siren_architecture(pixels.shape[1]), Shards(len(pixels))
+        self.target, self.beta, self.seed = pixels[self.shards.mine], beta, seed
+        size = self.architecture.latents
+        start = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+        self.mu = start.repeat(len(self.target), 1).requires_grad_()
+        self.rho = torch.full_like(self.mu, -3.5).requires_grad_()  # log of the posterior scales
+        self.mean, self.scale2 = start.clone(), torch.full((size,), 0.05)
+        self.optimizer = torch.optim.Adam([self.mu, self.rho], self.RATE)
+        self.count, self.seconds = 0, 0.0
+
+    def step(self, share: float) -> torch.Tensor:
+        """One step of Adam, `share` of the time gone: squared error and KL in nats of every picture, (2, N)."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.RATE * (1 - share) + 2e-4
+        noise = torch.Generator().manual_seed(self.seed * 1_000_003 + self.count)
+        eps = torch.randn(self.shards.count, len(self.mean), generator=noise)[self.shards.mine]
+        sigma = self.rho.exp()
+        latents, classes = self.mu + sigma * eps, torch.zeros(len(self.mu), 1, 1, dtype=torch.int64)
+        shown = inr.forward(self.architecture, latents[:, None, None], {}, classes, TorchOps)
+        error = distortion(shown, self.target).sum((1, 2))
+        nats = kl(self.mu, sigma, self.prior()).sum(1)
+        loss = (error + self.beta * nats).sum() / (self.beta * 100)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.count += 1
+        return torch.stack([error, nats]).detach()
+
+    def prior(self) -> Gaussians:
+        return Gaussians(self.mean, self.scale2.sqrt().expand_as(self.mu), self.scale2)
+
+    @torch.no_grad()
+    def m_step(self) -> None:
+        n = self.shards.count
+        self.mean = self.shards.sum(self.mu.sum(0))[0] / n
+        self.scale2 = self.shards.sum((self.rho.exp() ** 2 + (self.mu - self.mean) ** 2).sum(0))[0] / n
+
+    def save(self, path: Path) -> None:
+        kept = {name: getattr(self, name) for name in self.KEPT}
+        torch.save({**kept, "optimizer": self.optimizer.state_dict()}, path)
+
+    def resume(self, path: Path) -> None:
+        saved = torch.load(path)
+        self.mu.data, self.rho.data = saved["mu"].data, saved["rho"].data
+        self.mean, self.scale2, self.count, self.seconds = (saved[name] for name in self.KEPT[2:])
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+    @torch.no_grad()
+    def level(self) -> Level:
+        nats = self.shards.sum(kl(self.mu, self.rho.exp(), self.prior()).sum(0))[0] / self.shards.count
+        index = kl_index((nats / np.log(2)).numpy())
+        least = np.maximum(kl_table()[index], 1) / UNIT
+        noise = self.scale2.sqrt().numpy() / np.sqrt(np.expm1(2 * np.log(2) * least))
+        return Level(self.beta, self.mean.numpy(), noise, index[None], index[:0], {}, group_bits=16, index_bits=16)
+
+
 def train_siren(
     pixels: torch.Tensor, beta: float, minutes: float, folder: Path, report: Report, seed: int = 0
 ) -> Level:
     """Learn the plain SIREN's prior: Adam on all posteriors at once, closed-form M-step every 20 steps, until the
     time is up.
     """
-    architecture, shards = siren_architecture(pixels.shape[1]), Shards(len(pixels))
-    target, size = pixels[shards.mine], architecture.latents
-    state = folder / "siren.pt"
-    g = torch.Generator().manual_seed(seed)
-    start = torch.randn(size, generator=g)
-    mu = start.repeat(len(target), 1).requires_grad_()
-    rho = torch.full_like(mu, -3.5).requires_grad_()
-    mean, scale2 = start.clone(), torch.full((size,), 0.05)
-    optimizer = torch.optim.Adam([mu, rho], 5e-3)
-    step, before = 0, 0.0
-    if state.exists():
-        saved = torch.load(state)
-        mu.data, rho.data, mean, scale2, step, before = (
-            saved[k] for k in ("mu", "rho", "mean", "scale2", "step", "seconds")
-        )
-        optimizer.load_state_dict(saved["optimizer"])
-    started = time.time()
-    classes = torch.zeros(len(target), 1, 1, dtype=torch.int64)
-    while (seconds := before + time.time() - started) < 60 * minutes:
-        for group in optimizer.param_groups:
-            group["lr"] = 5e-3 * (1 - seconds / (60 * minutes)) + 2e-4
-        noise = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        eps = torch.randn(shards.count, size, generator=noise)[shards.mine]
-        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2)
-        sigma = rho.exp()
-        latents = (mu + sigma * eps)[:, None, None]
-        error = distortion(inr.forward(architecture, latents, {}, classes, TorchOps), target).sum((1, 2))
-        nats = kl(mu, sigma, prior).sum(1)
-        loss = (error + beta * nats).sum() / (beta * 100)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        step += 1
-        if step % 20 == 0:
-            with torch.no_grad():
-                n = shards.count
-                mean = shards.sum(mu.sum(0))[0] / n
-                scale2 = shards.sum((rho.exp() ** 2 + (mu - mean) ** 2).sum(0))[0] / n
-        if step % 500 == 0:
-            area, values = target.shape[1] ** 2, torch.stack([error.detach(), nats.detach()])
-            psnr = -10 * torch.log10(values[0] / area).mean()
-            report(
-                f"step {step}: ELBO {float((values[0] + beta * values[1]).mean()):.4f}, "
-                f"{float(values[1].mean()) / np.log(2) / area:.4f} bpp, {float(psnr):.2f} dB, {seconds:.0f} s"
-            )
-            saved = {"mu": mu.data, "rho": rho.data, "mean": mean, "scale2": scale2, "step": step, "seconds": seconds}
-            torch.save({**saved, "optimizer": optimizer.state_dict()}, state)
-    with torch.no_grad():
-        prior = Gaussians(mean, scale2.sqrt().expand_as(mu), scale2)
-        bits = shards.sum(kl(mu, rho.exp(), prior).sum(0))[0] / shards.count / np.log(2)
-    index = kl_index(bits.numpy())
-    noise = scale2.sqrt().numpy() / np.sqrt(np.expm1(2 * np.log(2) * np.maximum(kl_table()[index], 1) / UNIT))
-    return Level(beta, mean.numpy(), noise, index[None], index[:0], {}, group_bits=16, index_bits=16)
+    siren, path = PlainSiren(pixels, beta, seed), folder / "siren.pt"
+    if path.exists():
+        siren.resume(path)
+    started = time.time() - siren.seconds
+    while siren.seconds < 60 * minutes:
+        error, nats = siren.step(siren.seconds / (60 * minutes))
+        siren.seconds = time.time() - started
+        if siren.count % 20 == 0:
+            siren.m_step()
+        if siren.count % 500 == 0:
+            area = pixels.shape[1] ** 2
+            bpp, psnr = float(nats.mean()) / np.log(2) / area, float(-10 * torch.log10(error / area).mean())
+            elbo = float((error + beta * nats).mean())
+            report(f"step {siren.count}: ELBO {elbo:.4f}, {bpp:.4f} bpp, {psnr:.2f} dB, {siren.seconds:.0f} s")
+            siren.save(path)
+    return siren.level()
 
 
 def load_images(
