@@ -191,6 +191,12 @@ def test_files_that_are_no_pictures_are_named_and_left_out(folder):
     assert len(problems) == 2 and "broken.png" in problems[0] and "notes.txt" in problems[1]
 
 
+def test_outputs_of_an_earlier_run_are_no_inputs(folder):
+    (folder / "plot.png").write_bytes((folder / "a.png").read_bytes())
+    names = [picture.name for picture in pictures.collect([folder], besides=[folder / "plot.png"])[0]]
+    assert "a.png" in names and "plot.png" not in names
+
+
 def test_arrays_are_read_and_other_arrays_refused(tmp_path):
     np.save(tmp_path / "a.npy", smooth_pictures(5))
     np.save(tmp_path / "f.npy", np.zeros((2, 3)))

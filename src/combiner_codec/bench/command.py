@@ -36,7 +36,8 @@ def bench(plan: Plan, say: Callable[[str], None]) -> str:
     """Measure and return the report in Markdown; progress and what is left out go to `say`."""
     if plan.plot:
         drawing.check(str(plan.plot))  # before the work
-    pictures, problems = collect(list(plan.sources), plan.limit)
+    outputs = [path for path in (plan.json, plan.plot, plan.markdown) if path]  # of an earlier run
+    pictures, problems = collect(list(plan.sources), plan.limit, outputs)
     for line in problems:
         say(f"left out: {line}")
     if not pictures:

@@ -1,6 +1,7 @@
 """Folders, picture files and arrays as one list of RGB pictures, in groups that are encoded together."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -45,16 +46,20 @@ class Group:
         return total.hexdigest()[:16]
 
 
-def collect(sources: list[Path], limit: int | None = None) -> tuple[list[Picture], list[str]]:
+def collect(
+    sources: list[Path], limit: int | None = None, besides: Sequence[Path] = ()
+) -> tuple[list[Picture], list[str]]:
     """Pictures of folders, picture files and .npy arrays, and one line about each file that is left out.
 
-    limit: pictures taken from each source, in the order of their names.
+    limit: pictures taken from each source, in the order of their names. besides: files that are not looked at.
     """
-    found, problems = [], []
+    found, problems, outputs = [], [], {path.resolve() for path in besides}
     for source in map(Path, sources):
         own = []
         files = sorted(p for p in source.iterdir() if p.is_file() and p.name[0] != ".") if source.is_dir() else [source]
         for path in files:
+            if path.resolve() in outputs:
+                continue
             try:
                 own += read(path)
             except (FormatError, OSError) as error:
