@@ -139,9 +139,14 @@ class Level:
         return (self.classes - 1).bit_length()
 
     @cached_property
+    def tile_cost(self) -> np.ndarray:
+        """Average KL of a tile of each class in 1/256 bit: (K,) int64."""
+        return kl_table()[self.kl].sum(1)
+
+    @property
     def tile_bits(self) -> np.ndarray:
-        """Average KL of a tile of each class in bits: (K,)."""
-        return kl_table()[self.kl].sum(1) / UNIT
+        """The same in bits: (K,)."""
+        return self.tile_cost / UNIT
 
     @cached_property
     def scale(self) -> np.ndarray:
@@ -177,7 +182,7 @@ class Level:
             kinds, kind = np.unique(classes.reshape(len(classes), -1), axis=0, return_inverse=True)
             kl = self.block_kl(architecture, kinds.reshape(-1, *classes.shape[1:]))
             return self.group_bits * self.partition(kl).counts[kind.reshape(-1)]
-        tiles = np.append(kl_table()[self.kl].sum(1), 0)[classes].reshape(len(classes), -1).sum(1)
+        tiles = np.append(self.tile_cost, 0)[classes].reshape(len(classes), -1).sum(1)
         above = self.coarse[architecture.columns[classes[0].size * self.kl.shape[1] :] - self.kl.shape[1]]
         return self.group_bits * group_count(tiles + kl_table()[above].sum(), self.group_bits)
 
