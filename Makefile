@@ -6,7 +6,7 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-cifar-100 bench-kodak \
+.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak \
 	bench-crop ablation table1 table2 ablation-finetune figures bench-thumbnails bench-speed dist docs \
 	test-pythons clean
 
@@ -43,11 +43,6 @@ train-siren: setup  ## the plain SIREN of the paper, for reference
 
 bench-cifar: setup  ## the CIFAR-10 tables into docs/results; resumable
 	$(BIN)/python -m combiner_codec.bench cifar $(CIFAR) $(BENCH)
-
-bench-cifar-100: setup  ## five rates on the first 100 test images
-	$(BIN)/combiner bench $(CIFAR)/test.npy --limit 100 --codec none --published cifar10 \
-		--beta 0.0037 --beta 0.00164 --beta 0.00056 --beta 0.00019 --beta 0.00009 \
-		--json docs/results/cifar10-100.json --markdown docs/results/cifar10-100.md --plot docs/results/cifar10-100.svg
 
 bench-kodak: setup  ## the Kodak tables into docs/results; resumable
 	$(BIN)/python -m combiner_codec.bench kodak $(KODAK) --photos $(PHOTOS)/val $(BENCH)
