@@ -34,6 +34,7 @@ class Settings:
     beta: float = 0.0045
     seconds: float = 240.0  # of training, for each prior
     threads: int = 0
+    note: str = ""
 
 
 def learn(settings: Settings, without: str, path: Path, say: Callable[[str], None]) -> None:
@@ -116,6 +117,7 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         "means. J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
         f"compares rows of different rates. Each prior had about {settings.seconds:g} s of gradient steps on the same",
         f"{CROPS} crops (classes not counted); only the linear one has a closed form and needs none.",
+        settings.note,
         "",
         *report.table(["row", "bpp", "dB", "J, 1e-3", "encode, s", "training"], rows),
         "",
