@@ -124,7 +124,7 @@ def test_classes_separate_flat_from_busy():
     g = torch.Generator().manual_seed(0)
     energy = torch.cat([torch.randn(50, 20, generator=g) ** 2 * 0.01, torch.randn(50, 20, generator=g) ** 2])
     start = torch.arange(100) % 2
-    mixture = train.Mixture(energy, torch.full((20,), 1e-3), torch.zeros(20), 3, train.Shards(100), 1.0)
+    mixture = train.Mixture(energy, torch.full((20,), 1e-3), torch.full((1, 20), 1e-3), 3, train.Shards(100), 1.0)
     assigned, variance = mixture.learn(start)
     assert len(assigned[:50].unique()) == 1 and (assigned[:50] != assigned[50]).all()
     assert variance[assigned[50]].sum() > 20 * variance[assigned[0]].sum()

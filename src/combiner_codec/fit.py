@@ -150,15 +150,16 @@ class Fit:
         Downhill from the points learned for betas around this one, until a point's neighbours are no better.
         """
         points, beyond = self.candidate_points, max(1, self.trials - 1)
-        totals, far = np.full((len(pictures), len(points)), np.inf), np.full((len(pictures), len(points)), True)
+        totals = np.full((len(pictures), len(points)), np.inf)
+        unknown = np.full(totals.shape, True)
         away = np.abs(np.log(self.prior.betas)[points] - np.log(self.beta))
         centre = np.full(len(pictures), away.argmin())
         while len(points) > 1:
             near = np.abs(np.arange(len(points)) - centre[:, None]) <= beyond
-            for i in np.flatnonzero((near & far).any(0)):
-                some = np.flatnonzero(near[:, i] & far[:, i])
+            for i in np.flatnonzero((near & unknown).any(0)):
+                some = np.flatnonzero(near[:, i] & unknown[:, i])
                 totals[some, i] = self.total_cost(self.level(points[i], pictures), pictures[some])
-            far &= ~near
+            unknown &= ~near
             best = totals.argmin(1)
             if (best == centre).all():
                 break

@@ -12,9 +12,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from .inr import Architecture
+from .mixture import Mixture, Shards
 from .posterior import coarse_prior, decompose, shared_weights, tiles_of
 from .prior import Level, kl_index
-from .train import class_costs
 
 SIDE, EACH = 128, 12  # pixels along the side of a picture, pictures of each kind
 ROUNDS = 10
@@ -81,16 +81,9 @@ def add_classes(level: Level, architecture: Architecture, side: int) -> Level:
     noise2 = torch.from_numpy(level.noise[:own]) ** 2
     energy = tiles**2 * noise2 / (1.5 * level.beta)  # what the network damps has to be larger
     fixed = torch.from_numpy(level.scale) ** 2 + noise2
-    assigned = torch.arange(count).repeat_interleave(len(energy) // count)
-    average = energy.mean(0)
-    for _ in range(ROUNDS):
-        n, sums = torch.zeros(count), torch.zeros(count, own)
-        taken = assigned >= 0
-        n.index_add_(0, assigned[taken], torch.ones(int(taken.sum())))
-        sums.index_add_(0, assigned[taken], energy[taken])
-        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(min=1e-3)[:, None]
-        variance = ((sums + SMOOTHING * gain * average) / (n + SMOOTHING)[:, None]).clamp(min=noise2)
-        assigned = class_costs(energy, torch.cat([fixed, variance]), noise2).argmin(1) - old
+    kind, shards = torch.arange(count).repeat_interleave(len(energy) // count), Shards(len(energy))
+    mixture = Mixture(energy[shards.mine], noise2, fixed, count + old, shards, SMOOTHING)
+    variance = mixture.learn(kind[shards.mine], ROUNDS)[1][:count]
     kl = kl_index(0.5 * torch.log2(variance / noise2).numpy())
     biases = {name: value for name, value in level.shared.items() if value.ndim == 2}
     biases = {name: np.concatenate([b, np.tile(b.mean(0), (count, 1))]) for name, b in biases.items()}

@@ -288,8 +288,7 @@ def pruned(architecture: Architecture, shared: dict) -> dict:
     layers, shared = architecture.layers, dict(shared)
     kept = {layer.residual_of for layer in layers} | {len(layers) - 1}
     for i in range(len(architecture.stored), len(layers)):
-        if i not in kept:
-            read = shared[f"w{i + 1}"].any((0, 1, 3))
+        if i not in kept and (read := shared[f"w{i + 1}"].any((0, 1, 3))).any():
             shared |= {name: shared[name][..., read] for name in (f"w{i}", f"b{i}")}
             shared[f"w{i + 1}"] = shared[f"w{i + 1}"][:, :, read]
     return shared

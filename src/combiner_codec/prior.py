@@ -77,8 +77,8 @@ def partition(kl: np.ndarray, group_bits: int, chained: bool, mixed: bool = True
 
 
 def _partition(kl, walk, group_bits, chained):
-    cost = kl_table().astype(np.int32)[kl[:, walk]]
-    total = cost.cumsum(1, dtype=np.int32)
+    cost = kl_table()[kl[:, walk]]
+    total = cost.cumsum(1)
     capacity = group_bits * UNIT
     if chained:
         counts = group_count(total[:, -1], group_bits)
@@ -227,8 +227,7 @@ class Prior:
         mean, noise = floats.pop("mean"), floats.pop("noise")
         widths = self.metadata["group_bits"], self.metadata["index_bits"]
         mixed = self.metadata.get("mixed", True)
-        shared = pruned(self.architecture, floats)
-        return Level(self.betas[index], mean, noise, *tables, shared, *widths, contexts, mixed)
+        return Level(self.betas[index], mean, noise, *tables, floats, *widths, contexts, mixed)
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Level]) -> None:
@@ -237,7 +236,7 @@ def save(path: Path, metadata: dict, architecture: Architecture, levels: list[Le
     for i, level in enumerate(levels):
         tables = {"kl": level.kl, "coarse": level.coarse, "contexts": level.contexts}
         arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None}
-        for name, value in {"mean": level.mean, "noise": level.noise, **level.shared}.items():
+        for name, value in {"mean": level.mean, "noise": level.noise, **pruned(architecture, level.shared)}.items():
             arrays[f"{i:02}.{name}"] = value.astype(np.float16)
     metadata = {
         **metadata,

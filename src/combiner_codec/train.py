@@ -18,8 +18,9 @@ import numpy as np
 import torch
 import torch.distributed as dist
 
-from . import classmap, inr
+from . import classmap, graphics, inr
 from .inr import Architecture, Grid, Layer
+from .mixture import Mixture, Shards, class_costs
 from .posterior import Gaussians, TorchOps, closed_form, decompose, distortion, kl, tiles_of
 from .prior import UNIT, Level, kl_index, kl_table, save
 
@@ -117,32 +118,6 @@ RECIPES = {
 }
 
 
-class Shards:
-    """This process's share of the images, and sums over all of them."""
-
-    def __init__(self, count: int):
-        on = dist.is_available() and dist.is_initialized()
-        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if on else (0, 1)
-        self.mine = torch.arange(self.rank, count, self.world)
-        self.count = count
-
-    def sum(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        if self.world > 1:
-            flat = torch.cat([t.reshape(-1) for t in tensors])
-            dist.all_reduce(flat)
-            parts = flat.split([t.numel() for t in tensors])
-            tensors = tuple(p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True))
-        return tensors
-
-    def batch(self, size: int, seed: int, step: int, latents: tuple[int, ...]):
-        """Local positions of this step's images, the noise that belongs to them, and which of the batch they are."""
-        g = torch.Generator().manual_seed(seed * 1_000_003 + step)
-        chosen = torch.randint(self.count, (size,), generator=g)
-        eps = torch.randn(size, *latents, generator=g)
-        own = chosen % self.world == self.rank
-        return chosen[own] // self.world, eps[own], own
-
-
 def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
     """Principal axes of RGB as the fixed colour map, from (N, H, W, 3)."""
     flat = pixels[:, ::2, ::2].reshape(-1, 3).double()
@@ -151,42 +126,6 @@ def learn_colour(pixels: torch.Tensor, shards: Shards) -> dict:
     axes = torch.linalg.eigh(square / n - mean[:, None] * mean)[1].flip(1).T
     axes = axes * torch.where(axes[:, :1] < 0, -1, 1)
     return {"w1": axes.float()[None, None], "b1": torch.full((3,), 0.5)}
-
-
-@dataclass(frozen=True)
-class Mixture:
-    """Classes of tiles as a mixture of zero-mean Gaussians with diagonal covariance."""
-
-    energy: torch.Tensor  # (T, U) squared deviations of this process's tiles
-    noise2: torch.Tensor  # (U,) posterior noise variance
-    flat: torch.Tensor  # (U,) prior variance of the last class, which stays as it is
-    classes: int  # K
-    shards: Shards
-    smoothing: float
-
-    def learn(self, start, rounds: int = 20):
-        """Hard EM from classes (T,): classes (T,) and marginal variances (K, U)."""
-        assigned = start
-        for _ in range(rounds):
-            variance = self.variances(assigned)
-            assigned = class_costs(self.energy, variance, self.noise2).argmin(1)
-        return assigned, variance
-
-    def variances(self, assigned):
-        """Marginal variances of every class, drawn to the average's shape: (T,) -> (K, U)."""
-        n = torch.bincount(assigned, minlength=self.classes).float()
-        sums = torch.zeros(self.classes, self.energy.shape[1]).index_add(0, assigned, self.energy)
-        n, sums = self.shards.sum(n, sums)
-        average = sums.sum(0) / n.sum()
-        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
-        variance = (sums + self.smoothing * gain * average) / (n + self.smoothing)[:, None]
-        variance[-1] = self.flat + self.noise2
-        return variance.clamp(min=self.noise2)
-
-
-def class_costs(energy, marginal, noise2):
-    """Negative log-likelihood in nats under each class's marginal variance: (N, D) (K, D) -> (N, K)."""
-    return 0.5 * torch.log(marginal / noise2).sum(1) + 0.5 * energy @ (1 / marginal).T
 
 
 def fixed_point(mu, sigma, prior: Gaussians):
@@ -303,7 +242,8 @@ class Family:
             self.mean[: self.own] = 0
         self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
         own2 = noise2[: self.own]
-        mixture = Mixture(self._energy(), own2, self.flat, classes, self.shards, self.settings.smoothing)
+        flat = (self.flat + own2)[None]
+        mixture = Mixture(self._energy(), own2, flat, classes, self.shards, self.settings.smoothing)
         assigned, variance = mixture.learn(self._start(mixture.energy, classes - 1))
         self.assigned = assigned.reshape(self._tiles())
         for _ in range(MAP_ROUNDS if self.architecture.coarse else 0):
@@ -644,6 +584,7 @@ def train_cosine(
         level = family.level(index)
         if family.shards.rank == 0:
             save_level(path, level)
+    family.shards.wait()
     return sorted((load_level(p) for p in folder.glob("level-*.npz")), key=lambda level: -level.beta)
 
 
@@ -676,8 +617,6 @@ class Options:
 
 def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, options: Options) -> None:
     """`combiner train`: learn a family and write its prior file. Under torchrun, rank 0 writes."""
-    from . import graphics
-
     world, recipe = int(os.environ.get("WORLD_SIZE", "1")), options.recipe
     if world > 1:
         dist.init_process_group("gloo")
@@ -691,11 +630,10 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
         metadata = SIREN_METADATA
     else:
         levels = train_cosine(images, recipe, checkpoints, report, options.again)
+        levels = [graphics.add_classes(level, recipe.architecture, recipe.side) for level in levels]
         trained = json.dumps(asdict(recipe.settings))
         metadata = METADATA | {"graphics": list(graphics.kinds())}
     if world == 1 or dist.get_rank() == 0:
-        if "graphics" in metadata:
-            levels = [graphics.add_classes(level, recipe.architecture, recipe.side) for level in levels]
         metadata = {**metadata, "training": command, "trained": trained}
         save(output, metadata, recipe.architecture, levels)
         if options.holdout or options.validation:
