@@ -110,7 +110,7 @@ reliability: setup build/numpy-oldest/.ready build/numpy-newest/.ready  ## the t
 
 fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
 	cd tests && PYTHONPATH=../src ../build/fuzz/bin/python -m reliability.fuzz ../build/fuzz/corpus \
-		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=1024 -artifact_prefix=../build/fuzz/
+		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -artifact_prefix=../build/fuzz/
 
 build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
 build/numpy-newest/.ready: PACKAGES := numpy

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from .codec import Encoded, Goal, _Encode
 
 FEW = 16  # tiles up to which classes are changed one by one, and several operating points are looked at
-AIMS = (-1.0, -0.6, -0.3, 0.0, 0.3, 0.6, 1.0)  # dB around a wanted PSNR that a single tile is encoded for, together
 FAR = np.log(1.6)  # an operating point serves betas up to this far from its own
 POINTS = 3  # operating points for a few tiles; for one tile all
 USED = 0.9  # share of a size that a file should use
@@ -33,7 +32,10 @@ CLOSE = {"size": 0.02, "error": 0.004}  # what may be left of a goal, as a share
 SLOPE = {"size": -0.5, "error": 0.6}  # d log goal / d log beta where nothing is known yet
 GAIN = {"fast": 0.25, "normal": 0.55, "best": 0.7}  # dB above the prediction, on photographs
 NEAR = 0.15  # dB from a wanted PSNR: good enough for a first encoding
-ENCODINGS = 3  # most encodings for a wanted PSNR; two are the rule
+ENCODINGS = 4  # most encodings for a wanted PSNR; two are the rule
+ALONE = 6  # the same for a single tile, where predictions are rough and steps large
+UNSURE = 0.5  # dB by which those predictions are off
+WORTH = 0.13  # growth of log nats per dB
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,10 @@ class Choice:
     classes: np.ndarray  # (Rt, Ct)
     size: int  # bytes of the file
     error: float  # predicted squared error, summed over pixels, averaged over channels
+
+    @property
+    def key(self) -> tuple[int, bytes]:
+        return self.point, self.classes.tobytes()
 
 
 def meet(goal: "Goal", encode: "_Encode", progress: Callable[[float], None]) -> list["Encoded | FormatError"]:
@@ -73,21 +79,24 @@ def _meet_psnr(psnr, encode, searches, progress):
     """Encode, see how far the prediction was off, encode again; the first time `fast` where that is faster."""
     effort = encode.options.get("effort", "normal")
     gain = GAIN.get(effort, GAIN["normal"])
-    probe = "fast" if effort in GAIN else effort
+    alone = searches[0].tiles == 1
+    probe = "fast" if effort in GAIN and not alone else effort
     known: list[list[tuple[float, float]]] = [[] for _ in searches]  # predicted and real PSNR of what was encoded
+    tried: list[set] = [set() for _ in searches]
     results: list = [None] * len(searches)
-    for attempt in range(ENCODINGS):
-        near = NEAR if attempt == 0 else MET
+    for attempt in range(ALONE if alone else ENCODINGS):
+        near = MET if attempt or alone else NEAR
         left = [i for i, result in enumerate(results) if result is None or abs(result.psnr - psnr) > near]
         if not left:
             break
-        jobs = []
-        for i in left:
-            aim = _aim(psnr, known[i], GAIN.get(probe, gain))
-            jobs += [(i, choice) for choice in searches[i].of_psnr(aim)]
+        jobs = [(i, searches[i].of_psnr(_aim(psnr, known[i], GAIN.get(probe, gain)))) for i in left]
+        jobs = [(i, choice) for i, choice in jobs if (probe, choice.key) not in tried[i]]
+        if not jobs:
+            break
         share = fit.between(progress, 1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
         encoded = encode(encode.run(effort=probe), [(i, choice.point, choice.classes) for i, choice in jobs], share)
         for (i, choice), result in zip(jobs, encoded, strict=True):
+            tried[i].add((probe, choice.key))
             known[i].append((searches[i].predicted(choice), result.psnr))
             if results[i] is None or abs(result.psnr - psnr) < abs(results[i].psnr - psnr):
                 results[i] = result
@@ -117,6 +126,7 @@ class Search:
         self.nats = {point: tile_nats(level) for point, level in self.levels.items()}
         self.tiles = next(iter(self.errors.values()))[..., 0].size
         self.usual: int | None = None  # operating point that later files of the same picture prefer
+        self.asked: set[int] = set()  # of `files`, for a PSNR
 
     def within_size(self, size: int) -> list[Choice]:
         """Files of at most `size` bytes, the best first. Raises FormatError where there is none."""
@@ -125,17 +135,14 @@ class Search:
             raise FormatError(f"{size} bytes are too few: the smallest file of this picture has {self.smallest.size}")
         return sorted(found, key=lambda choice: (choice.size < USED * size, choice.error))
 
-    def of_psnr(self, psnr: float) -> list[Choice]:
-        """The smallest file that is predicted to reach a PSNR, else the best one; for a single tile its neighbours too:
-        there predictions are rough, steps large and encodings cheap.
-        """
-        found = {}
-        for more in AIMS if self.tiles == 1 else (0.0,):
-            own = self._constrained("error", self.pixels * 10 ** (-(psnr + more) / 10))
-            best = min(own, key=lambda choice: choice.size, default=self.richest)
-            found[best.point, best.classes.tobytes()] = best
+    def of_psnr(self, psnr: float) -> Choice:
+        """The smallest file that is predicted to reach a PSNR, else the best one."""
+        if self.tiles == 1:
+            return self._alone(psnr)
+        own = self._constrained("error", self.pixels * 10 ** (-psnr / 10))
+        best = min(own, key=lambda choice: choice.size, default=self.richest)
         self.usual = best.point
-        return list(found.values())
+        return best
 
     def predicted(self, choice: Choice) -> float:
         """PSNR by the linear part alone, dB."""
@@ -168,6 +175,24 @@ class Search:
             if len(found) == wanted:
                 break
         return found
+
+    def _alone(self, psnr: float) -> Choice:
+        """Of all files of a single tile a cheap one near the PSNR, and a new one each time while it is in reach."""
+        point, own, error, nats = self.files
+        off = 10 * np.log10(self.pixels / np.maximum(error, 1e-9)) - psnr
+        cost = np.log(nats) - WORTH * off + (off / UNSURE) ** 2
+        if np.abs(off).min() < UNSURE and len(self.asked) < len(off):
+            cost[list(self.asked)] = np.inf
+        best = int(cost.argmin())
+        self.asked.add(best)
+        return self._choice(int(point[best]), own[best].reshape(1, 1))
+
+    @cached_property
+    def files(self) -> tuple[np.ndarray, ...]:
+        """Every file of a single tile: operating points, classes, errors, nats."""
+        errors, nats = ([table[p].reshape(-1) for p in self.levels] for table in (self.errors, self.nats))
+        points = np.repeat(list(self.levels), [len(one) for one in errors])
+        return points, np.concatenate([np.arange(len(one)) for one in errors]), *map(np.concatenate, (errors, nats))
 
     def _rank(self, point, x, cost):
         """Order of operating points: first those that were learned for a beta near this one."""

@@ -61,12 +61,13 @@ def kodak(folder, fast_betas, normal_betas, **options):
 @click.argument("photos", type=FOLDER)
 @OUT
 @click.option("--work", type=click.Path(path_type=Path), default=Path("checkpoints/ablation"), show_default=True)
+@click.option("--betas", metavar="B,B,...", default="0.0045", show_default=True)
 @click.option("--seconds", type=float, default=240.0, show_default=True, help="Training of each prior.")
 @THREADS
 @NOTE
-def ablation(photos, **options):
+def ablation(photos, betas, **options):
     """What each part of the family for photographs is worth: PHOTOS holds train/ and val/."""
-    ablations.run(ablations.Settings(photos, **options), click.echo)
+    ablations.run(ablations.Settings(photos, betas=floats(betas), **options), click.echo)
 
 
 @main.command()

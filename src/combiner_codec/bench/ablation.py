@@ -31,13 +31,13 @@ class Settings:
     photos: Path
     out: Path
     work: Path
-    beta: float = 0.0045
+    betas: tuple[float, ...] = (0.0045,)
     seconds: float = 240.0  # of training, for each prior
     threads: int = 0
     note: str = ""
 
 
-def learn(settings: Settings, without: str, path: Path, say: Callable[[str], None]) -> None:
+def learn(settings: Settings, beta: float, without: str, path: Path, say: Callable[[str], None]) -> None:
     """Train a prior for photographs without one of its parts."""
     import torch
 
@@ -45,7 +45,7 @@ def learn(settings: Settings, without: str, path: Path, say: Callable[[str], Non
 
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     recipe = train.RECIPES["photo"]
-    plan = replace(recipe.settings, betas=(settings.beta,), classes=recipe.settings.classes[:1])
+    plan = replace(recipe.settings, betas=(beta,), classes=recipe.settings.classes[:1])
     architecture = recipe.architecture
     if without == "hierarchy":  # blocks stay as large: streams are as long
         architecture = replace(architecture, coarse=tuple(replace(grid, keep=0) for grid in architecture.coarse))
@@ -71,24 +71,22 @@ def learn(settings: Settings, without: str, path: Path, say: Callable[[str], Non
     priors.save(path, {**train.METADATA, "trained": trained}, architecture, [level])
 
 
-def variants(settings: Settings, say: Callable[[str], None]) -> dict[str, tuple[CombinerCodec, Prior]]:
-    """Codecs by the name of their row."""
+def variants(settings: Settings, beta: float, say: Callable[[str], None]) -> dict[str, tuple[CombinerCodec, Prior]]:
+    """Codecs for one beta, by the name of their row."""
     from ..fit import EFFORTS
 
     def prior(without: str) -> Prior:
-        path = settings.work / f"{without.replace(' ', '-') or 'whole'}.npz"
+        path = settings.work / f"{without.replace(' ', '-') or 'whole'}-{beta:g}.npz"
         if not path.exists():
             say(f"training without {without or 'nothing'}")
-            learn(settings, without, path, say)
+            learn(settings, beta, without, path, say)
         return priors.load_file(path)
 
     whole = prior("")
     refined = replace(EFFORTS["normal"], steps=EFFORTS["fast"].steps, index_bits=EFFORTS["fast"].index_bits)
     rows = {"`fast` with refinement": (refined, whole), "`fast`, which is without refinement": ("fast", whole)}
     rows |= {f"… and without {name}": ("fast", prior(name)) for name in WITHOUT}
-    return {
-        name: (CombinerCodec(name, effort, (settings.beta,), prior), prior) for name, (effort, prior) in rows.items()
-    }
+    return {name: (CombinerCodec(name, effort, (beta,), prior), prior) for name, (effort, prior) in rows.items()}
 
 
 def run(settings: Settings, say: Callable[[str], None]) -> None:
@@ -98,28 +96,29 @@ def run(settings: Settings, say: Callable[[str], None]) -> None:
         raise FormatError(f"{settings.photos / 'val'}: {PICTURES} photographs are needed")
     settings.work.mkdir(parents=True, exist_ok=True)
     store, groups, rows, stamps = Store(settings.out / "ablation.json"), grouped(pictures), [], set()
-    for name, (codec, prior) in variants(settings, say).items():
-        for line in measure([codec], groups, store, settings.threads, say):
-            say(line)
-        (point,) = points(codec, groups, store)
-        stamps |= set(store.machines([codec], groups))
-        trained = prior.metadata["trained"]
-        cost = lagrangian(settings.beta, [store.find(codec, settings.beta, group) for group in groups], groups)
-        rows.append(
-            [name, f"{point.bpp:.3f}", f"{point.psnr:.2f}", f"{cost:.3f}", f"{point.encode_seconds:.1f}",
-             f"{trained['seconds']} s, {trained['steps']} steps"]
-        )  # fmt: skip
+    for beta in settings.betas:
+        for name, (codec, prior) in variants(settings, beta, say).items():
+            for line in measure([codec], groups, store, settings.threads, say):
+                say(line)
+            (point,) = points(codec, groups, store)
+            stamps |= set(store.machines([codec], groups))
+            trained = prior.metadata["trained"]
+            cost = lagrangian(beta, [store.find(codec, beta, group) for group in groups], groups)
+            rows.append(
+                [f"{beta:g}", name, f"{point.bpp:.3f}", f"{point.psnr:.2f}", f"{cost:.3f}",
+                 f"{point.encode_seconds:.1f}", f"{trained['seconds']} s, {trained['steps']} steps"]
+            )  # fmt: skip
     names = ", ".join(Path(p.name).stem for p in pictures)
     lines = [
         "# Ablation on photographs",
         "",
-        f"Made by `make ablation`. {PICTURES} validation photographs ({names}), beta {settings.beta:g}, whole files,",
-        "means. J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
-        f"compares rows of different rates. Each prior had about {settings.seconds:g} s of gradient steps on the same",
-        f"{CROPS} crops (classes not counted); only the linear one has a closed form and needs none.",
+        f"Made by `make ablation`. {PICTURES} validation photographs ({names}), whole files, means.",
+        "J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
+        f"compares rows of different rates at one beta. Each prior had about {settings.seconds:g} s of gradient steps",
+        f"on the same {CROPS} crops (classes not counted); only the linear one has a closed form and needs none.",
         settings.note,
         "",
-        *report.table(["row", "bpp", "dB", "J, 1e-3", "encode, s", "training"], rows),
+        *report.table(["beta", "row", "bpp", "dB", "J, 1e-3", "encode, s", "training"], rows),
         "",
         *(f"Measured {line}" for line in sorted(stamps)),
     ]  # fmt: skip
