@@ -7,8 +7,8 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 
 .PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak \
-	bench-crop ablation table1 table2 ablation-finetune figures bench-thumbnails bench-speed dist docs \
-	test-pythons clean
+	bench-crop ablation table1 table2 ablation-finetune figures bench-thumbnails bench-border \
+	bench-speed dist docs test-pythons clean
 
 setup: $(VENV)/.ready
 
@@ -70,6 +70,9 @@ figures: setup  ## the pictures of docs/method.md and README: the pipeline, and 
 
 bench-thumbnails: setup  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 	$(BIN)/python -m combiner_codec.bench thumbnails $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(BENCH)
+
+bench-border: setup  ## the families `small` and `photo` on 32x32 to 128x128 pictures
+	$(BIN)/python -m combiner_codec.bench border $(PHOTOS)/val $(BENCH)
 
 bench-speed: setup  ## encode and decode beside WebP and AVIF, as ratios
 	$(BIN)/python -m combiner_codec.bench speed $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png $(BENCH)

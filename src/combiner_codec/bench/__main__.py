@@ -6,6 +6,7 @@ import click
 
 from ..errors import FormatError
 from . import ablation as ablations
+from . import border as borders
 from . import cifar as cifar10
 from . import crop as crops
 from . import figures as drawn
@@ -135,6 +136,17 @@ def finetune(photos, families, **options):
 def figures(samples, out, threads):
     """The drawings of docs/method.md and README, from the shipped SAMPLES."""
     drawn.run(samples, out, threads, click.echo)
+
+
+@main.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@OUT
+@click.option("--effort", default="fast", show_default=True)
+@click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
+@THREADS
+def border(sources, out, effort, limit, threads):
+    """Both default families on pictures of 32 to 128 pixels."""
+    borders.run(sources, out, effort, limit, threads, click.echo)
 
 
 @main.command()

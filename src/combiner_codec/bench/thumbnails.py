@@ -69,6 +69,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
         "",
         f"![{SHOWN[0]}×{SHOWN[0]} pictures at {SHOWN[1]} bytes](thumbnails.png)",
         "",
+        f"In orange: files of more than {SHOWN[1]} bytes, the smallest that the format has.",
+        "",
         f"Measured on {machine()}.",
     ]
     (out / "thumbnails.md").write_text("\n".join([*lines, *missing]) + "\n", encoding="utf-8")

@@ -1,0 +1,49 @@
+"""The benchmarks of small pictures and of speed, on one shipped sample each."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+pytest.importorskip("matplotlib")
+
+from combiner_codec.bench import border, thumbnails
+from combiner_codec.bench.__main__ import main
+
+SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "hippos-64x48.png"
+
+
+def page(tmp_path, command, *options) -> list[list[str]]:
+    """Rows of the table that a benchmark writes."""
+    done = CliRunner().invoke(main, [command, str(SAMPLE), "--out", str(tmp_path), *options], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    lines = (tmp_path / f"{command}.md").read_text().splitlines()
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")][2:]
+
+
+def test_thumbnails_leave_cells_empty_that_a_format_cannot_fill(tmp_path, monkeypatch):
+    monkeypatch.setattr(thumbnails, "SIDES", (32,))
+    monkeypatch.setattr(thumbnails, "BUDGETS", (40, 2000))
+    monkeypatch.setattr(thumbnails, "SHOWN", (32, 40))
+    rows = {row[1]: row[2:] for row in page(tmp_path, "thumbnails", "--effort", "fast")}
+    assert float(rows["combiner"][1]) > float(rows["combiner"][0]) + 10
+    assert rows["WebP"][0] == "" and float(rows["WebP"][1]) > 30 and int(rows["WebP"][2]) > 40
+    assert (tmp_path / "thumbnails.png").stat().st_size > 1000
+
+
+def test_the_border_compares_both_families_at_one_beta(tmp_path, monkeypatch):
+    monkeypatch.setattr(border, "SIDES", (32,))
+    monkeypatch.setattr(border, "BETAS", (0.02, 0.005))
+    rough, fine = page(tmp_path, "border")
+    for row in (rough, fine):
+        share, better, default = row[-3:]
+        assert better == ("small" if share.startswith("+") else "photo") and default == "small"
+    assert all(float(a) < float(b) for a, b in zip(rough[2:6], fine[2:6], strict=True))
+
+
+def test_speed_gives_each_codecs_time_as_a_multiple_of_the_others(tmp_path):
+    rows = {row[1]: row for row in page(tmp_path, "speed", "--rounds", "1", "--effort", "fast", "--threads", "1")}
+    ours, webp = rows["combiner fast"], rows["webp"]
+    assert webp[4] == webp[4 + (len(webp) - 3) // 2] == "1"
+    assert float(ours[4]) == pytest.approx(float(ours[3]) / float(webp[3]), rel=0.02)
+    assert abs(int(webp[2]) - int(ours[2])) < 0.3 * int(ours[2])
