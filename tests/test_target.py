@@ -86,6 +86,28 @@ def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, mo
     assert encoded[0] == ("fast", 1) and encoded[1:] in ([("normal", 1)], [("normal", 1)] * 2)
 
 
+def test_a_single_tile_tries_different_files_and_keeps_the_nearest(tiny_prior, monkeypatch):
+    from combiner_codec import target
+
+    tried = []
+    call = codec._Encode.__call__
+
+    def recorded(self, run, jobs, progress):
+        results = call(self, run, jobs, progress)
+        tried.extend((job[1], int(job[2][0, 0]), result.psnr) for job, result in zip(jobs, results, strict=True))
+        return results
+
+    monkeypatch.setattr(codec._Encode, "__call__", recorded)
+    wanted = encode(busy_pictures(1, 32), tiny_prior, size=150)[0].psnr - 0.7
+    tried.clear()
+    found = encode(busy_pictures(1, 32), tiny_prior, psnr=wanted)[0]
+    assert len(tried) <= target.ALONE and len({file[:2] for file in tried}) == len(tried)
+    assert abs(found.psnr - wanted) == min(abs(psnr - wanted) for _, _, psnr in tried)
+    tried.clear()
+    encode(busy_pictures(1, 32), tiny_prior, psnr=90.0)
+    assert len(tried) == 1  # out of reach: no better file to try
+
+
 def test_goals_exclude_each_other(tmp_path):
     from click.testing import CliRunner
 
