@@ -30,7 +30,8 @@ RANGE = np.log([1e-8, 1e3])  # of betas
 STEP = np.log(10)  # largest step of log beta while one side of the goal is unknown
 CLOSE = {"size": 0.02, "error": 0.004}  # what may be left of a goal, as a share of it; 0.004 are 0.02 dB
 SLOPE = {"size": -0.5, "error": 0.6}  # d log goal / d log beta where nothing is known yet
-GAIN = {"fast": 0.25, "normal": 0.55, "best": 0.7}  # dB above the prediction, on photographs
+GAIN = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB above the prediction, on photographs
+GAIN_ALONE = 0.9  # dB more of a single tile
 NEAR = 0.15  # dB from a wanted PSNR: good enough for a first encoding
 ENCODINGS = 4  # most encodings for a wanted PSNR; two are the rule
 ALONE = 6  # the same for a single tile, where predictions are rough and steps large
@@ -78,8 +79,9 @@ def meet(goal: "Goal", encode: "_Encode", progress: Callable[[float], None]) -> 
 def _meet_psnr(psnr, encode, searches, progress):
     """Encode, see how far the prediction was off, encode again; the first time `fast` where that is faster."""
     effort = encode.options.get("effort", "normal")
-    gain = GAIN.get(effort, GAIN["normal"])
     alone = searches[0].tiles == 1
+    gains = {name: gain + (GAIN_ALONE if alone else 0.0) for name, gain in GAIN.items()}
+    gain = gains.get(effort, gains["normal"])
     probe = "fast" if effort in GAIN and not alone else effort
     known: list[list[tuple[float, float]]] = [[] for _ in searches]  # predicted and real PSNR of what was encoded
     tried: list[set] = [set() for _ in searches]
@@ -89,7 +91,7 @@ def _meet_psnr(psnr, encode, searches, progress):
         left = [i for i, result in enumerate(results) if result is None or abs(result.psnr - psnr) > near]
         if not left:
             break
-        jobs = [(i, searches[i].of_psnr(_aim(psnr, known[i], GAIN.get(probe, gain)))) for i in left]
+        jobs = [(i, searches[i].of_psnr(_aim(psnr, known[i], gains.get(probe, gain)))) for i in left]
         jobs = [(i, choice) for i, choice in jobs if (probe, choice.key) not in tried[i]]
         if not jobs:
             break
@@ -101,7 +103,7 @@ def _meet_psnr(psnr, encode, searches, progress):
             if results[i] is None or abs(result.psnr - psnr) < abs(results[i].psnr - psnr):
                 results[i] = result
         if probe != effort:  # its files were for measuring only
-            known = [[(own, real + gain - GAIN[probe]) for own, real in one] for one in known]
+            known = [[(own, real + gain - gains[probe]) for own, real in one] for one in known]
             results, probe = [None] * len(searches), effort
     return results
 
