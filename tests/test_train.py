@@ -120,6 +120,14 @@ def test_kl_is_that_of_torch_distributions():
     torch.testing.assert_close(ours, torch.distributions.kl_divergence(normal(mu, sigma), normal(mean, scale)))
 
 
+def test_a_single_class_is_learned_from_all_tiles():
+    settings = replace(SETTINGS, betas=(0.02,), classes=(1,))
+    recipe = replace(train.RECIPES["photo"], settings=settings)
+    pixels = torch.from_numpy(busy_pictures(3, 128)).float() / 255
+    level = train.Family(pixels, recipe.architecture, settings, lambda line: None).level(0)
+    assert level.classes == 1 and level.tile_bits[0] > 20
+
+
 def test_classes_separate_flat_from_busy():
     g = torch.Generator().manual_seed(0)
     energy = torch.cat([torch.randn(50, 20, generator=g) ** 2 * 0.01, torch.randn(50, 20, generator=g) ** 2])

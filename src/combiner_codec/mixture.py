@@ -64,7 +64,7 @@ class Mixture:
         average = sums.sum(0) / n.sum()
         gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(1e-3, 50)[:, None]
         variance = (sums + self.smoothing * gain * average) / (n + self.smoothing)[:, None]
-        variance[-len(self.fixed) :] = self.fixed
+        variance[self.classes - len(self.fixed) :] = self.fixed
         return variance.clamp(min=self.noise2)
 
 

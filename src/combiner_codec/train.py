@@ -174,7 +174,7 @@ class Family:
         self.pulled = self.target  # what a linear decoder's posterior would have to be drawn to
         self.assigned = None  # (N, Rt, Ct) classes
         self.contexts = None  # tables of classmap.py
-        self.flat = torch.zeros(self.own)  # prior variances of the last class, for tiles of one colour
+        self.flat = torch.zeros(self.own)  # prior variances for tiles of one colour
         if not architecture.coarse:
             self.flat[:3] = ANY_COLOUR * architecture.tile**2
 
@@ -242,9 +242,9 @@ class Family:
             self.mean[: self.own] = 0
         self.mean[3:] = 0  # only the means of whole pictures differ from 0 by more than chance
         own2 = noise2[: self.own]
-        flat = (self.flat + own2)[None]
-        mixture = Mixture(self._energy(), own2, flat, classes, self.shards, self.settings.smoothing)
-        assigned, variance = mixture.learn(self._start(mixture.energy, classes - 1))
+        flat = self._flat(classes)
+        mixture = Mixture(self._energy(), own2, flat + own2, classes, self.shards, self.settings.smoothing)
+        assigned, variance = mixture.learn(self._start(mixture.energy, classes - len(flat)))
         self.assigned = assigned.reshape(self._tiles())
         for _ in range(MAP_ROUNDS if self.architecture.coarse else 0):
             self._learn_map(mixture.energy, variance, own2, classes)
@@ -271,6 +271,10 @@ class Family:
         for i, part in enumerate(energy.split(each)):
             bits = (class_costs(part, variance, noise2) / np.log(2)).numpy().reshape(*self.assigned.shape[1:], -1)
             self.assigned[i] = torch.from_numpy(classmap.choose(bits, self.contexts).astype(np.int64))
+
+    def _flat(self, classes):
+        """Prior variances of the last class, which is not learned: (1, own), or (0, own) where there is no other."""
+        return self.flat[None, :][: classes - 1]
 
     def _noise2(self, beta, curvature):
         """Typical posterior variances: (U,). Levels above are coarser still: the tiles make up for it."""
@@ -359,7 +363,8 @@ class Family:
             above += self._by_column(energy)[:, self.own :].sum(0)
         n, sums, above = self.shards.sum(n, sums, above)
         point.scale2 = ((sums + nu * point.scale2.clamp(min=0)) / (n + nu)[:, None]).clamp(min=0)
-        point.scale2[-1] = self.flat
+        flat = self._flat(classes)
+        point.scale2[classes - len(flat) :] = flat
         point.above2 = (above / self.shards.count).clamp(min=0)
 
     @torch.no_grad()

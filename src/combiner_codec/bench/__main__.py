@@ -62,7 +62,7 @@ def kodak(folder, fast_betas, normal_betas, **options):
 @click.argument("photos", type=FOLDER)
 @OUT
 @click.option("--work", type=click.Path(path_type=Path), default=Path("checkpoints/ablation"), show_default=True)
-@click.option("--betas", metavar="B,B,...", default="0.0045", show_default=True)
+@click.option("--betas", metavar="B,B,...", default="0.0045,0.02", show_default=True)
 @click.option("--seconds", type=float, default=240.0, show_default=True, help="Training of each prior.")
 @THREADS
 @NOTE

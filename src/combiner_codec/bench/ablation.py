@@ -31,7 +31,7 @@ class Settings:
     photos: Path
     out: Path
     work: Path
-    betas: tuple[float, ...] = (0.0045,)
+    betas: tuple[float, ...] = (0.0045, 0.02)
     seconds: float = 240.0  # of training, for each prior
     threads: int = 0
     note: str = ""
