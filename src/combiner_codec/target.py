@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 FEW = 16  # tiles up to which classes are changed one by one, and several operating points are looked at
 FAR = np.log(1.6)  # an operating point serves betas up to this far from its own
 LOYAL = 1.06  # up to this many times the smallest file, later files of a picture keep the operating point
+FAITH = 1.6  # and up to this many times FAR
 POINTS = 3  # operating points for a few tiles; for one tile all
 USED = 0.9  # share of a size that a file should use
 TRIES = 12  # betas per operating point
@@ -201,7 +202,7 @@ class Search:
 
     def _rank(self, point, x, cost):
         """Order of operating points: first those that were learned for a beta near this one."""
-        far = abs(x - np.log(self.levels[point].beta)) > (1.6 if point == self.usual else 1) * FAR
+        far = abs(x - np.log(self.levels[point].beta)) > (FAITH if point == self.usual else 1) * FAR
         return far, self.tiles > 1 and self.usual not in (None, point), cost
 
     def _at(self, point, beta) -> Choice:

@@ -138,37 +138,37 @@ def figures(samples, out, threads):
     drawn.run(samples, out, threads, click.echo)
 
 
-@main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@OUT
+def of_pictures(command):
+    """Arguments of what takes pictures of the caller's choice."""
+    sources = click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+    return main.command()(sources(OUT(THREADS(command))))
+
+
+LIMIT = click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
+
+
+@of_pictures
 @click.option("--effort", default="fast", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
-@THREADS
-def border(sources, out, effort, limit, threads):
+@LIMIT
+def border(**options):
     """Both default families on pictures of 32 to 128 pixels."""
-    borders.run(sources, out, effort, limit, threads, click.echo)
+    borders.run(**options, say=click.echo)
 
 
-@main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@OUT
+@of_pictures
 @click.option("--effort", default="normal", show_default=True)
-@click.option("--limit", type=click.IntRange(1), help="First photographs of every source.")
-@THREADS
-def thumbnails(sources, out, effort, limit, threads):
+@LIMIT
+def thumbnails(**options):
     """Thumbnails of photographs at 60 to 400 bytes."""
-    small.run(sources, out, effort, limit, threads, click.echo)
+    small.run(**options, say=click.echo)
 
 
-@main.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@OUT
+@of_pictures
 @click.option("--effort", "efforts", multiple=True, default=["fast", "normal"], show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
-@THREADS
-def speed(sources, out, efforts, rounds, threads):
+def speed(**options):
     """Encode and decode times beside WebP and AVIF."""
-    speeds.run(sources, out, efforts, rounds, threads, click.echo)
+    speeds.run(**options, say=click.echo)
 
 
 def floats(text: str | None) -> tuple[float, ...]:

@@ -7,10 +7,9 @@ import numpy as np
 
 from .. import prior as priors
 from ..codec import encode_arrays
-from ..errors import FormatError
 from . import report
 from .measure import machine
-from .pictures import collect
+from .pictures import required
 from .thumbnails import thumbnail
 
 SIDES = (32, 40, 48, 64, 96, 128)
@@ -21,9 +20,7 @@ FAMILIES = ("small", "photo")
 def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int,
         say: Callable[[str], None]) -> None:  # fmt: skip
     """Write border.md."""
-    photographs, problems = collect(list(sources), limit)
-    if problems or not photographs:
-        raise FormatError(f"no photographs: {'; '.join(problems)}")
+    photographs = required(sources, limit)
     rows = []
     for side in SIDES:
         pictures = [thumbnail(photograph.pixels, side) for photograph in photographs]
@@ -34,8 +31,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
                 costs[family] = np.mean([f.lagrangian(p, beta) for f, p in zip(files, pictures, strict=True)]) / side**2
                 cells += [f"{np.mean([len(f.data) for f in files]):.0f}", f"{np.mean([f.psnr for f in files]):.2f}"]
             better = min(costs, key=costs.get)
-            shares = f"{100 * (costs['photo'] / costs['small'] - 1):+.1f} %"
-            rows.append([f"{side}×{side}", f"{beta:g}", *cells, shares, better, priors.default(side, side).name])
+            share = f"{100 * (costs['photo'] / costs['small'] - 1):+.1f} %"
+            rows.append([f"{side}×{side}", f"{beta:g}", *cells, share, better, priors.default(side, side).name])
             say(" ".join(rows[-1]))
     header = ["side", "beta", *(f"{name}, {unit}" for name in FAMILIES for unit in ("bytes", "dB"))]
     lines = [

@@ -46,6 +46,14 @@ class Group:
         return total.hexdigest()[:16]
 
 
+def required(sources: Sequence[Path], limit: int | None = None) -> list[Picture]:
+    """What `collect` finds; raises FormatError if that is nothing, or a file is left out."""
+    pictures, problems = collect(list(sources), limit)
+    if problems or not pictures:
+        raise FormatError(f"no pictures: {'; '.join(problems)}")
+    return pictures
+
+
 def collect(
     sources: list[Path], limit: int | None = None, besides: Sequence[Path] = ()
 ) -> tuple[list[Picture], list[str]]:

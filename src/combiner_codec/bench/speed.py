@@ -9,10 +9,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from ..errors import FormatError
 from . import codecs, report
 from .measure import machine
-from .pictures import collect
+from .pictures import required
 
 BETA = 0.004
 QUALITIES = range(0, 96, 5)
@@ -21,9 +20,7 @@ QUALITIES = range(0, 96, 5)
 def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int, threads: int,
         say: Callable[[str], None]) -> None:  # fmt: skip
     """Write speed.md: seconds and ratios for every picture."""
-    pictures, problems = collect(list(sources))
-    if problems or not pictures:
-        raise FormatError(f"no pictures: {'; '.join(problems)}")
+    pictures = required(sources)
     rivals, missing = codecs.others(["webp", "avif"])
     ours = [codecs.CombinerCodec(f"combiner {effort}", effort) for effort in efforts]
     rows = []

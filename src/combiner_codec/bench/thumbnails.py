@@ -16,7 +16,7 @@ from ..image import psnr
 from ..prior import default
 from . import codecs, report
 from .measure import machine
-from .pictures import collect
+from .pictures import required
 
 SIDES = (32, 48, 64, 96)
 BUDGETS = (60, 100, 200, 400)
@@ -37,9 +37,7 @@ class File:
 def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int,
         say: Callable[[str], None]) -> None:  # fmt: skip
     """Write thumbnails.md and thumbnails.png."""
-    photographs, problems = collect(list(sources), limit)
-    if problems or not photographs:
-        raise FormatError(f"no photographs: {'; '.join(problems)}")
+    photographs = required(sources, limit)
     encoders, missing = others()
     for line in missing:
         say(line)
