@@ -5,18 +5,18 @@ CIFAR  ?= ../shared/data/cifar10
 PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
+TRAININGS := train-cifar train-photo train-siren
+EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-speed ablation ablation-finetune \
+	table1 table2 figures golden hostile hard drift
+.PHONY: help setup demo test lint format docs dist test-pythons clean reliability fuzz $(TRAININGS) $(EXPERIMENTS)
 
-.PHONY: setup demo test lint format train-cifar train-photo train-siren bench-cifar bench-kodak \
-	bench-crop ablation table1 table2 ablation-finetune figures bench-thumbnails bench-border \
-	bench-speed dist docs test-pythons clean
-
-setup: $(VENV)/.ready
-
+help:  ## this list
+	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+setup: $(VENV)/.ready  ## .venv with all that the other targets need
 $(VENV)/.ready: pyproject.toml constraints.txt
 	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install -q --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	touch $@
-
 demo: setup  ## encode and decode two shipped samples
 	mkdir -p build/demo
 	$(BIN)/combiner encode $(SAMPLES)/hippos-64x48.png -o build/demo/hippos.cmb --beta 0.002
@@ -25,100 +25,55 @@ demo: setup  ## encode and decode two shipped samples
 	$(BIN)/combiner encode $(SAMPLES)/lighthouse.png -o build/demo/lighthouse.cmb --beta 0.004 --effort fast
 	$(BIN)/combiner decode build/demo/lighthouse.cmb -o build/demo/lighthouse.png
 	@echo "look at build/demo/hippos.png and build/demo/lighthouse.png"
-
-test: setup
+test: setup  ## all tests
 	$(BIN)/pytest
-
-train-cifar: setup  ## the default family: hours on two cores; resumable
-	$(BIN)/combiner train $(CIFAR)/train.npy $(PHOTOS)/train --crops 2000 --holdout 285 \
-		--checkpoints checkpoints/small -o checkpoints/small.npz
-
-train-photo: setup  ## the family for photographs: an hour on two cores; resumable
-	$(BIN)/combiner train $(PHOTOS)/train --family photo --crops 800 --validation $(PHOTOS)/val \
-		--checkpoints checkpoints/photo -o checkpoints/photo.npz
-
-train-siren: setup  ## the plain SIREN of the paper, for reference
-	$(BIN)/combiner train $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 \
-		--checkpoints checkpoints/siren -o checkpoints/combiner-cifar.npz
-
-bench-cifar: setup  ## the CIFAR-10 tables into docs/results; resumable
-	$(BIN)/python -m combiner_codec.bench cifar $(CIFAR) $(BENCH)
-
-bench-kodak: setup  ## the Kodak tables into docs/results; resumable
-	$(BIN)/python -m combiner_codec.bench kodak $(KODAK) --photos $(PHOTOS)/val $(BENCH)
-
-bench-crop: setup  ## the README's crop beside WebP and JPEG
-	$(BIN)/python -m combiner_codec.bench crop $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast
-
-ablation: setup  ## what each part of the family for photographs is worth; resumable
-	$(BIN)/python -m combiner_codec.bench ablation $(PHOTOS) $(BENCH)
-
-# The paper's experiments. COUNT=20 takes fewer pictures, BENCH="--betas 0.004,0.0015" gives options (--help lists them).
-OPTIONS = $(if $(COUNT),--count $(COUNT)) $(BENCH)
-
-table1: setup  ## COMBINER's times on CIFAR-10 beside ours, into docs/results; resumable
-	$(BIN)/python -m combiner_codec.bench table1 $(CIFAR) $(OPTIONS)
-
-table2: setup  ## the same on Kodak; without a GPU on five pictures
-	$(BIN)/python -m combiner_codec.bench table2 $(KODAK) --photos $(PHOTOS)/val $(OPTIONS)
-
-ablation-finetune: setup  ## full refinement against a tenth of it
-	$(BIN)/python -m combiner_codec.bench finetune $(CIFAR) --photos $(PHOTOS)/val $(OPTIONS)
-
-figures: setup  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
-	$(BIN)/python -m combiner_codec.bench figures $(SAMPLES)
-
-bench-thumbnails: setup  ## 32x32 to 96x96 pictures at 60 to 400 bytes
-	$(BIN)/python -m combiner_codec.bench thumbnails $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(BENCH)
-
-bench-border: setup  ## the families `small` and `photo` on 32x32 to 128x128 pictures
-	$(BIN)/python -m combiner_codec.bench border $(PHOTOS)/val $(BENCH)
-
-bench-speed: setup  ## encode and decode beside WebP and AVIF, as ratios
-	$(BIN)/python -m combiner_codec.bench speed $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png $(BENCH)
-
-dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
-	rm -rf dist build/dist
-	$(BIN)/python -m build --outdir dist .
-	sh scripts/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
-
+lint: setup  ## style
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+format: setup  ## mend what can be mended of it
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 docs: setup  ## docs/cli.md from the commands
-	$(BIN)/python -m combiner_codec.manual docs/cli.md
-
-PYTHONS ?= all
+	$(BIN)/python scripts/manual.py docs/cli.md
+dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
+	rm -rf dist build/dist && $(BIN)/python -m build --outdir dist .
+	sh scripts/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz
 test-pythons: setup  ## every supported Python that is installed; PYTHONS=decode does without torch
-	sh scripts/pythons.sh $(BIN)/python build/pythons $(PYTHONS)
-
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-
-format: setup
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
-
-clean:
+	sh scripts/pythons.sh $(BIN)/python build/pythons $(or $(PYTHONS),all)
+clean:  ## remove what was built
 	rm -rf build dist src/*.egg-info
 
-RELIABILITY := cd tests && ../$(BIN)/python -m reliability
+into = --checkpoints checkpoints/$1 -o checkpoints/$2.npz
+$(TRAININGS): setup
+	$(BIN)/combiner train $(ARGS)
+train-cifar: ARGS = $(CIFAR)/train.npy $(PHOTOS)/train --crops 2000 --holdout 285 $(call into,small,small)  ## the default family: hours on two cores; resumable
+train-photo: ARGS = $(PHOTOS)/train --family photo --crops 800 --validation $(PHOTOS)/val $(call into,photo,photo)  ## the family for photographs: an hour on two cores; resumable
+train-siren: ARGS = $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 $(call into,siren,combiner-cifar)  ## the plain SIREN of the paper, for reference
 
-.PHONY: golden reliability fuzz
-golden: setup  ## golden files anew, before 1.0 only: make golden WHY="reason"
-	$(RELIABILITY) golden "$(WHY)"
-
-reliability: setup build/numpy-oldest/.ready build/numpy-newest/.ready  ## the tables of docs/reliability.md: half an hour
-	$(RELIABILITY) hostile
-	$(RELIABILITY) hard
-	$(RELIABILITY) drift $(CURDIR)/build/numpy-oldest/bin/python $(CURDIR)/build/numpy-newest/bin/python
-
+# Tables and figures into docs. BENCH="--betas 0.004,0.0015" gives more options: python -m experiments NAME --help.
+$(EXPERIMENTS): setup
+	$(BIN)/python -m experiments $(@:bench-%=%) $(ARGS) $(BENCH)
+bench-cifar: ARGS = $(CIFAR)  ## the CIFAR-10 tables; resumable
+bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resumable
+bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
+bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
+bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32 to 128x128 pictures
+bench-speed: ARGS = $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
+ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable
+ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures
+table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 beside ours; COUNT=20; resumable
+table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
+figures: ARGS = $(SAMPLES)  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
+golden: ARGS = "$(WHY)"  ## golden files anew, before 1.0 only: make golden WHY="reason"
+reliability: hostile hard drift  ## the tables of docs/reliability.md: half an hour
+hostile: setup  ## its part about damaged and malicious files
+hard: setup  ## its part about pictures that no prior expects
+drift: build/numpy-oldest/.ready build/numpy-newest/.ready  ## its part about other ways to decode
+drift: ARGS = build/numpy-oldest/bin/python build/numpy-newest/bin/python
 fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
-	cd tests && PYTHONPATH=../src ../build/fuzz/bin/python -m reliability.fuzz ../build/fuzz/corpus \
-		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -artifact_prefix=../build/fuzz/
-
+	PYTHONPATH=src build/fuzz/bin/python -m experiments.reliability.fuzz build/fuzz/corpus \
+		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -artifact_prefix=build/fuzz/
 build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
 build/numpy-newest/.ready: PACKAGES := numpy
 build/fuzz/.ready: PACKAGES := atheris numpy pillow
 build/%/.ready:
-	$(PYTHON) -m venv $(@D)
-	$(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
+	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
 	touch $@

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from combiner_codec import prior as priors
-from combiner_codec import train
+from combiner_codec.format import prior as priors
+from combiner_codec.training.recipes import METADATA, RECIPES, TrainSettings
+from combiner_codec.training.run import train_cosine
 
 torch.set_num_threads(1)
 
@@ -30,25 +31,25 @@ def busy_pictures(count, side=128, seed=0):
 
 def train_tiny(folder, family, settings, pictures):
     """A prior of a family's architecture, learned from uint8 pictures."""
-    recipe = replace(train.RECIPES[family], settings=settings)
+    recipe = replace(RECIPES[family], settings=settings)
     pixels = torch.from_numpy(pictures).float() / 255
-    levels = train.train_cosine(pixels, recipe, folder, lambda line: None)
+    points = train_cosine(pixels, recipe, folder, lambda line: None)
     path = folder / f"tiny-{family}.npz"
-    priors.save(path, train.METADATA, recipe.architecture, levels)
+    priors.save(path, METADATA, recipe.architecture, points)
     return priors.load_file(path)
 
 
 @pytest.fixture(scope="session")
 def tiny_prior(tmp_path_factory):
     """Two operating points of the small family: one level of tiles, class numbers as they are."""
-    settings = train.TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
+    settings = TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
     return train_tiny(tmp_path_factory.mktemp("small"), "small", settings, smooth_pictures(64))
 
 
 @pytest.fixture(scope="session")
 def tiny_photo_prior(tmp_path_factory):
     """Two operating points of the photo family: a coarse level, blocks of 4 x 4 tiles, classes with contexts."""
-    settings = train.TrainSettings((0.01, 0.002), (5, 5), steps=6, first_steps=6, batch=4, m_steps=2)
+    settings = TrainSettings((0.01, 0.002), (5, 5), steps=6, first_steps=6, batch=4, m_steps=2)
     return train_tiny(tmp_path_factory.mktemp("photo"), "photo", settings, busy_pictures(6))
 
 

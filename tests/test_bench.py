@@ -1,26 +1,18 @@
+"""`combiner bench`: pictures, codecs, results that are kept, curves, reports."""
+
 import dataclasses
+import itertools
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from combiner_codec import FormatError, cli
-from combiner_codec.bench import (
-    cifar,
-    codecs,
-    command,
-    curves,
-    figures,
-    measure,
-    paper,
-    pictures,
-    quality,
-    rates,
-    report,
-)
+from combiner_codec import CombinerError, FormatError, TargetError, cli
+from combiner_codec.bench import codecs, command, curves, digest, measure, pictures, quality
 from conftest import smooth_pictures
 
 
@@ -43,7 +35,7 @@ class Counter:
         self.calls.append((setting, len(pixels)))
         low = (1 << 8 - setting) - 1
         packed = [np.array(p.shape, np.uint16).tobytes() + (p & ~np.uint8(low)).tobytes() for p in pixels]
-        return [codecs.Coded(data, {"kept": setting}) for data in packed]
+        return [codecs.File(data, {"kept": setting}) for data in packed]
 
     def decode(self, data, threads=0):
         return np.frombuffer(data[6:], np.uint8).reshape(np.frombuffer(data[:6], np.uint16))
@@ -93,21 +85,13 @@ def test_a_monotone_cubic_goes_through_its_points_without_overshoot():
     assert (np.diff(curves.pchip(x, y, np.linspace(0, 5, 200))) >= 0).all()
 
 
-def test_quality_is_interpolated_in_log_bpp_and_not_far_beyond_the_ends():
-    curve = [(0.4, 32.0), (0.1, 28.0), (0.2, 31.0)]
-    middle, point, near, far = curves.at_bpp(curve, [0.02**0.5, 0.2, 0.42, 0.5])
-    assert middle == pytest.approx(29.5)
-    assert point == pytest.approx(31)
-    assert near == pytest.approx(32 + np.log2(1.05))
-    assert np.isnan(far)
-
-
 def test_published_curves_are_data_with_sources():
     for name in ("kodak", "cifar10"):
         for entry in curves.published(name):
-            assert entry["source"] and curves.monotone(entry["points"]), entry["name"]
-    assert curves.at_bpp(curves.published_curve("kodak", "BPG 4:4:4"), [0.22])[0] == pytest.approx(29.85, abs=0.02)
-    assert curves.at_bpp(curves.published_curve("cifar10", cifar.LINE), [2.28])[0] == pytest.approx(33.61)
+            points = sorted(entry["points"])
+            assert entry["source"] and entry["name"] and len(points) > 1
+            assert all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(points)), entry["name"]
+            assert curves.published_curve(name, entry["name"]) == entry["points"]
 
 
 def test_ssim_is_one_for_equal_pictures_and_falls_with_noise():
@@ -129,7 +113,9 @@ def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
     class Stop(Exception):
         pass
 
-    def stop(line, seen=[]):  # noqa: B006
+    seen = []
+
+    def stop(line):
         seen.append(line)
         if len(seen) == 2:
             raise Stop
@@ -169,6 +155,24 @@ def test_a_codec_that_fails_is_named_and_the_others_go_on(tmp_path):
     problems = measure.measure([Broken("broken"), works], groups(), store)
     assert problems == ["broken: left out, it failed on p0 (too large)"]
     assert len(measure.points(works, groups(), store)) == 2
+
+
+def test_a_picture_without_a_file_fails_the_codec_with_its_reason(tiny_prior, monkeypatch):
+    monkeypatch.setattr("combiner_codec.encoder.encode.encode_arrays", lambda *a, **k: [TargetError("out of reach")])
+    ours = codecs.CombinerCodec("ours", "fast", (0.01,), tiny_prior)
+    (line,) = measure.measure([ours], groups(1), measure.Store(None))
+    assert line == "ours: left out, it failed on p0 (out of reach)"
+
+
+def test_pictures_of_several_priors_come_back_in_their_order(tiny_prior, tiny_photo_prior, monkeypatch):
+    small, large = smooth_pictures(2, 32), smooth_pictures(1, 40)
+    monkeypatch.setattr(codecs.priors, "default", lambda width, _: tiny_prior if width == 32 else tiny_photo_prior)
+    mixed = [small[0], large[0], small[1]]
+    files = codecs.CombinerCodec(effort="fast").encode(mixed, 0.01)
+    alone = [codecs.CombinerCodec(effort="fast").encode([picture], 0.01)[0].data for picture in mixed[1:2]]
+    assert files[1].data == alone[0] and files[0].facts.keys() == files[1].facts.keys()
+    for picture, file, prior in zip(mixed, files, (tiny_prior, tiny_photo_prior, tiny_prior), strict=True):
+        assert codecs.decode_array(file.data, prior).shape == picture.shape
 
 
 def test_results_of_something_else_are_refused(tmp_path):
@@ -220,31 +224,26 @@ def test_other_codecs_give_more_quality_for_more_bytes(name):
     if not codec.library():
         pytest.skip(f"{name} is not installed")
     group = groups(1, side=64)[0]
-    low, high = (measure.run(codec, s, group) for s in (codec.settings[1], codec.settings[-2]))
+    low, high = (measure.record_of(codec, s, group) for s in (codec.settings[1], codec.settings[-2]))
     assert low["bytes"][0] < high["bytes"][0] and low["psnr"][0] < high["psnr"][0]
 
 
-def test_the_digest_of_the_code_ignores_comments():
-    assert len(codecs.code_digest()) == 8
+def test_the_digest_of_the_code_ignores_comments_docstrings_and_layout():
+    plain = {"module": "def f(x):\n    return x + 1\n"}
+    spoken = {"module": '"""About it."""\n\n\ndef f(x):\n    """More."""\n    return (x + 1)  # a reason\n'}
+    assert digest.digest_of(plain) == digest.digest_of(spoken)
+    others = [{"module": plain["module"].replace("1", "2")}, {"other": plain["module"]}, {}]
+    assert len({digest.digest_of(sources) for sources in (plain, *others)}) == 4
 
 
-def test_beta_is_found_for_a_rate():
-    evaluated = {}
-    for rate in (0.11, 0.5, 1.0):
-        beta = rates.solve(lambda b: 0.03 * b**-0.44, rate, evaluated)
-        assert 0.03 * beta**-0.44 == pytest.approx(rate, rel=0.03)
-    assert len(evaluated) < 10
-
-
-def test_beta_nearest_to_a_rate_out_of_reach():
-    assert rates.solve(lambda b: 0.2, 5.0, {}) > 0
-
-
-def test_groups_of_another_width_are_another_prior(tiny_prior):
-    chained, independent = (cifar.regroup(tiny_prior, g, 16) for g in (6, 16))
-    assert chained.digest != independent.digest
-    assert chained.metadata["group_bits"] == 6 and independent.metadata["group_bits"] == 16
-    assert independent.betas == tiny_prior.betas
+def test_the_digest_is_of_all_code_that_decides_a_file_and_of_no_other():
+    rooms = {name.split(".")[0] for name in digest.deciding_modules()}
+    assert {"decoder", "encoder", "format", "synthesis", "image", "root"} <= rooms
+    assert not rooms & {"bench", "inspect", "training", "cli", "pillow_plugin"}
+    package = Path(codecs.__file__).parents[1]
+    for room in ("encoder", "format", "synthesis"):
+        modules = {f"{room}.{path.stem}" for path in (package / room).glob("*.py")} - {f"{room}.__init__"}
+        assert modules <= set(digest.deciding_modules())
 
 
 def test_bench_of_a_folder_as_a_new_user_runs_it(folder, tiny_prior_file, tmp_path):
@@ -274,11 +273,6 @@ def test_bench_needs_pictures_and_known_codecs(folder, tmp_path):
         command.bench(plan, lambda line: None)
 
 
-def test_tables_leave_cells_without_a_value_empty():
-    row = report.at_rates("x", 3, [(0.1, 20.0), (0.2, 23.0)], [0.1, 0.9])
-    assert report.table(["a", "n", "0.1", "0.9"], [row])[-1] == "| x | 3 | 20.00 |  |"
-
-
 def test_betas_are_given_with_commas_or_one_by_one(folder, tiny_prior_file):
     arguments = ["bench", str(folder), "--prior", str(tiny_prior_file), "--effort", "fast", "--codec", "none"]
     many, each = (
@@ -296,61 +290,5 @@ def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(folder, monkeypa
     for path, missing, text in (("rd.doc", False, "cannot draw"), ("rd.svg", True, r"\[bench\]")):
         if missing:
             monkeypatch.setitem(sys.modules, "matplotlib", None)
-        with pytest.raises(FormatError, match=text):
+        with pytest.raises(CombinerError, match=text):
             command.bench(dataclasses.replace(plan, plot=folder / path), lambda line: pytest.fail(line))
-
-
-@pytest.fixture
-def experiment(tmp_path, tiny_prior, monkeypatch):
-    """Settings of the paper's experiments on two small pictures, with the tiny prior for every family."""
-    np.save(tmp_path / "test.npy", smooth_pictures(3))
-    for i in (3, 8):
-        (tmp_path / "photos").mkdir(exist_ok=True)
-        Image.fromarray(smooth_pictures(1, 40, seed=i)[0]).save(tmp_path / "photos" / f"kodim{i:02}.png")
-    monkeypatch.setattr(codecs, "default_prior", lambda width, height: tiny_prior)
-    monkeypatch.setattr(paper.priors, "load", lambda name: tiny_prior)
-    return paper.Settings(tmp_path, tmp_path / "out", count=2, betas=(0.02, 0.005), effort="fast", device="cpu")
-
-
-def test_table1_sets_our_seconds_beside_the_papers(experiment):
-    said = []
-    paper.table1(experiment, said.append)
-    page = (experiment.out / "table1.md").read_text()
-    assert "The first 2 CIFAR-10 test images" in page and "scaled from 2 measured" in page and "Measured 20" in page
-    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith(("| 0.91", "| 1.39"))]
-    assert [row[3].strip() for row in rows] == ["~7 min", "~7 min"] and rows[1][5].strip() == "~9 min"
-    posterior, coding, total = (float(rows[0][k].split()[0]) for k in (4, 6, 8))
-    assert posterior > 0 < coding and posterior + coding == pytest.approx(total, abs=0.011)
-    assert len(said) == 2
-    paper.table1(experiment, pytest.fail)  # a second run measures nothing
-
-
-def test_table2_names_its_pictures(experiment):
-    settings = dataclasses.replace(experiment, folder=experiment.folder / "photos", count=None)
-    paper.table2(settings, lambda line: None, settings.folder)
-    page = (settings.out / "table2.md").read_text()
-    assert "2 Kodak pictures, each on its own: kodim03, kodim08" in page and "348 ms" in page
-
-
-def test_the_ablation_counts_steps_at_equal_rate(experiment):
-    settings = dataclasses.replace(experiment, effort="normal")
-    paper.finetune(settings, lambda line: None, experiment.folder / "photos", ["small"])
-    page = (settings.out / "ablation-finetune.md").read_text()
-    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| small")]
-    assert [row[3] for row in rows] == ["45", "6", "0"]
-    assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
-    assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
-    assert "crop of kodim03.png, crop of kodim08.png" in paper.subject("photo", settings, settings.folder / "photos")[2]
-
-
-def test_the_papers_figures_are_data_with_a_source():
-    data = paper.published()
-    assert "arXiv:2305.19185" in data["source"]
-    for part in (data["cifar10"], data["kodak"]):
-        for row in part["rows"]:
-            assert row["posterior_minutes"] + row["coding_minutes"] == row["total_minutes"]
-
-
-def test_the_pipeline_is_the_same_drawing_every_time():
-    drawn = figures.pipeline()
-    assert drawn == figures.pipeline() and b"<svg" in drawn

@@ -7,8 +7,8 @@ from click.testing import CliRunner
 
 pytest.importorskip("matplotlib")
 
-from combiner_codec.bench import border, thumbnails
-from combiner_codec.bench.__main__ import main
+from experiments import border, thumbnails
+from experiments.__main__ import main
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "hippos-64x48.png"
 

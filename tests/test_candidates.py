@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_codec import candidates as c
+from combiner_codec.format import candidates as c
 
 
 def test_words_are_these():
@@ -70,8 +70,8 @@ GOLDEN_CANDIDATES = [0.5234484, 0.9674317, 0.0082043]
     st.lists(st.tuples(*[st.integers(0, 2**22)] * 2, st.integers(0, 300)), min_size=1, max_size=9),
 )
 def test_any_words_can_be_computed_alone(seed, places):
-    lanes, blocks, rows = (np.array(column) for column in zip(*places, strict=True))
-    at = c.blocks_at(seed, c.CANDIDATES, lanes, blocks, rows)
+    lanes, fours, rows = (np.array(column) for column in zip(*places, strict=True))
+    at = c.words_at(seed, c.CANDIDATES, lanes, fours, rows)
     for words, (lane, block, row) in zip(at.tolist(), places, strict=True):
         stream = np.random.Philox(counter=[block, lane, c.CANDIDATES, row], key=[seed, c.STREAM_VERSION])
         assert words == stream.random_raw(4).tolist()

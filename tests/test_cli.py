@@ -1,7 +1,9 @@
 """The installed command, as a user runs it."""
 
+import inspect
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -11,7 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from combiner_codec import prior as priors
+import combiner_codec
+from combiner_codec.cli import cli
+from combiner_codec.format import prior as priors
+from combiner_codec.terminal import OPTIONS
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -174,6 +179,42 @@ def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encode
     assert not (folder / "out.bin").exists()
 
 
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["encode", "alpha.png", "-o", "out.bin"], "alpha.png: transparency is not supported: choose a background"
+         " (--background COLOR)"),
+        (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "9"], "kept.cmb: 40 x 40 pixels are more than 9"
+         " (--max-pixels N)"),
+        (["info", "kept.cmb"], "name its file (--prior FILE)"),
+    ],
+)  # fmt: skip
+def test_errors_end_with_the_option_that_helps(arguments, text, encoded):
+    Image.new("RGBA", (8, 8)).save(encoded.with_name("alpha.png"))
+    done = run(*arguments, cwd=encoded.parent)
+    one_line(done, 1, text)
+    assert done.stderr.decode().endswith(f"{text}\n")
+
+
+def test_every_parameter_that_an_error_names_is_an_option():
+    """Those of the API, and each spelt as some command spells it."""
+    sources = [path.read_text(encoding="utf-8") for path in Path(combiner_codec.__file__).parent.rglob("*.py")]
+    named = set(re.findall(r'Error\(f?"[^\n]*", "(\w+)"\)', "\n".join(sources)))
+    api = {
+        name for call in (combiner_codec.encode, combiner_codec.decode) for name in inspect.signature(call).parameters
+    }
+    assert {"background", "max_pixels", "prior"} <= named <= set(OPTIONS) <= api
+    spelt = {name for command in cli.commands.values() for option in command.params for name in option.opts}
+    assert {option.split()[0] for option in OPTIONS.values()} <= spelt
+
+
+def test_a_file_that_cannot_be_written_is_named_once(picture, tiny_prior_file, tmp_path):
+    (tmp_path / "out").mkdir()
+    done = run("encode", picture, "-o", tmp_path / "out", "--prior", tiny_prior_file, "--effort", "fast")
+    one_line(done, 1, "Is a directory")
+    assert done.stderr.decode().startswith(f"combiner: {tmp_path / 'out'}: ")
+
+
 def test_a_name_the_command_chose_is_not_overwritten(picture, tiny_prior_file):
     picture.with_suffix(".cmb").write_bytes(b"precious")
     arguments = ("encode", picture, "--prior", tiny_prior_file, "--effort", "fast")
@@ -217,8 +258,8 @@ def test_ctrl_c_ends_with_130(tmp_path):
 
 def test_a_fit_that_fails_is_named_and_leaves_no_file(picture, tiny_prior, tmp_path):
     """A prior whose advice is steps that no fit survives."""
-    levels = [tiny_prior.level(i) for i in range(2)]
-    priors.save(tmp_path / "rash.npz", tiny_prior.metadata | {"rate": 1e30}, tiny_prior.architecture, levels)
+    points = [tiny_prior.operating_point(i) for i in range(2)]
+    priors.save(tmp_path / "rash.npz", tiny_prior.metadata | {"rate": 1e30}, tiny_prior.architecture, points)
     done = run("encode", picture, "-o", tmp_path / "out.cmb", "--prior", tmp_path / "rash.npz", "--effort", "fast")
     one_line(done, 1, "in.png: the fit diverged")
     assert not (tmp_path / "out.cmb").exists()

@@ -15,7 +15,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from combiner_codec import codec, fit
+from combiner_codec.decoder import decode_array, parse
+from combiner_codec.encoder.batch import Batch, write_classes
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -45,19 +48,18 @@ def clean(folder, *expected):
 
 @pytest.fixture(scope="session")
 def small_file(tiny_prior):
-    return codec.encode_arrays([smooth_pictures(1, 40)[0]], 0.01, tiny_prior, effort="fast")[0].data
+    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture(scope="session")
 def large_file(tiny_prior):
     """512 x 512 pixels of any indices: most of a megabyte as BMP. Every bit string is some picture."""
-    level, rng = tiny_prior.level(0), np.random.default_rng(1)
-    classes = np.full((16, 16), level.tile_bits.argmin())
-    lengths = level.stream_bits(tiny_prior.architecture, classes.reshape(-1, 1, 1))
-    streams = [rng.integers(0, 2, n).astype(np.uint8) for n in lengths]
-    shown = np.zeros(0, np.uint8)
-    coded = fit.Coded(0, classes, streams, 0.0, shown, shown, level.index_bits, 0.0, None)
-    return codec.assemble(tiny_prior, (512, 512, 3), 0, coded)
+    point, rng = tiny_prior.operating_point(0), np.random.default_rng(1)
+    classes = np.full((16, 16), point.tile_bits.argmin())
+    lengths = point.stream_lengths(tiny_prior.architecture, classes.reshape(-1, 1, 1))
+    bits = np.concatenate([write_classes(classes, point), rng.integers(0, 2, lengths.sum()).astype(np.uint8)])
+    batch = Batch(tiny_prior, Settings(), [np.zeros((512, 512, 3), np.uint8)])
+    return batch.file(0, point.index_bits, np.packbits(bits).tobytes())
 
 
 @pytest.fixture
@@ -125,7 +127,7 @@ def test_a_signal_in_a_fit_leaves_the_old_output(number, code, fitting, folder):
 def test_an_input_removed_in_a_fit_does_no_harm(fitting, folder, tiny_prior):
     (folder / "large.png").unlink()
     assert fitting.wait(300) == 0
-    assert codec.decode_array((folder / "out" / "out.cmb").read_bytes(), tiny_prior).shape == (256, 256, 3)
+    assert decode_array((folder / "out" / "out.cmb").read_bytes(), tiny_prior).shape == (256, 256, 3)
     clean(folder / "out", "out.cmb")
 
 
@@ -255,11 +257,10 @@ def test_two_encoders_of_one_output_leave_one_whole_file(folder, prior, tiny_pri
     out = folder / "out" / "out.cmb"
     arguments = ("encode", folder / "in.png", "-o", out, "--effort", "fast", *prior)
     both = [start(*arguments, "--seed", seed) for seed in (1, 2)]
-    codes = []
-    while len(codes) < 2:
-        codes += [p.wait() for p in both[:] if p.poll() is not None and not both.remove(p)]
+    while None in [process.poll() for process in both]:
         if out.exists():
-            assert codec.decode_array(out.read_bytes(), tiny_prior).shape == (40, 40, 3)
+            assert decode_array(out.read_bytes(), tiny_prior).shape == (40, 40, 3)
         time.sleep(0.01)
-    assert codes == [0, 0] and codec.parse(out.read_bytes(), tiny_prior).header.seed in (1, 2)
+    assert [process.returncode for process in both] == [0, 0]
+    assert parse(out.read_bytes(), tiny_prior).header.seed in (1, 2)
     clean(folder / "out", "out.cmb")

@@ -13,9 +13,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from combiner_codec import candidates, codec
-from combiner_codec import prior as priors
-from combiner_codec.inr import NumpyOps, field
+from combiner_codec import decoder
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import candidates, streams
+from combiner_codec.format import prior as priors
+from combiner_codec.synthesis.network import Network
+from combiner_codec.synthesis.numpy_ops import NumpyOps
 from conftest import busy_pictures
 
 MASK = 2**64 - 1
@@ -329,8 +333,8 @@ def bias_at(f, bias, row, column):
 def independent_prior(tiny_prior, tmp_path_factory):
     """The tiny prior with groups that do not overlap, of neighbouring latents."""
     path = tmp_path_factory.mktemp("independent") / "independent.npz"
-    levels = [replace(tiny_prior.level(i), group_bits=8, index_bits=8, mixed=False) for i in range(2)]
-    priors.save(path, tiny_prior.metadata, tiny_prior.architecture, levels)
+    points = [replace(tiny_prior.operating_point(i), group_bits=8, index_bits=8, permuted=False) for i in range(2)]
+    priors.save(path, tiny_prior.metadata, tiny_prior.architecture, points)
     return priors.load_file(path)
 
 
@@ -340,37 +344,37 @@ def test_a_decoder_written_from_the_page_agrees(request, name, width, height, se
     """From the header to the field; the shared layers have a test of their own."""
     prior = request.getfixturevalue(f"{name}_prior")
     picture = busy_pictures(1, 128)[0][-height:, -width:]
-    (encoded,) = codec.encode_arrays([picture], 0.002, prior, seed=seed, effort="fast")
-    ours, theirs = decode(encoded.data, prior.data), codec.parse(encoded.data, prior)
-    h, level = theirs.header, theirs.level
+    (encoded,) = encode_arrays([picture], prior, Settings(0.002, "fast", seed))
+    ours, theirs = decode(encoded.data, prior.data), decoder.parse(encoded.data, prior)
+    h, point = theirs.header, theirs.point
     assert {name: getattr(ours, name) for name in vars(h)} == vars(h)
     assert (ours.width, ours.height, ours.seed) == (width, height, seed)
     assert ours.classes == theirs.classes.tolist()
-    counts = theirs.lengths // level.group_bits
-    indices = codec.read_indices(theirs.bits, counts, level.group_bits, h.index_bits)
+    counts = theirs.lengths // point.group_bits
+    indices = streams.read_indices(theirs.bits, counts, point.group_bits, h.index_bits)
     assert [len(own) for own in ours.indices] == counts.tolist()
     assert [index for own in ours.indices for index in own] == indices.tolist()
-    latents = codec.sample_latents(theirs, slice(None), np.float64)
+    latents = decoder.sample_latents(theirs, slice(None), np.float64)
     np.testing.assert_allclose(ours.latents, latents, atol=1e-6)
-    latents = latents.reshape(1, *theirs.blocks.shape[:2], -1)
-    whole = field(prior.architecture, latents, theirs.classes.shape, NumpyOps())[0]
+    network = Network(prior.architecture, {}, theirs.classes[None], NumpyOps())
+    whole = network.field(latents.reshape(1, *theirs.grid, -1))[0]
     np.testing.assert_allclose(ours.field, whole, atol=1e-5)
 
 
 @pytest.mark.parametrize(("width", "height", "grey"), [(30, 20, False), (16, 16, False), (30, 20, True)])
 def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
     """With shared layers that do a lot, and classes that differ."""
-    rng, levels = np.random.default_rng(0), []
+    rng, points = np.random.default_rng(0), []
     for i in range(2):
-        level = tiny_photo_prior.level(i)
-        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=level.shared["b2"].shape)}
-        levels.append(replace(level, shared=level.shared | changed))
-    priors.save(tmp_path / "strong.npz", tiny_photo_prior.metadata, tiny_photo_prior.architecture, levels)
+        point = tiny_photo_prior.operating_point(i)
+        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=point.shared["b2"].shape)}
+        points.append(replace(point, shared=point.shared | changed))
+    priors.save(tmp_path / "strong.npz", tiny_photo_prior.metadata, tiny_photo_prior.architecture, points)
     prior = priors.load_file(tmp_path / "strong.npz")
     picture = busy_pictures(1, 64)[0][-height:, -width:]
     picture[:16, :16] = 120
     picture = picture[..., 0] if grey else picture
-    (encoded,) = codec.encode_arrays([picture], 0.002, prior, effort="fast")
+    (encoded,) = encode_arrays([picture], prior, Settings(0.002, "fast"))
     ours = decode(encoded.data, prior.data)
     assert width == 16 or len({c for row in ours.classes for c in row}) > 1
     error = np.array(pixels(ours)).reshape(encoded.pixels.shape) - encoded.pixels
@@ -382,7 +386,7 @@ def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
 @pytest.mark.parametrize("mixed", [True, False])
 def test_partitions_agree(group_bits, index_bits, largest, mixed):
     kl = np.random.default_rng(largest).integers(0, largest + 1, (3, 200)).astype(np.uint8)
-    parts = priors.partition(kl, group_bits, group_bits < index_bits, mixed)
+    parts = streams.partition(kl, group_bits, group_bits < index_bits, mixed)
     groups = [partition(row.tolist(), group_bits, index_bits, mixed) for row in kl]
     assert parts.counts.tolist() == [len(own) for own in groups]
     assert parts.dims.tolist() == [len(group) for own in groups for group in own]

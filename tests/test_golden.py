@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import combiner_codec
-from combiner_codec import FormatError, bitstream, codec
-from reliability import golden
+from combiner_codec import FormatError, decoder
+from combiner_codec.format import header
+from experiments.reliability import golden
 from test_format import decode
 
 FILES = golden.manifest()["files"]
@@ -20,24 +21,24 @@ def test_golden_files_decode_as_ever(name):
 
 
 def test_golden_files_are_of_many_kinds():
-    contents = [codec.parse(*golden.read(name)[:2]) for name in FILES]
+    contents = [decoder.parse(*golden.read(name)[:2]) for name in FILES]
     headers = [c.header for c in contents]
     assert len(FILES) >= 8
-    assert {h.prior for h in headers} == {1, 2, 3, bitstream.CUSTOM}
+    assert {h.prior for h in headers} == {1, 2, 3, header.CUSTOM}
     assert {(1, 1), (7, 5), (32, 32), (64, 48), (331, 17)} <= {(h.width, h.height) for h in headers}
     assert any(h.grey for h in headers) and len({h.index_bits for h in headers}) > 2 and max(h.seed for h in headers)
-    assert max(h.width * h.height for h in headers) > codec.EXACT_PIXELS
+    assert max(h.width * h.height for h in headers) > decoder.EXACT_PIXELS
 
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_the_decoder_written_from_the_page_reads_them(name):
     """Header and indices."""
     data, prior, pixels = golden.read(name)
-    theirs = codec.parse(data, prior)
+    theirs = decoder.parse(data, prior)
     ours = decode(data, theirs.prior.data)
     assert (ours.height, ours.width) == pixels.shape[:2] and ours.seed == theirs.header.seed
     indices = np.array([index for own in ours.indices for index in own], "<i8")
-    assert golden._sha(indices) == FILES[name]["indices"]
+    assert golden.sha(indices) == FILES[name]["indices"]
 
 
 @pytest.mark.parametrize("damage", ["file", "indices", "weights", "pixels"])
@@ -81,4 +82,4 @@ def test_a_reason_is_asked_for():
 def test_what_cannot_be_read_is_refused_with_advice(change, message):
     data, prior, _ = golden.read("32x32")
     with pytest.raises(FormatError, match=message):
-        codec.decode_array(change(data), prior)
+        decoder.decode_array(change(data), prior)

@@ -3,9 +3,12 @@
 import numpy as np
 import pytest
 
-from combiner_codec import graphics, train
-from combiner_codec import prior as priors
-from combiner_codec.codec import decode_array, encode_arrays
+from combiner_codec.decoder import decode_array
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior as priors
+from combiner_codec.training import graphics
+from combiner_codec.training.recipes import METADATA
 from conftest import busy_pictures
 
 SIDES = {"tiny_prior": 32, "tiny_photo_prior": 128}  # pixels along the side of a training picture
@@ -16,17 +19,17 @@ def pair(request, tmp_path_factory):
     """A prior, and the same with more classes."""
     prior = request.getfixturevalue(request.param)
     path = tmp_path_factory.mktemp("more") / "more.npz"
-    levels = [prior.level(i) for i in range(len(prior.betas))]
-    more = [graphics.add_classes(level, prior.architecture, SIDES[request.param]) for level in levels]
-    priors.save(path, train.METADATA, prior.architecture, more)
+    points = [prior.operating_point(i) for i in range(len(prior.betas))]
+    more = [graphics.add_classes(point, prior.architecture, SIDES[request.param]) for point in points]
+    priors.save(path, METADATA, prior.architecture, more)
     return prior, priors.load_file(path)
 
 
 def test_the_trained_classes_stay(pair):
-    for before, after in zip(*([prior.level(i) for i in range(2)] for prior in pair), strict=True):
+    for before, after in zip(*([prior.operating_point(i) for i in range(2)] for prior in pair), strict=True):
         old = before.classes
         assert after.classes == old + len(graphics.kinds())
-        np.testing.assert_array_equal(after.kl[:old], before.kl)
+        np.testing.assert_array_equal(after.kl_index[:old], before.kl_index)
         np.testing.assert_array_equal(after.shared["w2"], before.shared["w2"])
         np.testing.assert_array_equal(after.shared["b2"][:old], before.shared["b2"])
         if before.contexts is not None:
@@ -37,7 +40,7 @@ def test_the_trained_classes_stay(pair):
 def test_writing_and_patterns_are_coded_better(pair):
     text = np.ascontiguousarray(graphics.kinds()["small print"](np.random.default_rng(9))[:64, :64])
     pictures = np.stack([np.indices((64, 64)).sum(0) % 2 * 255] * 3, -1).astype(np.uint8), text
-    before, after = (encode_arrays(pictures, 1e-3, prior, effort="fast") for prior in pair)
+    before, after = (encode_arrays(pictures, prior, Settings(1e-3, "fast")) for prior in pair)
     for picture, old, new in zip(pictures, before, after, strict=True):
         assert new.lagrangian(picture, 1e-3) < 0.7 * old.lagrangian(picture, 1e-3)
         np.testing.assert_array_equal(decode_array(new.data, pair[1]), new.pixels)
@@ -45,7 +48,7 @@ def test_writing_and_patterns_are_coded_better(pair):
 
 def test_other_pictures_cost_about_the_same(pair):
     pictures = list(busy_pictures(2, 64))
-    before, after = (encode_arrays(pictures, 0.004, prior, effort="fast") for prior in pair)
+    before, after = (encode_arrays(pictures, prior, Settings(0.004, "fast")) for prior in pair)
     for picture, old, new in zip(pictures, before, after, strict=True):
         assert new.lagrangian(picture, 0.004) < 1.03 * old.lagrangian(picture, 0.004)
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from combiner_codec import FormatError, bitstream, codec
-from combiner_codec import prior as priors
-from reliability import golden, hostile
+from combiner_codec import FormatError, decoder
+from combiner_codec.format import header
+from combiner_codec.format import prior as priors
+from experiments.reliability import golden, hostile
 
 SMALL = ["1x1", "32x32", "64x48", "grey", "siren", "custom"]
 
@@ -53,19 +54,19 @@ def test_checksums_are_verified_before_a_prior_is_unpacked():
     data, prior, _ = golden.read("custom")
     damaged = data[:-1] + bytes([data[-1] ^ 1])
     with pytest.raises(FormatError, match="checksum"):
-        codec.parse(damaged, prior)
-    assert not prior._levels.cache_info().currsize
+        decoder.parse(damaged, prior)
+    assert not prior.points
 
 
 def test_a_long_file_of_independent_groups_takes_memory_like_any_other():
     """Its streams are all alike: their partition is made once, not for every tile."""
     prior, rows = priors.load("combiner-cifar"), 2000
-    bits = int(prior.level(0).stream_bits(prior.architecture, np.zeros((1, 1, 1), np.int64))[0])
-    head = bitstream.Header(prior.number, 0, 16, 32, 32 * rows)
-    data = bitstream.write(head, 32, bytes(rows * bits // 8 - 1), prior.digest)
+    bits = int(prior.operating_point(0).stream_lengths(prior.architecture, np.zeros((1, 1, 1), np.int64))[0])
+    head = header.Header(prior.number, 0, 16, 32, 32 * rows)
+    data = header.write(head, 32, bytes(rows * bits // 8 - 1), prior.digest)
     tracemalloc.start()
     with pytest.raises(FormatError):
-        codec.parse(data)
+        decoder.parse(data)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 30 * len(data)
@@ -74,13 +75,13 @@ def test_a_long_file_of_independent_groups_takes_memory_like_any_other():
 @pytest.mark.parametrize("limit", [None, 0, 64 * 48])
 def test_pictures_up_to_the_limit_are_decoded(limit):
     data, _, pixels = golden.read("64x48")
-    np.testing.assert_array_equal(codec.decode_array(data, max_pixels=limit), pixels)
+    np.testing.assert_array_equal(decoder.decode_array(data, max_pixels=limit), pixels)
 
 
 def test_pictures_above_the_limit_are_refused():
     data, _, _ = golden.read("64x48")
-    for call in (codec.decode_array, codec.parse):
-        with pytest.raises(FormatError, match=r"64 x 48 pixels are more than 3071.*--max-pixels"):
+    for call in (decoder.decode_array, decoder.parse):
+        with pytest.raises(FormatError, match=r"64 x 48 pixels are more than 3071.*max_pixels"):
             call(data, max_pixels=64 * 48 - 1)
 
 

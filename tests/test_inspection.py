@@ -12,44 +12,53 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from combiner_codec import FormatError, cli, codec, inspection, posterior, train
-from combiner_codec import prior as priors
-from combiner_codec.fitted import Fitted
-from combiner_codec.inr import Grid
-from combiner_codec.inspection import Inspection
+from combiner_codec import CombinerError, FormatError, cli
+from combiner_codec.decoder import decode_array, parse
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.fitted import Fitted
+from combiner_codec.encoder.posterior import Gaussians, kl_nats
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior as priors
+from combiner_codec.format.streams import index_of
+from combiner_codec.inspect.facts import facts
+from combiner_codec.inspect.figures import ACTIVE, EQUAL, Inspection, unit_bits
+from combiner_codec.inspect.text import report
+from combiner_codec.synthesis.architecture import Grid
+from combiner_codec.training import recipes
 from conftest import busy_pictures, smooth_pictures
 
 
-def saved(folder, architecture, metadata, level):
-    priors.save(folder / "made.npz", metadata, architecture, [level])
+def saved(folder, architecture, metadata, point):
+    priors.save(folder / "made.npz", metadata, architecture, [point])
     return priors.load_file(folder / "made.npz")
 
 
 @pytest.fixture(scope="module")
 def siren_prior(tmp_path_factory):
     """An untrained SIREN for 8 x 8 pictures, independent groups."""
-    architecture, rng = train.siren_architecture(8), np.random.default_rng(0)
+    architecture, rng = recipes.siren_architecture(8), np.random.default_rng(0)
     d = architecture.latents
-    kl = priors.kl_index(rng.uniform(0, 3, (1, d)))
-    level = priors.Level(0.01, rng.normal(size=d), np.full(d, 0.3), kl, kl[0, :0], {}, group_bits=8, index_bits=8)
-    return saved(tmp_path_factory.mktemp("siren"), architecture, {**train.SIREN_METADATA, "steps": 4}, level)
+    kl_index = index_of(rng.uniform(0, 3, (1, d)))
+    tables = rng.normal(size=d), np.full(d, 0.3), kl_index, kl_index[0, :0]
+    point = priors.OperatingPoint(0.01, *tables, {}, group_bits=8, index_bits=8)
+    return saved(tmp_path_factory.mktemp("siren"), architecture, {**recipes.SIREN_METADATA, "steps": 4}, point)
 
 
 @pytest.fixture(scope="module")
 def deep_prior(tmp_path_factory):
     """A linear prior of three levels, whose blocks of 64 pixels hold tiles of the middle level beyond the picture."""
-    architecture = train.linear_part(train.cosine_architecture(16, (Grid(32, 2), Grid(64, 4))))
-    columns, rng = sum(architecture.pattern), np.random.default_rng(1)
+    architecture = recipes.linear_part(recipes.cosine_architecture(16, (Grid(32, 2), Grid(64, 4))))
+    columns, rng = int(architecture.columns.max()) + 1, np.random.default_rng(1)
     kl, coarse = rng.integers(0, 90, (3, 768), np.uint8), rng.integers(0, 120, columns - 768, np.uint8)
     shared = {"w1": np.eye(3, dtype=np.float32)[None, None], "b1": np.full(3, 0.5, np.float32)}
-    level = priors.Level(0.01, np.zeros(columns), np.full(columns, 0.1), kl, coarse, shared, 6, 16)
-    return saved(tmp_path_factory.mktemp("deep"), architecture, {**train.METADATA, "steps": 2}, level)
+    point = priors.OperatingPoint(0.01, np.zeros(columns), np.full(columns, 0.1), kl, coarse, shared, 6, 16)
+    return saved(tmp_path_factory.mktemp("deep"), architecture, {**recipes.METADATA, "steps": 2}, point)
 
 
 def look(prior, picture, **given):
     """A picture encoded, and its inspection with posterior and original."""
-    result = codec.encode_arrays([picture], 0.005, prior, effort="fast", keep_posterior=True)[0]
-    contents = codec.parse(result.data, prior)
+    result = encode_arrays([picture], prior, Settings(0.005, "fast", keep_posterior=True))[0]
+    contents = parse(result.data, prior)
     return result, Inspection(result.data, contents, result.fitted, picture, **given)
 
 
@@ -65,13 +74,13 @@ def test_bits_add_up_to_the_file(name, grey, request):
     assert found.bits.sum() == pytest.approx(streams)
     assert found.bits.sum(1) == pytest.approx(found.contents.lengths)
     assert found.tile_bits.sum() == pytest.approx(payload - totals["padding"])
-    facts = found.facts()
-    assert sum(part["bits"] for part in facts["parts"]) == pytest.approx(streams, abs=0.01)
-    groups = facts["groups"]
+    plain = facts(found)
+    assert sum(part["bits"] for part in plain["parts"]) == pytest.approx(streams, abs=0.01)
+    groups = plain["groups"]
     assert len(groups["latents"]) * groups["bits_each"] == streams
-    assert sum(groups["latents"]) == sum(part["coded"] for part in facts["parts"])
-    for figure in (sum(groups["kl_bits"]), np.sum(facts["tiles"]["kl_bits"])):
-        assert figure == pytest.approx(sum(part["kl_bits"] for part in facts["parts"]), rel=1e-3, abs=0.1)
+    assert sum(groups["latents"]) == sum(part["coded"] for part in plain["parts"])
+    for figure in (sum(groups["kl_bits"]), np.sum(plain["tiles"]["kl_bits"])):
+        assert figure == pytest.approx(sum(part["kl_bits"] for part in plain["parts"]), rel=1e-3, abs=0.1)
 
 
 def test_bits_lie_where_the_classes_are_dear(tiny_photo_prior):
@@ -88,7 +97,7 @@ def test_the_saved_posterior_is_the_one_before_coding(each_prior):
     fitted = result.fitted
     q = [torch.from_numpy(x).double() for x in (fitted.mu, fitted.sigma)]
     p = [torch.from_numpy(x).double() for x in (fitted.mean, fitted.scale)]
-    nats = posterior.kl(*q, posterior.Gaussians(*p, p[1]))
+    nats = kl_nats(*q, Gaussians(*p, p[1]))
     assert found.kl * np.log(2) == pytest.approx(nats.numpy(), abs=1e-6)
     coded = fitted.scale > 0
     assert (fitted.sigma[coded] > 0).all() and (coded == (found.costs > 0)).all()
@@ -96,7 +105,7 @@ def test_the_saved_posterior_is_the_one_before_coding(each_prior):
 
 def shifted(architecture, bits):
     """A posterior whose KL is `bits` {(layer, input, output): bits}; inputs count the row of biases last."""
-    parts = inspection.parts_of(architecture)
+    parts = architecture.parts
     values = np.zeros(architecture.latents)
     for (layer, row, column), value in bits.items():
         values[parts[layer].start + row * parts[layer].shape[1] + column] = value
@@ -107,13 +116,11 @@ def shifted(architecture, bits):
 
 def test_active_units_of_a_synthetic_posterior():
     """16 units in each of three layers; layer 3 is the output."""
-    architecture = train.siren_architecture(8)
+    architecture = recipes.siren_architecture(8)
 
     def active(bits):
         kl = shifted(architecture, bits).kl_bits()
-        return [
-            np.flatnonzero(unit[0] >= inspection.ACTIVE).tolist() for unit in inspection.unit_bits(architecture, kl)
-        ]
+        return [np.flatnonzero(unit[0] >= ACTIVE).tolist() for unit in unit_bits(architecture, kl)]
 
     assert active({}) == [[], [], []]
     assert active({(0, 5, 2): 0.6, (1, 2, 9): 0.5}) == [[2], [], []]  # in and out together
@@ -128,26 +135,26 @@ def test_active_units_of_a_file(siren_prior):
     """Those of the prior follow from its table, those of the posterior from the posterior."""
     result, found = look(siren_prior, smooth_pictures(1, 8)[0])
     made = shifted(siren_prior.architecture, {(0, 1, 3): 2.0, (2, 1, 5): 0.7, (3, 5, 0): 0.7})
-    units = replace(found, fitted=made).facts()["hidden_units"]
+    units = facts(replace(found, fitted=made))["hidden_units"]
     assert units == {"counted": 48, "active_in_prior": [48], "active_in_posterior": [2]}
-    assert "active hidden units: 48 in the prior, 2 in this posterior, of 48" in replace(found, fitted=made).text()
+    assert "active hidden units: 48 in the prior, 2 in this posterior, of 48" in report(replace(found, fitted=made))
     alone = Inspection(result.data, found.contents)
-    assert alone.facts()["hidden_units"]["active_in_posterior"] is None
-    assert "need --posterior" in alone.text() and "KL, bits" not in alone.text()
+    assert facts(alone)["hidden_units"]["active_in_posterior"] is None
+    assert "need --posterior" in report(alone) and "KL, bits" not in report(alone)
 
 
 def test_units_of_shared_layers_are_not_counted(tiny_photo_prior):
     _, found = look(tiny_photo_prior, busy_pictures(1, 64)[0])
-    assert found.facts()["hidden_units"]["counted"] == 0
-    assert "none are counted" in found.text()
+    assert facts(found)["hidden_units"]["counted"] == 0
+    assert "none are counted" in report(found)
 
 
 def test_a_picture_of_one_colour_is_inspected_too(tiny_prior):
     """It has few bits, and may come back without an error."""
-    from combiner_codec import drawing
+    from combiner_codec.inspect import drawing
 
     _, found = look(tiny_prior, np.full((1, 1, 3), 128, np.uint8))
-    assert found.psnr <= inspection.EQUAL and "1 x 1, RGB" in found.text()
+    assert found.psnr <= EQUAL and "1 x 1, RGB" in report(found)
     assert Image.open(io.BytesIO(drawing.sheet(found)))
 
 
@@ -177,21 +184,21 @@ def kept(tmp_path_factory, tiny_prior_file):
 def test_the_command_from_encoding_to_the_plot(kept, tiny_prior_file, tmp_path):
     common = ["inspect", kept / "a.cmb", "--prior", tiny_prior_file]
     given = [*common, "--posterior", kept / "a.npz", "--image", kept / "in.png"]
-    facts = json.loads(invoke(*given, "--json").stdout)
-    assert facts["bytes"] == (kept / "a.cmb").stat().st_size and np.shape(facts["tiles"]["kl_bits"]) == (2, 2)
-    decoded = codec.decode_array((kept / "a.cmb").read_bytes(), priors.load_file(tiny_prior_file))
+    told = json.loads(invoke(*given, "--json").stdout)
+    assert told["bytes"] == (kept / "a.cmb").stat().st_size and np.shape(told["tiles"]["kl_bits"]) == (2, 2)
+    decoded = decode_array((kept / "a.cmb").read_bytes(), priors.load_file(tiny_prior_file))
     error = np.mean((np.asarray(Image.open(kept / "in.png")).astype(float) - decoded) ** 2)
-    assert facts["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
+    assert told["psnr"] == pytest.approx(10 * np.log10(255**2 / error), abs=1e-3)
     alone = json.loads(invoke(*common, "--json").stdout)
     assert alone["parts"][0]["kl_bits"] is alone["tiles"]["kl_bits"] is alone["psnr"] is None
-    assert alone["bits"] == facts["bits"]
+    assert alone["bits"] == told["bits"]
     drawn = invoke(*given, "--plot", tmp_path / "p.png")
     assert drawn.exit_code == 0 and "from the posterior" in drawn.stdout
     assert np.asarray(Image.open(tmp_path / "p.png").convert("L")).std() > 10
 
 
 def test_sirens_and_grey_pictures_are_drawn_too(siren_prior):
-    from combiner_codec import drawing
+    from combiner_codec.inspect import drawing
 
     _, found = look(siren_prior, smooth_pictures(1, 8)[0, ..., 0].copy())
     assert b"<svg" in drawing.sheet(found, ".svg")
@@ -210,7 +217,7 @@ def test_what_does_not_belong_to_the_file_is_refused(kept, tiny_prior_file, tmp_
         ("--plot", tmp_path / "p.xyz", "cannot draw"),
     ):
         error = invoke(*common, option, path).exception
-        assert isinstance(error, FormatError) and text in str(error)
+        assert isinstance(error, CombinerError) and text in str(error)
 
 
 def test_a_posterior_has_one_picture_and_a_name_of_its_own(kept, tmp_path):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import combiner_codec
-from combiner_codec import manual
+from scripts import manual
 
 ROOT = Path(__file__).parents[1]
 COMBINER = str(Path(sys.executable).parent / "combiner")

@@ -2,87 +2,100 @@
 
 import sys
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import combiner_codec
-from combiner_codec import FormatError, codec, fit
-from combiner_codec import prior as priors
+from combiner_codec import FormatError, TargetError, decoder
+from combiner_codec.encoder import batch as batches
+from combiner_codec.encoder import fit
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior as priors
 from conftest import busy_pictures, smooth_pictures
-from reliability import hard
+from experiments.reliability import hard
 
 
 def with_metadata(prior, **changes):
     """The same prior with other advice for the encoder."""
     changed = priors.parse(prior.data, prior.name, priors.CUSTOM)
-    changed.metadata.update(changes)
-    return changed
+    return replace(changed, metadata={**changed.metadata, **changes})
 
 
-def fitted(prior, pictures, point=1):
-    run = fit.Fit(prior, 0.004, effort="fast", point=point, device="cpu")
-    batch = fit.Batch(run, point, fit.as_pixels(pictures), pictures.shape[1:3])
-    batch.start()
-    return batch
+def subject_of(prior, pictures, number=1):
+    """Pictures with their classes at one operating point."""
+    batch = batches.Batch(prior, Settings(0.004, "fast", device="cpu", point=number), list(pictures))
+    point = batch.point(number)
+    return fit.Subject.of(prior, point, batch.stack, batch.shape, batch.chooser.classes(point, batch.stack))
 
 
-def energy(batch):
+def fitted(prior, pictures, steps):
+    """The pictures, and their posterior after some steps."""
+    subject = subject_of(prior, pictures)
+    return subject, fit.Descent.of(subject, prior.metadata, 0).run(subject.start(), steps)
+
+
+def energy(prior, subject, posterior):
     """Free energies without noise, in nats."""
-    batch.sigma, sigma = batch.sigma * 1e-6, batch.sigma
-    error = batch.backward(batch.mu.detach().requires_grad_(), batch.sigma)
-    batch.sigma = sigma
-    return (error + batch.picture_nats()).numpy()
+    descent = fit.Descent.of(subject, prior.metadata, 0)
+    error = descent.backward(posterior, posterior.mean.detach().requires_grad_(), 1e-6 * posterior.scale)
+    return (error + descent.nats(posterior)).numpy()
 
 
 def test_a_fit_that_diverges_starts_again_with_smaller_steps(each_prior, monkeypatch):
     pictures = busy_pictures(2, 64)
-    careful = fitted(each_prior, pictures)
-    careful.optimise(15)
-    hasty = fitted(with_metadata(each_prior, rate=8 * each_prior.metadata["rate"]), pictures)
+    careful = energy(each_prior, *fitted(each_prior, pictures, 15))
+    hasty_prior = with_metadata(each_prior, rate=8 * each_prior.metadata["rate"])
     monkeypatch.setattr(fit, "CAUTION", (16, 1 / 8))
-    hasty.optimise(15)
-    assert np.all(energy(hasty) < 1.1 * energy(careful) + 10)
+    hasty = energy(each_prior, *fitted(hasty_prior, pictures, 15))
+    assert np.all(hasty < 1.1 * careful + 10)
 
 
 def test_only_the_pictures_that_diverged_are_fitted_again(each_prior, monkeypatch):
-    once, twice = (fitted(each_prior, busy_pictures(2, 64)) for _ in range(2))
-    once.optimise(5)
+    pictures = busy_pictures(2, 64)
+    _, once = fitted(each_prior, pictures, 5)
     answers = iter([[True, False], [False, False]])
-    monkeypatch.setattr(fit.Batch, "diverged", lambda *_: fit.torch.tensor(next(answers)))
-    twice.optimise(5)
-    half = len(once.mu) // 2
-    assert fit.torch.equal(once.mu[half:], twice.mu[half:]) and not fit.torch.equal(once.mu[:half], twice.mu[:half])
+    monkeypatch.setattr(fit.Descent, "diverged", lambda *_: torch.tensor(next(answers)))
+    _, twice = fitted(each_prior, pictures, 5)
+    half = len(once.mean) // 2
+    assert torch.equal(once.mean[half:], twice.mean[half:]) and not torch.equal(once.mean[:half], twice.mean[:half])
 
 
 @pytest.mark.parametrize("rate", [float("nan"), 1e30])
 def test_a_fit_that_always_diverges_is_an_error(each_prior, rate):
-    with pytest.raises(FormatError, match="the fit diverged"):
-        codec.encode_arrays([busy_pictures(1, 64)[0]], 0.004, with_metadata(each_prior, rate=rate), effort="fast")
+    with pytest.raises(TargetError, match="the fit diverged"):
+        encode_arrays([busy_pictures(1, 64)[0]], with_metadata(each_prior, rate=rate), Settings(0.004, "fast"))
 
 
 def test_a_damaged_prior_makes_no_file(each_prior):
-    each_prior = with_metadata(each_prior)
+    damaged = with_metadata(each_prior)
     for i in range(2):
-        each_prior.level(i).shared["w2"][:] = np.nan
-    with pytest.raises(FormatError, match="the fit diverged"):
-        codec.encode_arrays([smooth_pictures(1)[0]], 0.004, each_prior, effort="fast")
+        damaged.operating_point(i).shared["w2"][:] = np.nan
+    with pytest.raises(TargetError, match="the fit diverged"):
+        encode_arrays([smooth_pictures(1)[0]], damaged, Settings(0.004, "fast"))
 
 
 def test_ordinary_fits_do_not_count_as_diverged(each_prior, monkeypatch):
     """Down to one pixel, where one sample says little about the mean."""
-    verdicts, diverged = [], fit.Batch.diverged
-    monkeypatch.setattr(fit.Batch, "diverged", lambda *a: verdicts.append(diverged(*a)) or verdicts[-1])
+    verdicts, diverged = [], fit.Descent.diverged
+
+    def watched(*arguments):
+        verdicts.append(diverged(*arguments))
+        return verdicts[-1]
+
+    monkeypatch.setattr(fit.Descent, "diverged", watched)
     for side, beta, effort in ((1, 0.5, "fast"), (1, 1e-7, "normal"), (3, 0.004, "fast"), (40, 1e-7, "fast")):
-        codec.encode_arrays(list(busy_pictures(3, 64)[:, -side:, -side:]), beta, each_prior, effort=effort)
+        encode_arrays(list(busy_pictures(3, 64)[:, -side:, -side:]), each_prior, Settings(beta, effort))
     assert len(verdicts) >= 7 and not any(verdict.any() for verdict in verdicts)
 
 
 def test_what_the_encoder_expects_is_what_the_decoder_shows(each_prior):
     for picture in (busy_pictures(1, 40)[0], smooth_pictures(1, 9)[0][..., 0]):
         checked, trusted = (
-            codec.encode_arrays([picture], 0.004, each_prior, effort="fast", verify=verify)[0]
-            for verify in (True, False)
+            encode_arrays([picture], each_prior, Settings(0.004, "fast", verify=verify))[0] for verify in (True, False)
         )
         assert checked.data == trusted.data
         assert np.abs(checked.pixels.astype(int) - trusted.pixels).max() <= 1
@@ -91,21 +104,21 @@ def test_what_the_encoder_expects_is_what_the_decoder_shows(each_prior):
 
 def test_a_file_that_decodes_to_something_else_is_an_error(tiny_prior, monkeypatch):
     """An encoder that writes one wrong bit; without verification nobody notices."""
-    assemble = codec.assemble
+    finish = batches.Batch.finish
 
-    def wrong(prior, shape, seed, coded):
+    def wrong(self, i, coded, seconds):
         coded.streams[0][3] ^= 1
-        return assemble(prior, shape, seed, coded)
+        return finish(self, i, coded, seconds)
 
-    monkeypatch.setattr(codec, "assemble", wrong)
+    monkeypatch.setattr(batches.Batch, "finish", wrong)
     picture = smooth_pictures(1)[0]
     with pytest.raises(FormatError, match="verification failed"):
-        codec.encode_arrays([picture], 0.004, tiny_prior, effort="fast")
-    codec.encode_arrays([picture], 0.004, tiny_prior, effort="fast", verify=False)
+        encode_arrays([picture], tiny_prior, Settings(0.004, "fast"))
+    encode_arrays([picture], tiny_prior, Settings(0.004, "fast", verify=False))
 
 
 def test_no_verify_does_not_decode(tiny_prior, monkeypatch):
-    monkeypatch.setattr(codec, "decode_array", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr(decoder, "decode_array", lambda *a, **k: pytest.fail("decoded"))
     picture = smooth_pictures(1)[0]
     assert combiner_codec.encode(picture, 0.01, prior=tiny_prior, effort="fast", verify=False)
     with pytest.raises(pytest.fail.Exception):
@@ -137,5 +150,5 @@ def test_hopeless_pictures_and_files_larger_than_a_png_give_warnings(tiny_prior)
 
 @pytest.mark.parametrize("beta", [sys.float_info.min, sys.float_info.max])
 def test_no_beta_is_too_far_out(beta, tiny_prior):
-    (result,) = codec.encode_arrays([smooth_pictures(1)[0]], beta, tiny_prior, effort="fast")
+    (result,) = encode_arrays([smooth_pictures(1)[0]], tiny_prior, Settings(beta, "fast"))
     assert result.psnr > 10

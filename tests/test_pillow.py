@@ -8,7 +8,11 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 import combiner_codec
-from combiner_codec import bitstream, codec, pillow_plugin, register_pillow
+from combiner_codec import decoder, pillow_plugin, register_pillow
+from combiner_codec.decoder import decode_array, parse
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import header as file
 from conftest import smooth_pictures
 
 
@@ -26,7 +30,7 @@ def pixels():
 
 @pytest.fixture(scope="module")
 def data(pixels, tiny_prior):
-    return codec.encode_arrays([pixels], 0.01, tiny_prior, effort="fast")[0].data
+    return encode_arrays([pixels], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 def save(image, prior, **options):
@@ -41,19 +45,19 @@ def test_sanity(data, tmp_path, tiny_prior):
     with Image.open(path) as image:
         assert (image.mode, image.size, image.format) == ("RGB", (40, 40), "COMBINER")
         assert image.get_format_mimetype() == "image/x-combiner"
-        assert (np.asarray(image) == codec.decode_array(data, tiny_prior)).all()
+        assert (np.asarray(image) == decode_array(data, tiny_prior)).all()
 
 
 def test_open_reads_only_the_header(data, monkeypatch):
     """Neither the rest of the file nor the decoder is touched before the pixels are asked for."""
-    monkeypatch.setattr(codec, "decode_array", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(decoder, "decode_array", lambda *_: pytest.fail("decoded"))
     with Image.open(io.BytesIO(data[:13])) as image:
         assert image.size == (40, 40) and image.mode == "RGB"
 
 
 def test_a_huge_picture_is_opened_at_no_cost(tiny_prior):
-    header = bitstream.Header(bitstream.CUSTOM, 0, 16, 9000, 9000, prior_hash=tiny_prior.digest[:4])
-    data = bitstream.write(header, 32, b"", tiny_prior.digest)
+    header = file.Header(file.CUSTOM, 0, 16, 9000, 9000, prior_hash=tiny_prior.digest[:4])
+    data = file.write(header, 32, b"", tiny_prior.digest)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         with Image.open(io.BytesIO(data)) as image:
@@ -79,7 +83,7 @@ def test_options_of_encode_reach_it(pixels, tiny_prior):
         kept[1]
     )
     assert len(save(image, tiny_prior, target_size=150)) <= 150
-    assert codec.parse(save(image, tiny_prior, seed=7, unknown=1), tiny_prior).header.seed == 7
+    assert parse(save(image, tiny_prior, seed=7, unknown=1), tiny_prior).header.seed == 7
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "I;16"])

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from combiner_codec import prior as priors
-from combiner_codec.candidates import order
 from combiner_codec.errors import FormatError
-from combiner_codec.prior import UNIT, kl_index, kl_table, partition
+from combiner_codec.format import prior as priors
+from combiner_codec.format.candidates import order
+from combiner_codec.format.streams import UNIT, index_of, kl_table, partition
 
 tables = hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 300)), elements=st.integers(0, 255))
 
@@ -65,7 +65,7 @@ def block_classes(prior, seed=0):
     """Random classes of some blocks' tiles, a part of them beyond the picture: (B, n, n)."""
     n = prior.architecture.block // prior.architecture.tile
     rng = np.random.default_rng(seed)
-    classes = rng.integers(0, prior.level(0).classes, (6, n, n))
+    classes = rng.integers(0, prior.operating_point(0).classes, (6, n, n))
     classes[2, :, n // 2 + 1 :] = -1
     classes[3, n // 2 + 1 :] = -1
     classes[4, 1:], classes[4, :, 1:] = -1, -1
@@ -73,62 +73,62 @@ def block_classes(prior, seed=0):
 
 
 @pytest.mark.parametrize("chained", [True, False])
-def test_stream_bits_are_those_of_the_partition(each_prior, chained):
+def test_stream_lengths_are_those_of_the_partition(each_prior, chained):
     classes = block_classes(each_prior)
     for index in range(2):
-        level = each_prior.level(index)
-        level = level if chained else replace(level, group_bits=level.index_bits)
-        kl = level.block_kl(each_prior.architecture, classes)
-        expected = level.partition(kl).counts * level.group_bits
-        assert level.stream_bits(each_prior.architecture, classes).tolist() == expected.tolist()
+        point = each_prior.operating_point(index)
+        point = point if chained else replace(point, group_bits=point.index_bits)
+        kl = point.block_kl(each_prior.architecture, classes)
+        expected = point.partition(kl).counts * point.group_bits
+        assert point.stream_lengths(each_prior.architecture, classes).tolist() == expected.tolist()
         assert expected.min() > 0
 
 
 def test_tiles_beyond_the_picture_cost_nothing(each_prior):
-    """A block's KL is the sum of its tiles in the picture and of the levels above."""
-    level, classes = each_prior.level(1), block_classes(each_prior)
-    kl = kl_table()[level.block_kl(each_prior.architecture, classes)]
+    """A block's KL is the sum of its tiles in the picture and of the points above."""
+    point, classes = each_prior.operating_point(1), block_classes(each_prior)
+    kl = kl_table()[point.block_kl(each_prior.architecture, classes)]
     assert kl.shape == (len(classes), each_prior.architecture.latents)
-    above = kl_table()[level.coarse].sum()
+    above = kl_table()[point.coarse].sum()
     for row, own in zip(kl, classes, strict=True):
-        assert row.sum() == pytest.approx(UNIT * level.tile_bits[own[own >= 0]].sum() + above)
+        assert row.sum() == pytest.approx(UNIT * point.tile_bits[own[own >= 0]].sum() + above)
 
 
 def test_prior_files_keep_every_table(each_prior, tmp_path):
-    levels = [each_prior.level(i) for i in range(2)]
-    priors.save(tmp_path / "again.npz", each_prior.metadata, each_prior.architecture, levels)
+    points = [each_prior.operating_point(i) for i in range(2)]
+    priors.save(tmp_path / "again.npz", each_prior.metadata, each_prior.architecture, points)
     again = priors.load_file(tmp_path / "again.npz")
     assert again.architecture == each_prior.architecture
-    for i, level in enumerate(levels):
-        for name, value in vars(again.level(i)).items():
+    for i, point in enumerate(points):
+        for name, value in vars(again.operating_point(i)).items():
             if isinstance(value, np.ndarray):
-                np.testing.assert_array_equal(value, getattr(level, name), err_msg=name)
-        assert again.level(i).shared.keys() == level.shared.keys()
-    assert (again.level(0).contexts is None) == (not each_prior.architecture.coarse)
+                np.testing.assert_array_equal(value, getattr(point, name), err_msg=name)
+        assert again.operating_point(i).shared.keys() == point.shared.keys()
+    assert (again.operating_point(0).contexts is None) == (not each_prior.architecture.coarse)
 
 
 def test_kl_index_is_the_nearest():
     bits = np.linspace(0.02, 15.5, 500)
-    error = np.abs(kl_table()[kl_index(bits)] / UNIT - bits)
+    error = np.abs(kl_table()[index_of(bits)] / UNIT - bits)
     assert (error < 0.07 + 1 / UNIT).all()
 
 
 def test_scale_and_table_agree(each_prior):
     """log2(s / sigma) is the tabulated KL, sigma the posterior scale that goes with s."""
-    level = each_prior.level(1)
-    noise = level.noise[: level.kl.shape[1]]
-    coded = level.scale[0] > 0
+    point = each_prior.operating_point(1)
+    noise = point.posterior_scale[: point.own]
+    coded = point.scale[0] > 0
     assert coded.any()
-    sigma2 = 1 / (1 / level.scale[0, coded] ** 2 + 1 / noise[coded] ** 2)
-    bits = np.log2(level.scale[0, coded] / np.sqrt(sigma2))
-    np.testing.assert_allclose(bits, kl_table()[level.kl[0, coded]] / UNIT, atol=1e-3)
+    sigma2 = 1 / (1 / point.scale[0, coded] ** 2 + 1 / noise[coded] ** 2)
+    bits = np.log2(point.scale[0, coded] / np.sqrt(sigma2))
+    np.testing.assert_allclose(bits, kl_table()[point.kl_index[0, coded]] / UNIT, atol=1e-3)
 
 
 def test_shipped_priors_are_the_released_ones():
     total = 0
     for name in priors.MANIFEST:
         prior = priors.load(name)
-        assert prior.level(0).kl.dtype == np.uint8
+        assert prior.operating_point(0).kl_index.dtype == np.uint8
         assert "training" in prior.metadata
         assert len(prior.data) < 12 << 20
         total += len(prior.data)

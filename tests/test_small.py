@@ -5,7 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from combiner_codec import codec, decode, encode, image, prior
+from combiner_codec import decode, encode, image
+from combiner_codec.decoder import parse
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 
@@ -21,31 +25,31 @@ def thumbnail():
 
 
 def test_a_thumbnail_costs_few_bytes_and_looks_right(small, thumbnail):
-    result = codec.encode_arrays([thumbnail], 0.003, small)[0]
+    result = encode_arrays([thumbnail], small, Settings())[0]
     assert len(result.data) < 200
     assert result.psnr > 24
-    assert codec.parse(result.data).header_bytes <= 12
+    assert parse(result.data).header_bytes <= 12
 
 
 def test_one_colour_costs_at_most_30_bytes(small):
     for colour in [(0, 0, 0), (255, 255, 255), (255, 0, 0), (0, 0, 255), (12, 200, 99)]:
         picture = np.full((32, 32, 3), colour, np.uint8)
         for beta in (0.1, 0.003, 1e-4, 1e-6):
-            result = codec.encode_arrays([picture], beta, small, effort="fast")[0]
+            result = encode_arrays([picture], small, Settings(beta, "fast"))[0]
             assert len(result.data) <= 30
             assert result.psnr > 25
 
 
 def test_more_rate_is_more_quality(small, thumbnail):
     results = [
-        codec.encode_arrays([thumbnail], beta, small, effort="fast")[0] for beta in (0.05, 0.01, 0.002, 0.0004, 5e-5)
+        encode_arrays([thumbnail], small, Settings(beta, "fast"))[0] for beta in (0.05, 0.01, 0.002, 0.0004, 5e-5)
     ]
     sizes, quality = [len(r.data) for r in results], [r.psnr for r in results]
     assert sizes == sorted(sizes) and quality == sorted(quality)
 
 
 def test_at_least_eight_operating_points_from_a_tenth_to_four_bits(small):
-    means = [np.median(small.level(i).tile_bits) / 1024 for i in range(len(small.betas))]
+    means = [np.median(small.operating_point(i).tile_bits) / 1024 for i in range(len(small.betas))]
     assert len(means) >= 8 and min(means) < 0.1 and max(means) > 3.5
 
 

@@ -5,13 +5,18 @@ import pytest
 from PIL import Image
 
 import combiner_codec
-from combiner_codec import FormatError, cli, codec
-from combiner_codec.codec import Goal
+from combiner_codec import TargetError, cli
+from combiner_codec.decoder import decode_array
+from combiner_codec.encoder import target
+from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.encoder.target import Goal
 from conftest import busy_pictures, smooth_pictures
 
 
 def encode(pictures, prior, effort="fast", **goal):
-    return codec.encode_arrays(pictures, 0.003, prior, effort=effort, threads=1, goal=Goal(**goal))
+    return encode_arrays(pictures, prior, Settings(effort=effort, threads=1), Goal(**goal))
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +29,7 @@ def test_a_size_is_used_and_never_exceeded(busy, plain, tiny_photo_prior):
     found = [encode([busy], tiny_photo_prior, size=int(size))[0] for size in wanted]
     for size, result in zip(wanted, found, strict=True):
         assert 0.9 * size <= len(result.data) <= size
-        assert (codec.decode_array(result.data, tiny_photo_prior) == result.pixels).all()
+        assert (decode_array(result.data, tiny_photo_prior) == result.pixels).all()
     assert found[0].psnr < found[1].psnr < found[2].psnr
 
 
@@ -44,15 +49,15 @@ def test_a_size_that_is_too_small_is_an_error_for_that_picture_alone(tiny_photo_
     least = [len(encode([p], tiny_photo_prior, psnr=1.0)[0].data) for p in (small, large)]
     assert least[0] < least[1]
     results = encode([small, large], tiny_photo_prior, size=least[1] - 1)
-    assert len(results[0].data) < least[1] and isinstance(results[1], FormatError)
-    with pytest.raises(FormatError, match=f"the smallest file of this picture has {least[1]}"):
+    assert len(results[0].data) < least[1] and isinstance(results[1], TargetError)
+    with pytest.raises(TargetError, match=f"the smallest file of this picture has {least[1]}"):
         combiner_codec.encode(large, target_size=5, prior=tiny_photo_prior)
 
 
 @pytest.fixture(scope="module")
 def plain(busy, tiny_photo_prior):
     """Files of two betas."""
-    return [codec.encode_arrays([busy], beta, tiny_photo_prior, effort="fast")[0] for beta in (0.008, 0.0025)]
+    return [encode_arrays([busy], tiny_photo_prior, Settings(beta, "fast"))[0] for beta in (0.008, 0.0025)]
 
 
 @pytest.mark.parametrize("effort", ["fast", "normal"])
@@ -69,16 +74,14 @@ def test_a_psnr_out_of_reach_gives_the_nearest(tiny_prior):
 
 def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, monkeypatch):
     """Encodings are counted, which no slow minute disturbs."""
-    from combiner_codec import fit
-
     encoded = []
-    run = fit.Fit.run
+    code = Batch.code
 
-    def counted(self, pictures, *others):
-        encoded.append((self.effort, len(pictures)))
-        return run(self, pictures, *others)
+    def counted(self, members, *others):
+        encoded.append((self.settings.effort, len(members)))
+        return code(self, members, *others)
 
-    monkeypatch.setattr(fit.Fit, "run", counted)
+    monkeypatch.setattr(Batch, "code", counted)
     encode([busy], tiny_photo_prior, size=400)
     assert encoded == [("fast", 1)]
     encoded.clear()
@@ -87,21 +90,20 @@ def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, mo
 
 
 def test_a_single_tile_tries_different_files_and_keeps_the_nearest(tiny_prior, monkeypatch):
-    from combiner_codec import target
-
     tried = []
-    call = codec._Encode.__call__
+    encode_jobs = target.encode
 
-    def recorded(self, run, jobs, progress):
-        results = call(self, run, jobs, progress)
-        tried.extend((job[1], int(job[2][0, 0]), result.psnr) for job, result in zip(jobs, results, strict=True))
+    def recorded(batch, jobs, progress):
+        results = encode_jobs(batch, jobs, progress)
+        files = zip(jobs, results, strict=True)
+        tried.extend((choice.point, int(choice.classes[0, 0]), result.psnr) for (_, choice), result in files)
         return results
 
-    monkeypatch.setattr(codec._Encode, "__call__", recorded)
+    monkeypatch.setattr(target, "encode", recorded)
     wanted = encode(busy_pictures(1, 32), tiny_prior, size=150)[0].psnr - 0.7
     tried.clear()
     found = encode(busy_pictures(1, 32), tiny_prior, psnr=wanted)[0]
-    assert len(tried) <= target.ALONE and len({file[:2] for file in tried}) == len(tried)
+    assert len(tried) <= target.ENCODINGS_ALONE and len({file[:2] for file in tried}) == len(tried)
     assert abs(found.psnr - wanted) == min(abs(psnr - wanted) for _, _, psnr in tried)
     tried.clear()
     encode(busy_pictures(1, 32), tiny_prior, psnr=90.0)

@@ -7,12 +7,28 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
-from combiner_codec import prior as priors
-from combiner_codec import train
-from combiner_codec.codec import decode_array, encode_arrays, parse
-from combiner_codec.inr import Grid
-from combiner_codec.posterior import Gaussians, kl
+from combiner_codec.decoder import decode_array, parse
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.posterior import Gaussians, kl_nats
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.errors import FormatError
+from combiner_codec.format import prior as priors
+from combiner_codec.synthesis.architecture import Grid
+from combiner_codec.training import data
+from combiner_codec.training.family import Family
+from combiner_codec.training.mixture import Mixture
+from combiner_codec.training.recipes import (
+    RECIPES,
+    SIREN_METADATA,
+    TrainSettings,
+    cosine_architecture,
+    siren_architecture,
+)
+from combiner_codec.training.run import Options, load_point, run, save_point, train_cosine
+from combiner_codec.training.shards import Shards
+from combiner_codec.training.siren import PlainSiren, train_siren
 from conftest import busy_pictures, smooth_pictures
 
 ARGUMENTS = ["--betas", "0.02,0.004", "--classes", "4,4", "--steps", "8", "--batch", "4"]
@@ -23,8 +39,8 @@ def learn(folder, pictures, family, processes):
     folder.mkdir()
     np.save(folder / "t.npy", pictures)
     if processes == 1:
-        lines, options = [], train.Options(family, (0.02, 0.004), (4, 4), 8, batch=4)
-        train.run([folder / "t.npy"], folder / "p.npz", folder / "ck", lines.append, options)
+        lines, options = [], Options(family, (0.02, 0.004), (4, 4), 8, batch=4)
+        run([folder / "t.npy"], folder / "p.npz", folder / "ck", lines.append, options)
         assert any("ELBO" in line for line in lines)
         return
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "combiner_codec"]
@@ -45,17 +61,21 @@ def test_two_processes_give_the_result_of_one(family, count, side, tmp_path):
     one, two = tmp_path / "one", tmp_path / "two"
     learn(one, busy_pictures(count, side), family, 1)
     learn(two, busy_pictures(count, side), family, 2)
-    for name in ("level-0.02.npz", "level-0.004.npz"):
-        a, b = (dict(np.load(folder / "ck" / name)) for folder in (one, two))
-        assert a.keys() == b.keys() and ("contexts" in a) == (family == "photo")
-        for key in a:
-            if key in ("kl", "coarse", "contexts"):
-                assert np.abs(a[key].astype(int) - b[key]).max(initial=0) <= 2, key
-            else:
-                np.testing.assert_allclose(a[key], b[key], rtol=2e-3, atol=1e-3, err_msg=key)
+    for name in ("point-0.02.npz", "point-0.004.npz"):
+        a, b = (load_point(folder / "ck" / name) for folder in (one, two))
+        assert (a.contexts is None) == (b.contexts is None) == (family == "small")
+        for table in ("kl_index", "coarse", *(["contexts"] if family == "photo" else [])):
+            assert np.abs(getattr(a, table).astype(int) - getattr(b, table)).max(initial=0) <= 2, table
+        assert a.shared.keys() == b.shared.keys()
+        for x, y in [
+            (a.mean, b.mean),
+            (a.posterior_scale, b.posterior_scale),
+            *((a.shared[k], b.shared[k]) for k in a.shared),
+        ]:
+            np.testing.assert_allclose(x, y, rtol=2e-3, atol=1e-3)
     prior = priors.load_file(two / "p.npz")
     assert prior.betas == [0.02, 0.004]
-    result = encode_arrays([busy_pictures(1, 128, seed=5)[0][:40, -70:]], 0.01, prior, effort="fast")[0]
+    result = encode_arrays([busy_pictures(1, 128, seed=5)[0][:40, -70:]], prior, Settings(0.01, "fast"))[0]
     np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
 
 
@@ -63,21 +83,21 @@ def test_two_processes_give_the_result_of_one(family, count, side, tmp_path):
 def test_a_finished_point_is_gone_on_from(family, count, side, tmp_path):
     """A run that was cut off after its first point trains the second from the checkpoint, and about as well."""
     settings = replace(SETTINGS, betas=(0.02, 0.004), classes=(4, 4))
-    recipe = replace(train.RECIPES[family], settings=settings)
+    recipe = replace(RECIPES[family], settings=settings)
     pixels = torch.from_numpy(busy_pictures(count, side)).float() / 255
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     whole.mkdir()
     cut.mkdir()
     lines = []
-    levels = train.train_cosine(pixels, recipe, whole, lambda line: None)
-    train.train_cosine(pixels, recipe, whole, lines.append)
+    points = train_cosine(pixels, recipe, whole, lambda line: None)
+    train_cosine(pixels, recipe, whole, lines.append)
     assert not lines  # nothing is left to do
-    shutil.copy(whole / "level-0.02.npz", cut)
-    again = train.train_cosine(pixels, recipe, cut, lines.append)
+    shutil.copy(whole / "point-0.02.npz", cut)
+    again = train_cosine(pixels, recipe, cut, lines.append)
     assert lines and all(line.startswith("point 1") for line in lines)
-    assert [level.beta for level in again] == [0.02, 0.004]
-    np.testing.assert_array_equal(again[0].kl, levels[0].kl)
-    ours, theirs = (np.sort(level.tile_bits).mean() for level in (again[1], levels[1]))
+    assert [point.beta for point in again] == [0.02, 0.004]
+    np.testing.assert_array_equal(again[0].kl_index, points[0].kl_index)
+    ours, theirs = (np.sort(point.tile_bits).mean() for point in (again[1], points[1]))
     assert ours == pytest.approx(theirs, rel=0.1)
 
 
@@ -86,54 +106,108 @@ def test_coarse_levels_take_bits_off_the_tiles():
     pixels = torch.from_numpy(smooth_pictures(4, 128)).float() / 255
     bits = []
     for coarse in ((), (Grid(64, 4),)):
-        family = train.Family(pixels, train.cosine_architecture(16, coarse), SETTINGS, lambda line: None)
-        level = family.level(0)
-        bits.append(level.tile_bits[family.assigned.numpy()].mean())
+        family = Family(pixels, cosine_architecture(16, coarse), SETTINGS, lambda line: None)
+        point = family.learn(0)
+        bits.append(point.tile_bits[family.start.assigned.numpy()].mean())
     assert bits[1] < 0.3 * bits[0]
 
 
-SETTINGS = train.TrainSettings((0.004,), (4,), steps=4, first_steps=4, batch=4, m_steps=2)
+SETTINGS = TrainSettings((0.004,), (4,), steps=4, first_steps=4, batch=4, m_steps=2)
 
 
 def test_the_plain_siren_trains_and_codes(tmp_path):
     """All weights of all layers are stored: 1,123, in independent groups of 16-bit indices."""
     pixels = torch.from_numpy(smooth_pictures(4)).float() / 255
-    level = train.train_siren(pixels, 0.01, 0.05, tmp_path, lambda line: None)
-    architecture = train.siren_architecture()
+    point = train_siren(pixels, 0.01, 0.05, tmp_path, lambda line: None)
+    architecture = siren_architecture()
     assert architecture.latents == 1123
     path = tmp_path / "siren.npz"
-    priors.save(path, train.SIREN_METADATA | {"steps": 4}, architecture, [level])
+    priors.save(path, SIREN_METADATA | {"steps": 4}, architecture, [point])
     prior = priors.load_file(path)
-    contents_of = prior.level(0).partition(prior.level(0).kl)
-    assert 0 < len(contents_of.latents) <= 1123
-    result = encode_arrays([smooth_pictures(1, 40)[0][:32]], 0.01, prior, effort="fast")[0]
+    point = prior.operating_point(0)
+    groups = point.partition(point.kl_index)
+    assert 0 < len(groups.latents) <= 1123
+    result = encode_arrays([smooth_pictures(1, 40)[0][:32]], prior, Settings(0.01, "fast"))[0]
     np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
-    assert parse(result.data, prior).lengths.tolist() == [16 * contents_of.counts[0]] * 2
+    assert parse(result.data, prior).lengths.tolist() == [16 * groups.counts[0]] * 2
 
 
 def test_kl_is_that_of_torch_distributions():
     g = torch.Generator().manual_seed(0)
     mu, sigma = torch.randn(3, 5, generator=g), torch.rand(3, 5, generator=g) + 0.1
     mean, scale = torch.randn(5, generator=g), torch.rand(3, 5, generator=g) + 0.5
-    ours = kl(mu, sigma, Gaussians(mean, scale, sigma[0]))
+    ours = kl_nats(mu, sigma, Gaussians(mean, scale, sigma[0]))
     normal = torch.distributions.Normal
     torch.testing.assert_close(ours, torch.distributions.kl_divergence(normal(mu, sigma), normal(mean, scale)))
 
 
-def test_a_single_class_is_learned_from_all_tiles():
+@pytest.mark.parametrize(("family", "count", "side"), CASES)
+def test_a_single_class_is_learned_from_all_tiles(family, count, side):
     settings = replace(SETTINGS, betas=(0.02,), classes=(1,))
-    recipe = replace(train.RECIPES["photo"], settings=settings)
-    pixels = torch.from_numpy(busy_pictures(3, 128)).float() / 255
-    level = train.Family(pixels, recipe.architecture, settings, lambda line: None).level(0)
-    assert level.classes == 1 and level.tile_bits[0] > 20
+    pixels = torch.from_numpy(busy_pictures(count, side)).float() / 255
+    point = Family(pixels, RECIPES[family].architecture, settings, lambda line: None).learn(0)
+    assert point.classes == 1 and point.tile_bits[0] > 20
+    assert all(np.isfinite(value).all() for value in point.shared.values())
 
 
 def test_classes_separate_flat_from_busy():
     g = torch.Generator().manual_seed(0)
     energy = torch.cat([torch.randn(50, 20, generator=g) ** 2 * 0.01, torch.randn(50, 20, generator=g) ** 2])
     start = torch.arange(100) % 2
-    mixture = train.Mixture(energy, torch.full((20,), 1e-3), torch.full((1, 20), 1e-3), 3, train.Shards(100), 1.0)
+    mixture = Mixture(energy, torch.full((20,), 1e-3), torch.full((1, 20), 1e-3), 3, Shards(100), 1.0)
     assigned, variance = mixture.learn(start)
     assert len(assigned[:50].unique()) == 1 and (assigned[:50] != assigned[50]).all()
     assert variance[assigned[50]].sum() > 20 * variance[assigned[0]].sum()
     assert (variance[2] == 1e-3).all()  # the flat class stays as it is
+
+
+def test_a_checkpoint_is_a_prior_file_that_keeps_every_number(tmp_path):
+    """In single precision, whether groups take their latents in the fixed random order included."""
+    recipe = RECIPES["photo"]
+    pixels = torch.from_numpy(busy_pictures(3, 128)).float() / 255
+    point = replace(Family(pixels, recipe.architecture, SETTINGS, lambda line: None).learn(0), permuted=False)
+    save_point(tmp_path / "point.npz", recipe.architecture, point)
+    again = load_point(tmp_path / "point.npz")
+    for name, value in vars(point).items():
+        if name in type(point).__dataclass_fields__:
+            np.testing.assert_equal(getattr(again, name), value, name)
+    assert [path.name for path in tmp_path.iterdir()] == ["point.npz"]  # written whole or not at all
+
+
+def test_the_plain_siren_goes_on_from_its_checkpoint(tmp_path):
+    pixels = torch.from_numpy(smooth_pictures(3)).float() / 255
+    whole, cut, again = (PlainSiren(pixels, 0.01, 0) for _ in range(3))
+    for siren, steps in ((whole, 4), (cut, 2)):
+        for _ in range(steps):
+            siren.step(0.0)
+    cut.save(tmp_path / "siren.pt")
+    again.resume(tmp_path / "siren.pt")
+    for _ in range(2):
+        again.step(0.0)
+    assert again.count == whole.count == 4
+    torch.testing.assert_close(again.mu, whole.mu, rtol=0, atol=0)
+
+
+def test_pictures_come_from_arrays_and_folders(tmp_path):
+    """Arrays less their end, mirrored too; so many crops of the folder's pictures, the same every time."""
+    np.save(tmp_path / "a.npy", smooth_pictures(5))
+    (tmp_path / "photos").mkdir()
+    for i, picture in enumerate(smooth_pictures(2, 100)):
+        Image.fromarray(picture).save(tmp_path / "photos" / f"{i}.png")
+    sources = [tmp_path / "a.npy", tmp_path / "photos"]
+    pixels, again = (data.load_images(sources, 32, crops=7, holdout=1) for _ in range(2))
+    assert pixels.shape == (2 * 4 + 7, 32, 32, 3) and torch.equal(pixels, again)
+    assert torch.equal(pixels[4:8], pixels[:4].flip(2))
+    assert len(data.held_out(sources, 1, None)[0]) == 1
+    assert [c.shape for c in data.held_out(sources, 0, tmp_path / "photos")[0]] == [(100, 100, 3)]
+
+
+def test_pictures_that_do_not_fit_are_refused(tmp_path):
+    np.save(tmp_path / "a.npy", smooth_pictures(2, 40))
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(FormatError, match="expected uint8"):
+        data.load_images([tmp_path / "a.npy"], 32, 0, 0)
+    with pytest.raises(FormatError, match="no pictures"):
+        data.load_images([tmp_path / "empty"], 32, 3, 0)
+    with pytest.raises(FormatError, match="no pictures"):
+        data.load_images([tmp_path / "empty"], 32, 0, 0)

@@ -4,11 +4,21 @@
 >>> image = combiner_codec.decode(data)               # bytes -> PIL.Image
 """
 
-from .bitstream import MAX_PIXELS
-from .errors import FormatError
+from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
+from .format.header import MAX_PIXELS
 
 __version__ = "0.1.0"
-__all__ = ["FormatError", "__version__", "decode", "encode", "register_pillow"]
+__all__ = [
+    "CombinerError",
+    "FileError",
+    "FormatError",
+    "MissingError",
+    "TargetError",
+    "__version__",
+    "decode",
+    "encode",
+    "register_pillow",
+]
 
 
 def encode(
@@ -17,44 +27,45 @@ def encode(
     *,
     target_size: int | None = None,
     target_psnr: float | None = None,
-    background: str | None = None,
-    to_8bit: bool = False,
+    effort: str = "normal",
     prior=None,
     seed: int = 0,
+    device: str = "auto",
     threads: int = 0,
     verify: bool = True,
-    **options,
+    background: str | None = None,
+    to_8bit: bool = False,
 ) -> bytes:
     """Encode one picture.
 
-    image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat. target_size: most bytes
-    of the file, target_psnr: wanted dB; beta then counts for nothing. background: colour behind a transparent picture,
-    a name or #rrggbb. to_8bit: round 16 bits per channel. prior: a `prior.Prior`, chosen by size if None.
-    verify: decode the file, and make sure that it shows what it should.
-    options: effort ("fast", "normal", "best"), device ("auto", "cpu", "cuda") and the other fields of `fit.Fit`.
-    Raises FormatError for pictures that cannot be encoded, or not that small, and ValueError for a beta that is not
-    positive. Warns of every change of a picture's colours or orientation, such as by its colour profile, and of a file
-    larger than the picture's PNG or of unusually low quality.
+    image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat: smaller is better and
+    larger. target_size: most bytes of the file, target_psnr: wanted dB; beta then counts for nothing. effort: "fast",
+    "normal" or "best". prior: a `format.prior.Prior`, chosen by size if None. seed: of the candidate stream. device:
+    "auto", "cpu" or "cuda". threads: of the processor, 0 takes all. verify: decode the file, and make sure that it
+    shows what it should. background: colour behind a transparent picture, a name or #rrggbb. to_8bit: round 16 bits per
+    channel.
+
+    Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
+    MissingError without the device that is asked for, and ValueError for a beta that is not positive. Warns of every
+    change of a picture's colours or orientation, such as by its colour profile, and of a file larger than the picture's
+    PNG or of unusually low quality.
     """
     import warnings
 
-    import numpy as np
-
-    from . import codec
-    from . import image as images
-    from .prior import default
+    from .encoder.encode import encode_arrays
+    from .encoder.settings import Settings
+    from .encoder.target import Goal
+    from .format.prior import default
+    from .image import as_array
 
     if not 0 < beta < float("inf"):
         raise ValueError(f"beta must be positive, got {beta}")
-    array = image
-    if not isinstance(image, np.ndarray):
-        array = images.pixels(image, "image", background, to_8bit, lambda line: warnings.warn(line, stacklevel=2))
-    if array.dtype != np.uint8 or array.shape[2:] not in ((), (3,)) or array.ndim < 2 or not array.size:
-        raise FormatError(f"expected uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
+    array = as_array(image, background, to_8bit, lambda line: warnings.warn(line, stacklevel=3))
     chosen = prior or default(array.shape[1], array.shape[0])
-    goal = codec.Goal.of(target_size, target_psnr)
-    (result,) = codec.encode_arrays([array], beta, chosen, seed, threads, verify=verify, goal=goal, **options)
-    if isinstance(result, FormatError):
+    goal = Goal.of(target_size, target_psnr)
+    settings = Settings(beta, effort, seed, device, threads, verify)
+    (result,) = encode_arrays([array], chosen, settings, goal)
+    if isinstance(result, CombinerError):
         raise result
     for line in result.warnings(array, chosen.betas[result.point] if goal else beta, chosen):
         warnings.warn(line, stacklevel=2)
@@ -68,7 +79,7 @@ def decode(data: bytes, *, prior=None, threads: int = 0, max_pixels: int | None 
     """
     from PIL import Image
 
-    from .codec import decode_array
+    from .decoder import decode_array
 
     return Image.fromarray(decode_array(data, prior, threads, max_pixels))
 

@@ -65,11 +65,20 @@ def pixels(
         picture = _eight_bits(picture, name, to_8bit, about)
         picture, alpha = _split(picture)
         if alpha is not None and behind is None:
-            raise FormatError(
-                f"{name}: transparency is not supported: choose a background with --background COLOR (background=)"
-            )
+            raise FormatError(f"{name}: transparency is not supported: choose a background", "background")
         array = _colours(picture, name, about)
         return array if alpha is None else _over(array, np.asarray(alpha), behind)
+
+
+def as_array(image, background: str | None = None, to_8bit: bool = False, note: Note = ignore) -> np.ndarray:
+    """A Pillow image, or an array that is returned as it is, as uint8 (H, W) or (H, W, 3). Options: see `pixels`.
+
+    Raises FormatError for arrays of any other kind.
+    """
+    array = image if isinstance(image, np.ndarray) else pixels(image, "image", background, to_8bit, note)
+    if array.dtype != np.uint8 or array.shape[2:] not in ((), (3,)) or array.ndim < 2 or not array.size:
+        raise FormatError(f"expected uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
+    return array
 
 
 def colour(name: str) -> tuple[int, int, int]:
@@ -100,9 +109,7 @@ def _eight_bits(picture, name, to_8bit, note):
     if not raw:
         return _upright(picture, note)
     if not to_8bit:
-        raise FormatError(
-            f"{name}: more than 8 bits per channel are not supported: round them with --to-8bit (to_8bit=True)"
-        )
+        raise FormatError(f"{name}: more than 8 bits per channel are not supported: round them", "to_8bit")
     if raw in ("ppm", "AVIF"):  # Pillow rounds these itself
         return _upright(picture, note)
     if "transparency" in picture.info or not (raw in LOW or raw[0] in "IF") or raw == "I;12":

@@ -4,53 +4,48 @@ Opening reads the header alone. Faults in it make Pillow say that it cannot iden
 OSError when the pixels are loaded.
 """
 
+import inspect
+
 from PIL import Image, ImageFile
 
-from . import bitstream, encode
-from . import prior as priors
+from . import encode
 from .errors import FormatError
-from .prior import Prior
+from .format import header
+from .format import prior as priors
+from .format.prior import Prior
 
 FORMAT = "COMBINER"
 HEADER_BYTES = 32  # more than any header has
-OPTIONS = (
-    "beta",
-    "target_size",
-    "target_psnr",
-    "effort",
-    "seed",
-    "device",
-    "threads",
-    "prior",
-    "background",
-    "to_8bit",
-    "verify",
-)
+OPTIONS = set(inspect.signature(encode).parameters) - {"image"}
 
 
 class CombinerImageFile(ImageFile.ImageFile):
+    """A .cmb file that Pillow has opened."""
+
     format = FORMAT
     format_description = "combiner, a Bayesian implicit neural representation"
     custom: Prior | None = None  # what files of a custom prior are decoded with
 
     def _open(self) -> None:
-        def tile_of(number, prior_hash):
-            return priors.by_number(number, prior_hash, self.custom).architecture.tile
-
         try:
-            header, _ = bitstream.read(self.fp.read(HEADER_BYTES), tile_of)
+            head, _ = header.read(self.fp.read(HEADER_BYTES))
+            if not head.width:
+                found = priors.by_number(head.prior, head.prior_hash, self.custom)
+                head = head.sized(found.architecture.tile)
         except FormatError as error:
             raise SyntaxError(str(error)) from error
-        self._size = header.width, header.height
-        self._mode = "L" if header.grey else "RGB"
+        self._size = head.width, head.height
+        self._mode = "L" if head.grey else "RGB"
         self.tile = [("combiner", (0, 0, *self.size), 0, ())]
 
 
 class CombinerDecoder(ImageFile.PyDecoder):
+    """Its pixels, once they are asked for."""
+
     _pulls_fd = True
 
     def decode(self, buffer) -> tuple[int, int]:
-        from .codec import decode_array
+        from .decoder import decode_array
 
         try:
             array = decode_array(self.fd.read(), CombinerImageFile.custom)
@@ -62,7 +57,7 @@ class CombinerDecoder(ImageFile.PyDecoder):
 
 def accept(prefix: bytes) -> bool:
     """Whether a file begins like ours."""
-    return prefix.startswith(bitstream.MAGIC)
+    return prefix.startswith(header.MAGIC)
 
 
 def save(image: Image.Image, file, filename) -> None:
@@ -72,6 +67,7 @@ def save(image: Image.Image, file, filename) -> None:
 
 
 def register(prior: Prior | None = None) -> None:
+    """Make the format known to Pillow; prior: what files of a custom prior are decoded with."""
     CombinerImageFile.custom = prior
     Image.register_open(FORMAT, CombinerImageFile, accept)
     Image.register_decoder("combiner", CombinerDecoder)

@@ -7,32 +7,31 @@ Options were chosen for RGB PSNR on photographs, the measure of the tables:
 - WebP: method 6. AVIF: libaom, 4:4:4, speed 6 (the default of avifenc), tune psnr. JPEG XL: effort 7.
 """
 
-import ast
-import hashlib
 import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib import metadata
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .. import __version__
-from .. import prior as priors
-from ..prior import Prior
-
-if TYPE_CHECKING:
-    from ..fit import Effort
+from ..decoder import decode_array, parse
+from ..encoder.settings import Effort, Settings
+from ..errors import CombinerError
+from ..format import prior as priors
+from ..format.prior import Prior
+from .digest import code_digest
 
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)
+WEBP_METHOD, AVIF_SPEED = 6, 6  # slowest of WebP's; avifenc's own
 
 
 @dataclass(frozen=True)
-class Coded:
+class File:
+    """A picture as a codec stores it."""
+
     data: bytes
-    facts: dict  # further numbers of this file
+    facts: dict  # further numbers of this file, by name
 
 
 @dataclass(frozen=True)
@@ -40,33 +39,35 @@ class PillowCodec:
     """A format of Pillow or of one of its plugins."""
 
     name: str
-    format: str
+    format: str  # Pillow's name of it
     library: Callable[[], str | None]  # version of the encoder; None where it is not installed
     settings: tuple[float, ...]
     options: Callable[[float], list[dict]]  # ways to encode at a setting; the smallest file is kept
     parallel: str = ""  # option that takes the number of threads
 
     def label(self, setting: float) -> str:
+        """A setting as tables show it."""
         return f"{setting:g}"
 
     def identity(self, pixels: Sequence[np.ndarray], setting: float) -> str:
         """Everything but the pixels that decides a file."""
         return f"{self.library()}, Pillow {metadata.version('pillow')}, {self.options(setting)}"
 
-    def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[Coded]:
+    def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
+        """A file for each (H, W, 3) uint8 picture. Raises what Pillow's encoders raise."""
+        extra = {self.parallel: threads} if threads and self.parallel else {}
+        ways = [options | extra for options in self.options(setting)]
+        return [File(min((self._save(p, options) for options in ways), key=len), {}) for p in pixels]
+
+    def _save(self, pixels: np.ndarray, options: dict) -> bytes:
         from PIL import Image
 
-        extra = {self.parallel: threads} if threads and self.parallel else {}
-
-        def save(picture, options):
-            buffer = io.BytesIO()
-            picture.save(buffer, self.format, **options, **extra)
-            return buffer.getvalue()
-
-        pictures = [Image.fromarray(p) for p in pixels]  # without a colour profile, which would be stored too
-        return [Coded(min((save(p, o) for o in self.options(setting)), key=len), {}) for p in pictures]
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, self.format, **options)  # no colour profile, which would be stored too
+        return buffer.getvalue()
 
     def decode(self, data: bytes, threads: int = 0) -> np.ndarray:
+        """(H, W, 3) uint8."""
         from PIL import Image
 
         return np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
@@ -77,78 +78,59 @@ class CombinerCodec:
     """This package's codec: a setting is a beta."""
 
     name: str = "combiner"
-    effort: "str | Effort" = "normal"
+    effort: str | Effort = "normal"
     settings: tuple[float, ...] = BETAS
     prior: Prior | None = None  # chosen by the picture's size if None
     device: str = "auto"
 
     def label(self, setting: float) -> str:
+        """A setting as tables show it."""
         return f"beta {setting:g}"
 
     def prior_for(self, pixels: np.ndarray) -> Prior:
-        return self.prior or default_prior(pixels.shape[1], pixels.shape[0])
+        """The prior of an (H, W, 3) picture."""
+        return self.prior or priors.default(pixels.shape[1], pixels.shape[0])
 
     def identity(self, pixels: Sequence[np.ndarray], setting: float) -> str:
+        """Everything but the pixels that decides a file."""
         chosen = {p.digest.hex()[:12]: p.name for p in map(self.prior_for, pixels)}
         names = " and ".join(f"prior {name} {digest}" for digest, name in chosen.items())
         return f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}"
 
-    def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[Coded]:
-        """Pictures that share a prior are encoded together."""
-        from .. import codec
+    def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
+        """A file for each (H, W, 3) uint8 picture; those that share a prior are encoded together.
 
-        by_prior: dict[bytes, list[int]] = {}
-        for i, picture in enumerate(pixels):
-            by_prior.setdefault(self.prior_for(picture).digest, []).append(i)
-        coded: dict[int, Coded] = {}
-        for members in by_prior.values():
-            chosen = self.prior_for(pixels[members[0]])
-            batch = [pixels[i] for i in members]
-            options = {"effort": self.effort, "device": self.device}
-            results = codec.encode_arrays(batch, setting, chosen, threads=threads, **options)
-            for i, result in zip(members, results, strict=True):
-                facts = {
-                    "ideal_bits": round(float(result.ideal_bits), 1),
-                    "sampled_psnr": round(float(result.sampled_psnr), 4),
-                    "header_bytes": codec.parse(result.data, chosen).header_bytes,
-                    "posterior_seconds": round(result.posterior_seconds, 4),
-                }
-                coded[i] = Coded(result.data, facts)
-        return [coded[i] for i in range(len(pixels))]
+        Raises CombinerError.
+        """
+        from ..encoder.encode import encode_arrays
+
+        families = [self.prior_for(picture) for picture in pixels]
+        settings, files = Settings(setting, self.effort, device=self.device, threads=threads), {}
+        for prior in {prior.digest: prior for prior in families}.values():
+            members = [i for i, own in enumerate(families) if own.digest == prior.digest]
+            results = encode_arrays([pixels[i] for i in members], prior, settings)
+            files |= {i: _file(result, prior) for i, result in zip(members, results, strict=True)}
+        return [files[i] for i in range(len(pixels))]
 
     def decode(self, data: bytes, threads: int = 0) -> np.ndarray:
-        from .. import codec
+        """(H, W, 3) uint8."""
+        return decode_array(data, self.prior, threads)
 
-        return codec.decode_array(data, self.prior, threads)
+
+def _file(result, prior: Prior) -> File:
+    """An encoder's result with the numbers that tables show. Raises the CombinerError that stands in its place."""
+    if isinstance(result, CombinerError):
+        raise result
+    facts = {
+        "ideal_bits": round(float(result.ideal_bits), 1),
+        "sampled_psnr": round(float(result.sampled_psnr), 4),
+        "header_bytes": parse(result.data, prior).header_bytes,
+        "posterior_seconds": round(result.posterior_seconds, 4),
+    }
+    return File(result.data, facts)
 
 
 Codec = PillowCodec | CombinerCodec
-
-
-def default_prior(width: int, height: int) -> Prior:
-    """The shipped prior for a picture of some size."""
-    return priors.default(width, height)
-
-
-@cache
-def code_digest() -> str:
-    """Digest of the modules that decide a file, comments and docstrings left out: unreleased code has no version."""
-    outside = {"cli.py", "train.py", "__init__.py", "__main__.py", "inspection.py", "drawing.py", "fitted.py"}
-    outside |= {"manual.py", "pillow_plugin.py", "target.py", "graphics.py", "mixture.py"}
-    total = hashlib.sha256()
-    for path in sorted(Path(__file__).parents[1].glob("*.py")):
-        if path.name not in outside:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-            for node in ast.walk(tree):
-                body = getattr(node, "body", None)
-                if isinstance(body, list):
-                    node.body = [s for s in body if not _is_text(s)]
-            total.update(path.name.encode() + ast.dump(tree).encode())
-    return total.hexdigest()[:8]
-
-
-def _is_text(statement: ast.stmt) -> bool:
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
 
 
 def _feature(name: str, label: str) -> Callable[[], str | None]:
@@ -186,11 +168,11 @@ def _jpeg2000(bpp):
 
 
 def _webp(quality):
-    return [{"quality": int(quality), "method": 6}]
+    return [{"quality": int(quality), "method": WEBP_METHOD}]
 
 
 def _avif(quality):
-    how = {"codec": "aom", "speed": 6, "subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
+    how = {"codec": "aom", "speed": AVIF_SPEED, "subsampling": "4:4:4", "advanced": {"tune": "psnr"}}
     return [{"quality": int(quality), **how}]
 
 

@@ -5,16 +5,29 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import drawing
 from ..errors import FormatError
-from ..prior import Prior
+from ..format.prior import Prior
+from ..inspect import drawing
 from . import codecs, curves, report
 from .measure import Point, Store, measure, points, summary
 from .pictures import Picture, collect, grouped
 
 
+@dataclass(frozen=True, kw_only=True)
+class Outputs:
+    """Files that a run writes, where they are wanted."""
+
+    json: Path | None = None  # results; a run goes on from them
+    plot: Path | None = None  # .svg, .png or .pdf
+    markdown: Path | None = None  # the report
+
+    @property
+    def paths(self) -> list[Path]:
+        return [path for path in (self.json, self.plot, self.markdown) if path]
+
+
 @dataclass(frozen=True)
-class Plan:
+class Plan(Outputs):
     """What to measure and where results go."""
 
     sources: Sequence[Path]
@@ -22,39 +35,30 @@ class Plan:
     others: Sequence[str] = tuple(codecs.OTHERS)
     priors: Sequence[Prior | None] = (None,)  # None: by the picture's size
     efforts: Sequence[str] = ("normal",)
-    limit: int | None = None
-    threads: int = 0
+    limit: int | None = None  # pictures of every source
+    threads: int = 0  # of the processor; 0 takes all
     device: str = "auto"
-    anchor: str | None = None
-    published: str | None = None
-    json: Path | None = None
-    plot: Path | None = None
-    markdown: Path | None = None
+    anchor: str | None = None  # curve that BD-rate compares with; None: JPEG
+    published: str | None = None  # set of published curves to draw as well
 
 
 def bench(plan: Plan, say: Callable[[str], None]) -> str:
-    """Measure and return the report in Markdown; progress and what is left out go to `say`."""
+    """Measure and return the report in Markdown; progress and what is left out go to `say`.
+
+    Raises FormatError without a picture, or for an anchor that is not among the curves; MissingError for a plot without
+    matplotlib.
+    """
     if plan.plot:
         drawing.check(str(plan.plot))  # before the work
-    outputs = [path for path in (plan.json, plan.plot, plan.markdown) if path]  # of an earlier run
-    pictures, problems = collect(list(plan.sources), plan.limit, outputs)
-    for line in problems:
-        say(f"left out: {line}")
-    if not pictures:
-        raise FormatError("no picture to measure")
-    store = Store(plan.json)
-    found, missing = codecs.others(plan.others)
-    for line in missing:
-        say(line)
-    chosen = [*ours(plan), *found]
-    check_anchor(plan, [c.name for c in chosen])
+    started, store = time.perf_counter(), Store(plan.json)
+    pictures, problems = chosen_pictures(plan, say)
+    encoders, missing = chosen_codecs(plan, say)
     groups = grouped(pictures)
-    started = time.perf_counter()
-    say(f"{len(pictures)} pictures, {len(chosen)} codecs")
-    failed = measure(chosen, groups, store, plan.threads, say)
-    measured = {c.name: p for c in chosen if (p := points(c, groups, store))}
+    say(f"{len(pictures)} pictures, {len(encoders)} codecs")
+    failed = measure(encoders, groups, store, plan.threads, say)
+    measured = {c.name: p for c in encoders if (p := points(c, groups, store))}
     problems += [*missing, *failed]
-    text = describe(plan, pictures, measured, store.machines(chosen, groups), problems)
+    text = describe(plan, len(pictures), measured, store.machines(encoders, groups), problems)
     names = {g.name: [p.name for p in g.pictures] for g in groups}
     store.save(summary=summary(measured), pictures=names, left_out=problems)
     if plan.plot and measured:
@@ -65,6 +69,26 @@ def bench(plan: Plan, say: Callable[[str], None]) -> str:
         plan.markdown.write_text(text, encoding="utf-8")
     say(f"{time.perf_counter() - started:.0f} s")
     return text
+
+
+def chosen_pictures(plan: Plan, say: Callable[[str], None]) -> tuple[list[Picture], list[str]]:
+    """What is measured, and a line about each file that is left out. Raises FormatError without a picture."""
+    pictures, problems = collect(list(plan.sources), plan.limit, plan.paths)  # not those of an earlier run
+    for line in problems:
+        say(f"left out: {line}")
+    if not pictures:
+        raise FormatError("no picture to measure")
+    return pictures, problems
+
+
+def chosen_codecs(plan: Plan, say: Callable[[str], None]) -> tuple[list[codecs.Codec], list[str]]:
+    """Ours and others, and a line about each that is not installed. Raises FormatError for an unknown anchor."""
+    found, missing = codecs.others(plan.others)
+    for line in missing:
+        say(line)
+    encoders = [*ours(plan), *found]
+    check_anchor(plan, [codec.name for codec in encoders])
+    return encoders, missing
 
 
 def ours(plan: Plan) -> list[codecs.CombinerCodec]:
@@ -86,12 +110,13 @@ def published(plan: Plan, pictures: Sequence[Picture]) -> list[dict]:
 
 
 def check_anchor(plan: Plan, names: Sequence[str]) -> None:
+    """Raises FormatError if the anchor is neither among these curves nor published."""
     known = [*names, *(entry["name"] for entry in curves.published(plan.published))] if plan.published else list(names)
     if plan.anchor and plan.anchor not in known:
         raise FormatError(f"no curve named {plan.anchor} to compare with: there are {', '.join(known)}")
 
 
-def describe(plan: Plan, pictures: Sequence[Picture], measured: dict[str, list[Point]], machines: Sequence[str],
+def describe(plan: Plan, pictures: int, measured: dict[str, list[Point]], machines: Sequence[str],
              problems: Sequence[str]) -> str:  # fmt: skip
     """The whole report."""
     anchor = plan.anchor or ("jpeg" if "jpeg" in measured else next(iter(measured), ""))
@@ -100,7 +125,7 @@ def describe(plan: Plan, pictures: Sequence[Picture], measured: dict[str, list[P
     else:
         reference = curves.published_curve(plan.published, anchor) if plan.published and plan.anchor else []
     lines = [
-        f"Mean of {len(pictures)} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
+        f"Mean of {pictures} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
         "below 176 pixels); seconds per picture; small pictures are encoded together.",
         "",
         *report.points_table(measured),

@@ -1,30 +1,12 @@
-"""Rate-distortion curves: interpolation, BD-rate, and published curves. A curve is a list of (bpp, dB)."""
+"""Rate-distortion curves: BD-rate, and published curves. A curve is a list of (bpp, dB)."""
 
-import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.resources import files
 
 import numpy as np
 
 Curve = Sequence[tuple[float, float]]
-REACH = 0.1  # share of the rate by which a curve may be extended beyond its ends
-
-
-def at_bpp(curve: Curve, rates: Iterable[float]) -> list[float]:
-    """dB at some rates, linear in log bpp between neighbouring points.
-
-    The end segments are extended by REACH of the end's rate; beyond, the value is NaN.
-    """
-    points = sorted({rate: (rate, quality) for rate, quality in sorted(curve)}.values())  # one point a rate, the best
-    x, y = np.log([p[0] for p in points]), np.array([p[1] for p in points])
-    values = []
-    for rate in rates:
-        inside = len(x) > 1 and x[0] + np.log(1 - REACH) <= np.log(rate) <= x[-1] + np.log(1 + REACH)
-        i = int(np.clip(np.searchsorted(x, np.log(rate)), 1, len(x) - 1)) if inside else 0
-        values.append(float(y[i - 1] + (y[i] - y[i - 1]) * (np.log(rate) - x[i - 1]) / (x[i] - x[i - 1]))
-                      if inside else float("nan"))  # fmt: skip
-    return values
 
 
 def bd_rate(anchor: Curve, curve: Curve) -> float:
@@ -57,13 +39,7 @@ def _rising(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
 
 def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Monotone piecewise cubic through (x, y), slopes after Fritsch and Butland (1984); x rises."""
-    width = np.diff(x)
-    rise = np.diff(y) / width
-    slope = np.concatenate([rise[:1], np.zeros(len(x) - 2), rise[-1:]])
-    for i in range(1, len(x) - 1):
-        if rise[i - 1] * rise[i] > 0:
-            a, b = 2 * width[i] + width[i - 1], width[i] + 2 * width[i - 1]
-            slope[i] = (a + b) / (a / rise[i - 1] + b / rise[i])
+    width, slope = np.diff(x), _slopes(np.diff(x), np.diff(y) / np.diff(x))
     k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(width) - 1)
     h, t = width[k], (at - x[k]) / width[k]
     left = y[k] * (1 + 2 * t) * (1 - t) ** 2 + h * slope[k] * t * (1 - t) ** 2
@@ -71,10 +47,14 @@ def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     return left + right
 
 
-def monotone(curve: Curve) -> bool:
-    """Whether more bits always give more dB and the other way round."""
-    points = sorted(curve)
-    return all(a[0] < b[0] and a[1] < b[1] for a, b in itertools.pairwise(points))
+def _slopes(width: np.ndarray, rise: np.ndarray) -> np.ndarray:
+    """Slope at every point from the (n - 1,) intervals' widths and rises: 0 where the curve turns."""
+    slope = np.concatenate([rise[:1], np.zeros(len(rise) - 1), rise[-1:]])
+    for i in range(1, len(rise)):
+        if rise[i - 1] * rise[i] > 0:
+            a, b = 2 * width[i] + width[i - 1], width[i] + 2 * width[i - 1]
+            slope[i] = (a + b) / (a / rise[i - 1] + b / rise[i])
+    return slope
 
 
 def published(name: str) -> list[dict]:
@@ -84,4 +64,5 @@ def published(name: str) -> list[dict]:
 
 
 def published_curve(name: str, curve: str) -> Curve:
+    """One of them."""
     return next(entry["points"] for entry in published(name) if entry["name"] == curve)

@@ -13,12 +13,12 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from ..errors import FormatError
+from ..errors import CombinerError, FormatError
 from . import quality
 from .codecs import Codec
 from .pictures import Group
 
-Report = Callable[[str], None]
+Report = Callable[[str], None]  # takes a line
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ class Store:
     """Records by curve, setting and group. A record counts only for the same pixels and the same encoder."""
 
     def __init__(self, path: Path | None):
+        """Results of an earlier run, if the file is there; None keeps none. Raises FormatError for other files."""
         self.path = path
         self.data: dict = {"curves": {}, "names": []}
         if path and path.exists():
@@ -56,13 +57,14 @@ class Store:
                 raise FormatError(f"{path}: not results of combiner bench: name another file, or delete it")
 
     def find(self, codec: Codec, setting: float, group: Group) -> dict | None:
+        """The record that counts, if there is one."""
         record = self.data["curves"].get(codec.name, {}).get(codec.label(setting), {}).get(group.name)
-        same = record and record["pixels"] == group.digest and self._name(record["encoder"]) == _identity(
-            codec, setting, group
-        )  # fmt: skip
-        return record if same else None
+        if record is None or record["pixels"] != group.digest:
+            return None
+        return record if self._name(record["encoder"]) == _identity(codec, setting, group) else None
 
     def put(self, codec: Codec, setting: float, group: Group, record: dict) -> None:
+        """Keep a record, of today and of this machine."""
         stamp = {"pixels": group.digest, "encoder": self._number(_identity(codec, setting, group))}
         stamp |= {"machine": self._number(machine()), "date": str(date.today())}
         settings = self.data["curves"].setdefault(codec.name, {})
@@ -116,18 +118,21 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
             continue
         started = time.perf_counter()
         try:
-            record = run(codec, setting, group, threads)
-        except (OSError, ValueError, SyntaxError) as error:  # what Pillow's encoders raise
+            record = record_of(codec, setting, group, threads)
+        except (CombinerError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
             failed[codec.name] = f"{codec.name}: left out, it failed on {group.name} ({error})"
             continue
         store.put(codec, setting, group, record)
         left = pace.left(codec, group, time.perf_counter() - started, number)
         shown = mean(codec, setting, [(group, record)])
-        report(
-            f"[{number}/{len(jobs)}] {codec.name} {codec.label(setting)}, {group.name}: {shown.bytes:.0f} bytes, "
-            f"{shown.bpp:.3f} bpp, {shown.psnr:.2f} dB, {shown.encode_seconds:.2f} + {shown.decode_seconds:.3f} s{left}"
-        )
+        report(f"[{number}/{len(jobs)}] {codec.name} {shown.label}, {group.name}: {described(shown)}{left}")
     return list(failed.values())
+
+
+def described(point: Point) -> str:
+    """A line of progress."""
+    spent = f"{point.encode_seconds:.2f} + {point.decode_seconds:.3f} s"
+    return f"{point.bytes:.0f} bytes, {point.bpp:.3f} bpp, {point.psnr:.2f} dB, {spent}"
 
 
 class Pace:
@@ -146,29 +151,29 @@ class Pace:
         return f"; {'over ' if unknown else ''}{rest / 60:.0f} min left" if rest > 60 else ""
 
 
-def run(codec: Codec, setting: float, group: Group, threads: int = 0) -> dict:
-    """Encode a group in one call, decode every file, compare with the original."""
+def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> dict:
+    """Encode a group in one call, decode every file, compare with the original. Raises what the codec raises."""
     pixels = [p.pixels for p in group.pictures]
-    started = time.perf_counter()
-    coded = codec.encode(pixels, setting, threads)
-    encoding = (time.perf_counter() - started) / len(pixels)
-    codec.decode(coded[0].data, threads)  # priors and libraries are loaded once
-    decoded, times = [], []
-    for one in coded:
-        started = time.perf_counter()
-        decoded.append(codec.decode(one.data, threads))
-        times.append(time.perf_counter() - started)
-    pairs = list(zip(pixels, decoded, strict=True))
-    columns = {key: [one.facts[key] for one in coded] for key in coded[0].facts}
+    files, encoding = timed(lambda: codec.encode(pixels, setting, threads))
+    codec.decode(files[0].data, threads)  # priors and libraries are loaded once
+    decoded = [timed(lambda data=file.data: codec.decode(data, threads)) for file in files]
+    pairs = [(a, b) for a, (b, _) in zip(pixels, decoded, strict=True)]
     return {
         "threads": threads,
-        "bytes": [len(one.data) for one in coded],
+        "bytes": [len(file.data) for file in files],
         "psnr": [round(quality.psnr(a, b), 4) for a, b in pairs],
         "ssim": [round(quality.ssim(a, b), 5) for a, b in pairs],
-        "encode_seconds": round(encoding, 4),
-        "decode_seconds": round(statistics.median(times), 5),
-        "facts": columns,
+        "encode_seconds": round(encoding / len(pixels), 4),
+        "decode_seconds": round(statistics.median(seconds for _, seconds in decoded), 5),
+        "facts": {key: [file.facts[key] for file in files] for key in files[0].facts},
     }
+
+
+def timed(work: Callable) -> tuple:
+    """What a function returns, and the seconds that it took."""
+    started = time.perf_counter()
+    result = work()
+    return result, time.perf_counter() - started
 
 
 def points(codec: Codec, groups: Sequence[Group], store: Store, first: int | None = None) -> list[Point]:
@@ -182,30 +187,30 @@ def points(codec: Codec, groups: Sequence[Group], store: Store, first: int | Non
 
 
 def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], first: int | None = None) -> Point:
-    """Mean over the pictures of some records."""
+    """Mean over the pictures of some records, or over the first of each."""
+    counts = [len(record["bytes"]) for _, record in records]
+    sizes = [picture.size for group, _ in records for picture in group.pictures[:first]]
 
-    def flat(key):
-        return [value for _, r in records for value in r[key][:first]]
+    def values(key):
+        return [value for _, record in records for value in record[key][:first]]
+
+    def fact(key):
+        return statistics.fmean(value for _, record in records for value in record["facts"][key][:first])
 
     def seconds(key):
-        counts = [len(r["bytes"]) for _, r in records]
-        return sum(n * r[key] for n, (_, r) in zip(counts, records, strict=True)) / sum(counts)
+        return sum(n * record[key] for n, (_, record) in zip(counts, records, strict=True)) / sum(counts)
 
-    sizes = [p.size for g, _ in records for p in g.pictures[:first]]
-    files = flat("bytes")
-    facts = {key: statistics.fmean([v for _, r in records for v in r["facts"][key][:first]])
-             for key in records[0][1]["facts"]}  # fmt: skip
     return Point(
         setting,
         codec.label(setting),
-        len(files),
-        statistics.fmean(files),
-        statistics.fmean(8 * b / n for b, n in zip(files, sizes, strict=True)),
-        statistics.fmean(flat("psnr")),
-        statistics.fmean(flat("ssim")),
+        len(sizes),
+        statistics.fmean(values("bytes")),
+        statistics.fmean(8 * b / n for b, n in zip(values("bytes"), sizes, strict=True)),
+        statistics.fmean(values("psnr")),
+        statistics.fmean(values("ssim")),
         seconds("encode_seconds"),
         seconds("decode_seconds"),
-        facts,
+        {key: fact(key) for key in records[0][1]["facts"]},
     )
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from .. import image
-from ..errors import FormatError
+from ..errors import CombinerError, FormatError
 
 SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
 TOGETHER = 2**20  # pixels of a group
@@ -46,14 +46,6 @@ class Group:
         return total.hexdigest()[:16]
 
 
-def required(sources: Sequence[Path], limit: int | None = None) -> list[Picture]:
-    """What `collect` finds; raises FormatError if that is nothing, or a file is left out."""
-    pictures, problems = collect(list(sources), limit)
-    if problems or not pictures:
-        raise FormatError(f"no pictures: {'; '.join(problems)}")
-    return pictures
-
-
 def collect(
     sources: list[Path], limit: int | None = None, besides: Sequence[Path] = ()
 ) -> tuple[list[Picture], list[str]]:
@@ -64,13 +56,10 @@ def collect(
     found, problems, outputs = [], [], {path.resolve() for path in besides}
     for source in map(Path, sources):
         own = []
-        files = sorted(p for p in source.iterdir() if p.is_file() and p.name[0] != ".") if source.is_dir() else [source]
-        for path in files:
-            if path.resolve() in outputs:
-                continue
+        for path in (path for path in _files(source) if path.resolve() not in outputs):
             try:
                 own += read(path)
-            except (FormatError, OSError) as error:
+            except (CombinerError, OSError) as error:
                 problems.append(str(error))
             if limit and len(own) >= limit:
                 break
@@ -78,32 +67,41 @@ def collect(
     return _unique(found), problems
 
 
+def _files(source: Path) -> list[Path]:
+    """A file, or the files of a folder whose names do not begin with a dot."""
+    return sorted(p for p in source.iterdir() if p.is_file() and p.name[0] != ".") if source.is_dir() else [source]
+
+
 def read(path: Path) -> list[Picture]:
     """Pictures of one file. Grey ones become RGB. Raises FormatError."""
     if path.suffix == ".npy":
-        try:
-            array = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise FormatError(f"{path}: not an array file ({error})") from error
-        if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
-            raise FormatError(f"{path}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
-        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(array)]
+        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(_array(path))]
     pixels = np.asarray(image.load(path.read_bytes(), str(path)))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
     return [Picture(path.name, pixels)]
 
 
+def _array(path: Path) -> np.ndarray:
+    """(N, H, W, 3) uint8, read where it is looked at."""
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise FormatError(f"{path}: not an array file ({error})") from error
+    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
+        raise FormatError(f"{path}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
+    return array
+
+
 def grouped(pictures: list[Picture]) -> list[Group]:
     """Small pictures together, up to TOGETHER pixels; larger ones alone."""
-    groups, batch = [], []
-    for picture in [p for p in pictures if p.size <= SMALL]:
-        if batch and sum(p.size for p in batch) + picture.size > TOGETHER:
-            groups.append(batch)
-            batch = []
-        batch.append(picture)
-    groups += [batch] if batch else []
-    return [Group(tuple(batch)) for batch in groups + [[p] for p in pictures if p.size > SMALL]]
+    groups: list[list[Picture]] = []
+    for picture in (p for p in pictures if p.size <= SMALL):
+        if not groups or sum(p.size for p in groups[-1]) + picture.size > TOGETHER:
+            groups.append([])
+        groups[-1].append(picture)
+    groups += [[p] for p in pictures if p.size > SMALL]
+    return [Group(tuple(own)) for own in groups]
 
 
 def _unique(pictures: list[Picture]) -> list[Picture]:

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..drawing import COLOURS, pyplot, to_bytes
+from ..inspect.drawing import COLOURS, pyplot, to_bytes
 from . import curves as rd
 from .measure import Point
 
 MARKERS = "osD^vP*X"
+DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8, 12)  # bpp
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
@@ -19,15 +21,6 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
         "|---|" + "---:|" * (len(header) - 1),
         *("| " + " | ".join(row) + " |" for row in rows),
     ]
-
-
-def cell(value: float, digits: int = 2) -> str:
-    return "" if np.isnan(value) else f"{value:.{digits}f}"
-
-
-def at_rates(name: str, count, curve: rd.Curve, rates: Sequence[float]) -> list[str]:
-    """Row: name, number of pictures, dB at each rate."""
-    return [name, str(count), *(cell(v) for v in rd.at_bpp(curve, rates))]
 
 
 def points_table(curves: dict[str, list[Point]]) -> list[str]:
@@ -53,32 +46,36 @@ def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> li
 
 def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float]]], published: Sequence[dict] = (),
          bottom: float | None = None) -> None:  # fmt: skip
-    """PSNR against file size, legible at the width of a README: measured curves solid, published ones dashed."""
+    """PSNR against file size, legible at the width of a README: measured curves solid, published ones dashed.
+
+    bottom: dB below which nothing is shown.
+    """
     figure, axes = pyplot().subplots(figsize=(7.5, 6.0), layout="constrained")
     for i, (name, curve) in enumerate(measured.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
         axes.plot(*zip(*sorted(curve), strict=True), label=name, **style)
     for i, entry in enumerate(published):
         origin = "ideal coder" if entry["source"].startswith("this project") else "published"
-        style = {"color": "0.35", "ls": ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))[i % 6]}
-        axes.plot(*zip(*sorted(entry["points"]), strict=True), lw=1.2, label=f"{entry['name']}, {origin}", **style)
-    rates = sorted(r for curve in measured.values() for r, _ in curve)
-    if rates:
-        axes.set_xlim(rates[0] * 0.85, rates[-1] * 1.15)
-    axes.set_xscale("log")
-    ticks = [
-        t
-        for t in (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8, 12)
-        if axes.get_xlim()[0] <= t <= axes.get_xlim()[1]
-    ]
-    axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
-    axes.minorticks_off()
-    shown = [q for c in [*measured.values(), *(e["points"] for e in published)] for r, q in c
-             if axes.get_xlim()[0] <= r <= axes.get_xlim()[1]]  # fmt: skip
-    if shown:
-        axes.set_ylim(max(min(shown), bottom or 0) - 0.5, min(max(shown), 50) + 0.5)
+        style = {"color": "0.35", "ls": DASHES[i % len(DASHES)], "lw": 1.2}
+        axes.plot(*zip(*sorted(entry["points"]), strict=True), label=f"{entry['name']}, {origin}", **style)
+    _limit(axes, [*measured.values()], [entry["points"] for entry in published], bottom)
     axes.set(xlabel="file size, bits per pixel (logarithmic)", ylabel="PSNR over RGB, dB", title=title)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(to_bytes(figure, path.suffix))
+
+
+def _limit(axes, measured: Sequence[rd.Curve], published: Sequence[rd.Curve], bottom: float | None) -> None:
+    """Show the measured rates, and what all curves reach there."""
+    rates = sorted(rate for curve in measured for rate, _ in curve)
+    if rates:
+        axes.set_xlim(rates[0] * 0.85, rates[-1] * 1.15)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    ticks = [rate for rate in TICKS if low <= rate <= high]
+    axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
+    axes.minorticks_off()
+    shown = [decibels for curve in [*measured, *published] for rate, decibels in curve if low <= rate <= high]
+    if shown:
+        axes.set_ylim(max(min(shown), bottom or 0) - 0.5, min(max(shown), 50) + 0.5)

@@ -1,0 +1,48 @@
+"""`python -m experiments NAME`: what `make` calls for the tables and figures of docs."""
+
+from importlib import import_module
+
+import click
+
+from combiner_codec.errors import CombinerError
+
+PLACES = {  # name -> module and command; imported when they are asked for: hostile.py measures a process without torch
+    "ablation": ("ablation", "command"),
+    "ablation-finetune": ("finetune", "command"),
+    "border": ("border", "command"),
+    "cifar": ("cifar", "command"),
+    "crop": ("crop", "command"),
+    "drift": ("reliability.commands", "drift_command"),
+    "figures": ("figures", "command"),
+    "golden": ("reliability.commands", "golden_command"),
+    "hard": ("reliability.commands", "hard_command"),
+    "hostile": ("reliability.commands", "hostile_command"),
+    "kodak": ("kodak", "command"),
+    "speed": ("speed", "command"),
+    "table1": ("paper", "table1_command"),
+    "table2": ("paper", "table2_command"),
+    "thumbnails": ("thumbnails", "command"),
+}
+
+
+class Experiments(click.Group):
+    """Commands in PLACES."""
+
+    def list_commands(self, ctx):
+        return list(PLACES)
+
+    def get_command(self, ctx, name):
+        if name not in PLACES:
+            return None
+        module, command = PLACES[name]
+        return getattr(import_module(f"experiments.{module}"), command)
+
+
+main = Experiments(help="This repository's own tables and figures.")
+
+
+if __name__ == "__main__":
+    try:
+        main(prog_name="experiments")
+    except CombinerError as error:
+        raise SystemExit(f"experiments: {error}") from error

@@ -1,0 +1,171 @@
+"""`make ablation`: what each part of the family for photographs is worth.
+
+Every variant gets a prior of its own, trained for the same time on the same crops, and codes the same photographs.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import click
+import numpy as np
+
+from combiner_codec.bench import report
+from combiner_codec.bench.codecs import CombinerCodec
+from combiner_codec.bench.measure import Store
+from combiner_codec.bench.pictures import Group, grouped
+from combiner_codec.encoder.settings import EFFORTS
+from combiner_codec.errors import FormatError
+from combiner_codec.format import prior as priors
+from combiner_codec.format.prior import Prior
+
+from . import options, pages
+from .cuts import required
+from .session import Say, Session
+
+PICTURES = 6
+CROPS = 400
+PROBE = 16  # steps that a variant's pace is measured on
+WITHOUT = ("hierarchy", "permutation", "the adapting prior", "sine layers")
+HEADER = ["beta", "row", "bpp", "dB", "J, 1e-3", "encode, s", "training"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One run: `photos` holds train/ and val/; priors go to `work`."""
+
+    photos: Path
+    out: Path
+    work: Path
+    betas: tuple[float, ...] = (0.0045, 0.02)
+    seconds: float = 240.0  # of training, for each prior
+    threads: int = 0
+    note: str = ""
+
+
+def plan_without(part: str, beta: float):
+    """Architecture and training settings of the family for photographs without one of its parts."""
+    from combiner_codec.training.recipes import RECIPES, linear_part
+
+    recipe = RECIPES["photo"]
+    architecture, settings = recipe.architecture, replace(recipe.settings, betas=(beta,))
+    settings = replace(settings, classes=(1,) if part == "the adapting prior" else settings.classes[:1])
+    if part == "hierarchy":  # blocks stay as large: streams are as long
+        architecture = replace(architecture, coarse=tuple(replace(grid, keep=0) for grid in architecture.coarse))
+    return linear_part(architecture) if part == "sine layers" else architecture, settings
+
+
+def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -> None:
+    """Train a prior for photographs without one of its parts, and write it."""
+    import torch
+
+    from combiner_codec.training.data import load_images
+    from combiner_codec.training.family import Family
+    from combiner_codec.training.recipes import METADATA, RECIPES
+
+    torch.set_num_threads(settings.threads or torch.get_num_threads())
+    recipe, (architecture, plan) = RECIPES["photo"], plan_without(without, beta)
+    pixels = load_images([settings.photos / "train"], recipe.side, CROPS, 0, octaves=recipe.octaves)
+
+    def fit(pixels, steps):
+        family = Family(pixels, architecture, replace(plan, steps=steps, first_steps=steps), say)
+        started = time.perf_counter()
+        return family.learn(0), time.perf_counter() - started
+
+    steps = 0  # without sine layers, it has a closed form
+    if without != "sine layers":
+        steps = affordable(lambda count: fit(pixels[: 4 * plan.batch], count)[1], settings.seconds)
+    point, seconds = fit(pixels, steps)
+    trained = {"without": without, "steps": steps, "seconds": round(seconds), "crops": CROPS}
+    point = replace(point, permuted=without != "permutation")
+    priors.save(path, {**METADATA, "trained": trained}, architecture, [point])
+
+
+def affordable(seconds_of: Callable[[int], float], seconds: float) -> int:
+    """Steps that take some time, from the difference of two short fits: what comes before the steps is left out."""
+    pace = (seconds_of(2 * PROBE) - seconds_of(PROBE)) / PROBE
+    return max(1, round(seconds / pace))
+
+
+def variants(settings: Settings, beta: float, say: Say) -> dict[str, tuple[CombinerCodec, Prior]]:
+    """Codecs for one beta, by the name of their row."""
+
+    def prior(without: str) -> Prior:
+        path = settings.work / f"{without.replace(' ', '-') or 'whole'}-{beta:g}.npz"
+        if not path.exists():
+            say(f"training without {without or 'nothing'}")
+            learn(settings, beta, without, path, say)
+        return priors.load_file(path)
+
+    whole = prior("")
+    refined = replace(EFFORTS["normal"], steps=EFFORTS["fast"].steps, wider=EFFORTS["fast"].wider)
+    rows = {"`fast` with refinement": (refined, whole), "`fast`, which is without refinement": ("fast", whole)}
+    rows |= {f"… and without {name}": ("fast", prior(name)) for name in WITHOUT}
+    return {name: (CombinerCodec(name, effort, (beta,), prior), prior) for name, (effort, prior) in rows.items()}
+
+
+def run(settings: Settings, say: Say) -> None:
+    """Measure what is missing and write ablation.md. Raises FormatError without enough photographs."""
+    pictures = required([settings.photos / "val"], PICTURES)
+    if len(pictures) < PICTURES:
+        raise FormatError(f"{settings.photos / 'val'}: {PICTURES} photographs are needed")
+    settings.work.mkdir(parents=True, exist_ok=True)
+    session = Session(Store(settings.out / "ablation.json"), settings.threads, say)
+    groups, rows = grouped(pictures), []
+    for beta in settings.betas:
+        for name, (codec, prior) in variants(settings, beta, say).items():
+            rows.append([f"{beta:g}", name, *measured(session, codec, groups, beta, prior.metadata["trained"])])
+    names = ", ".join(Path(p.name).stem for p in pictures)
+    write(settings, names, rows, session.stamps)
+
+
+def measured(session: Session, codec: CombinerCodec, groups: Sequence[Group], beta: float, trained: dict) -> list[str]:
+    """Cells of one variant. Raises FormatError if it fails."""
+    found = session.curve(codec, groups)
+    if not found:
+        raise FormatError(session.failed[-1])
+    cost = lagrangian(beta, [session.store.find(codec, beta, group) for group in groups], groups)
+    spent = f"{trained['seconds']} s, {trained['steps']} steps"
+    return [f"{found[0].bpp:.3f}", f"{found[0].psnr:.2f}", f"{cost:.3f}", f"{found[0].encode_seconds:.1f}", spent]
+
+
+def write(settings: Settings, names: str, rows: Sequence[list[str]], stamps: Sequence[str]) -> None:
+    """The page."""
+    lines = [
+        "# Ablation on photographs",
+        "",
+        f"Made by `make ablation`. {PICTURES} validation photographs ({names}), whole files, means.",
+        "J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
+        f"compares rows of different rates at one beta. Each prior had about {settings.seconds:g} s of gradient steps",
+        f"on the same {CROPS} crops (classes not counted); only the linear one has a closed form and needs none.",
+        settings.note,
+        "",
+        *report.table(HEADER, rows),
+        "",
+        *stamps,
+    ]
+    pages.write(settings.out / "ablation.md", lines)
+
+
+def lagrangian(beta: float, records: Sequence[dict], groups: Sequence[Group]) -> float:
+    """Mean of MSE + beta ln 2 bits per pixel, in units of 1e-3."""
+    costs = [
+        10 ** (-psnr / 10) + beta * np.log(2) * 8 * size / picture.size
+        for record, group in zip(records, groups, strict=True)
+        for psnr, size, picture in zip(record["psnr"], record["bytes"], group.pictures, strict=True)
+    ]
+    return 1e3 * float(np.mean(costs))
+
+
+@click.command("ablation")
+@click.argument("photos", type=options.FOLDER)
+@options.out()
+@options.work("checkpoints/ablation")
+@click.option("--betas", type=options.NUMBERS, default="0.0045,0.02", show_default=True)
+@click.option("--seconds", type=float, default=240.0, show_default=True, help="Training of each prior.")
+@options.threads
+@options.note
+def command(**settings):
+    """What each part of the family for photographs is worth: PHOTOS holds train/ and val/."""
+    run(Settings(**settings), click.echo)

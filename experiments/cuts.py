@@ -1,0 +1,30 @@
+"""Pictures of an experiment: read whole, cut and scaled down. Pixels are (H, W, 3) uint8."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from combiner_codec.bench.pictures import Picture, collect
+from combiner_codec.errors import FormatError
+
+
+def required(sources: Sequence[Path], limit: int | None = None) -> list[Picture]:
+    """All pictures of some sources. Raises FormatError if there are none, or if a file is left out."""
+    pictures, problems = collect(list(sources), limit)
+    if problems or not pictures:
+        raise FormatError(f"no pictures: {'; '.join(problems) or ', '.join(map(str, sources))}")
+    return pictures
+
+
+def centre(pixels: np.ndarray, side: int) -> np.ndarray:
+    """At most side x side pixels from the middle."""
+    top, left = ((length - min(length, side)) // 2 for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+
+
+def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
+    """Centre square scaled to side x side."""
+    square = Image.fromarray(centre(pixels, min(pixels.shape[:2])))
+    return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))

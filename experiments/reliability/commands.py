@@ -1,0 +1,45 @@
+"""The parts of docs/reliability.md as commands. `hostile` measures its own process, which must not import torch."""
+
+import click
+
+from . import drift, golden, hostile
+
+
+def put(part: str, text: str) -> None:
+    """Replace one part of docs/reliability.md."""
+    path, begin, end = golden.ROOT / "docs" / "reliability.md", f"<!-- {part} -->\n", f"<!-- end of {part} -->\n"
+    head, rest = path.read_text(encoding="utf-8").split(begin)
+    path.write_text(f"{head}{begin}\n{text.strip()}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    click.echo(text)
+
+
+@click.command("golden")
+@click.argument("why")
+def golden_command(why):
+    """Golden files anew, before 1.0 only; WHY goes to the changelog."""
+    line = golden.write(why)
+    golden.log(line)
+    click.echo(line)
+
+
+@click.command("hostile")
+@click.option("--edits", type=click.IntRange(1), default=2000, show_default=True, help="Of each golden file.")
+@click.option("--mutations", type=click.IntRange(1), default=10_000, show_default=True, help="With a right checksum.")
+def hostile_command(edits, mutations):
+    """Damaged and malicious files."""
+    put("hostile", hostile.report(edits, mutations))
+
+
+@click.command("hard")
+def hard_command():
+    """Pictures that no prior expects."""
+    from . import hard
+
+    put("hard", hard.report())
+
+
+@click.command("drift")
+@click.argument("pythons", nargs=-1)
+def drift_command(pythons):
+    """Golden files decoded in other ways, by PYTHONS with other versions of numpy too."""
+    put("drift", drift.report(pythons))

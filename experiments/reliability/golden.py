@@ -1,0 +1,164 @@
+"""Golden files: what later versions must decode to the same indices, weights and pixels.
+
+`write` makes them anew, which only versions before 1.0 may do, and says so in the changelog; `check` compares.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+import combiner_codec
+from combiner_codec import decoder
+from combiner_codec.errors import FormatError
+from combiner_codec.format import prior as priors
+from combiner_codec.format.prior import Prior
+from combiner_codec.format.streams import read_indices
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "tests" / "golden"
+SAMPLES = ROOT / "assets" / "samples"
+CUSTOM = "custom.npz"  # a prior that no release contains
+LOOSE = 1e-4  # share of the samples of a picture above EXACT_PIXELS that may be one step off
+
+
+@dataclass(frozen=True)
+class Golden:
+    """How a golden file is made."""
+
+    name: str
+    picture: np.ndarray
+    beta: float
+    prior: str = ""  # by size
+    seed: int = 0
+    effort: str = "fast"
+    point: int | None = None
+
+
+def plans() -> list[Golden]:
+    """How all of them are made."""
+    hippos, small, tiny = (
+        np.array(Image.open(SAMPLES / f"{name}.png").convert("RGB"))
+        for name in ("hippos", "hippos-64x48", "architecture-32")
+    )
+    largest = max((priors.load(name) for name in priors.MANIFEST), key=lambda prior: len(prior.data))
+    finest = int(np.argmin(largest.betas))
+    return [
+        Golden("1x1", tiny[16:17, 16:17], 0.003),
+        Golden("7x5", tiny[8:13, 8:15], 0.001),
+        Golden("32x32", tiny, 0.003, effort="normal"),
+        Golden("64x48", small, 0.002, effort="normal"),
+        Golden("grey", np.array(Image.fromarray(small).convert("L")), 0.002, seed=7),
+        Golden("331x17", hippos[200:217, 100:431], 0.004, seed=2**40),
+        Golden("photograph", hippos[200:456, 200:584], 0.005),
+        Golden("largest-prior", tiny, 1e-5, largest.name, effort="best", point=finest),
+        Golden("siren", tiny, 0.002, "combiner-cifar"),
+        Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
+    ]
+
+
+def prior_of(name: str) -> Prior | None:
+    """The prior that a plan names; None where its size decides."""
+    return priors.load_file(FOLDER / CUSTOM) if name == CUSTOM else priors.load(name) if name else None
+
+
+def digests(data: bytes, prior: Prior | None) -> dict[str, str]:
+    """SHA-256 of a file, of its indices (int64) and weights (float64) and of its pixels (uint8)."""
+    contents = decoder.parse(data, prior)
+    group_bits, index_bits = contents.point.group_bits, contents.header.index_bits
+    indices = read_indices(contents.bits, contents.lengths // group_bits, group_bits, index_bits)
+    weights = decoder.sample_latents(contents, slice(None), np.float64)
+    parts = data, indices.astype("<i8"), weights.astype("<f8"), decoder.decode_array(data, prior)
+    return dict(zip(("file", "indices", "weights", "pixels"), map(sha, parts), strict=True))
+
+
+def sha(part: bytes | np.ndarray) -> str:
+    """SHA-256 of bytes or of an array's."""
+    return hashlib.sha256(part if isinstance(part, bytes) else np.ascontiguousarray(part).tobytes()).hexdigest()
+
+
+def manifest() -> dict:
+    """Digests of every file, and the version that made them."""
+    return json.loads((FOLDER / "manifest.json").read_text())
+
+
+def identity(files: dict) -> str:
+    """Short name of a set of golden files."""
+    return hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def read(name: str) -> tuple[bytes, Prior | None, np.ndarray]:
+    """A golden file, the custom prior it needs, and the pixels it is to show."""
+    prior = prior_of(CUSTOM) if name == "custom" else None
+    return (FOLDER / f"{name}.cmb").read_bytes(), prior, np.array(Image.open(FOLDER / f"{name}.png"))
+
+
+def moved(pixels: np.ndarray, expected: np.ndarray) -> tuple[int, int]:
+    """How many samples differ, and by how many steps at most."""
+    steps = np.abs(pixels.astype(np.int16) - expected)
+    return np.count_nonzero(steps), int(steps.max())
+
+
+def check(name: str, expected: dict) -> list[str]:
+    """What of a golden file is no longer as it was."""
+    data, prior, pixels = read(name)
+    try:
+        found, decoded = digests(data, prior), decoder.decode_array(data, prior)
+    except FormatError as error:
+        return [f"refused: {error}"]
+    faults = [f"other {part}" for part in ("file", "indices", "weights") if found[part] != expected[part]]
+    count, steps = moved(decoded, pixels)
+    exact = pixels.shape[0] * pixels.shape[1] <= decoder.EXACT_PIXELS
+    if (exact and found["pixels"] != expected["pixels"]) or steps > 1 or count > LOOSE * pixels.size:
+        faults.append(f"{count} of {pixels.size} samples moved, by up to {steps}")
+    return faults
+
+
+def make_custom() -> None:
+    """A prior of its own: the released SIREN with another mean, and groups and indices of 8 bits."""
+    prior = priors.load("combiner-cifar")
+    point = prior.operating_point(0)
+    changed = replace(point, mean=point.mean / 2, group_bits=8, index_bits=8)
+    priors.save(FOLDER / CUSTOM, prior.metadata, prior.architecture, [changed])
+
+
+def write(why: str) -> str:
+    """Make all golden files anew; a line of the changelog, which the caller sees to."""
+    if int(combiner_codec.__version__.split(".")[0]) >= 1:
+        raise SystemExit(
+            "golden files are frozen since 1.0: a change of what they decode to needs a new format version"
+        )
+    if not why.strip():
+        raise SystemExit('say why: make golden WHY="new prior for photographs"')
+    FOLDER.mkdir(exist_ok=True)
+    for old in FOLDER.iterdir():
+        old.unlink()
+    make_custom()
+    files = {plan.name: make(plan) for plan in plans()}
+    text = json.dumps({"version": combiner_codec.__version__, "files": files}, indent=1)
+    (FOLDER / "manifest.json").write_text(text + "\n")
+    return f"- Golden files `{identity(files)}`: {why.strip()}"
+
+
+def make(plan: Golden) -> dict[str, str]:
+    """Write one golden file and the picture it is to show; its digests."""
+    from combiner_codec.encoder.encode import encode_arrays
+    from combiner_codec.encoder.settings import Settings
+
+    prior = prior_of(plan.prior)
+    chosen = prior or priors.default(*plan.picture.shape[1::-1])
+    settings = Settings(plan.beta, plan.effort, plan.seed, "cpu", point=plan.point)
+    (result,) = encode_arrays([plan.picture], chosen, settings)
+    (FOLDER / f"{plan.name}.cmb").write_bytes(result.data)
+    Image.fromarray(result.pixels).save(FOLDER / f"{plan.name}.png", optimize=True)
+    return digests(result.data, prior)
+
+
+def log(line: str) -> None:
+    """Put a line first among those about golden files in the changelog."""
+    path, mark = ROOT / "CHANGELOG.md", "<!-- golden: `make golden` adds a line below -->\n"
+    head, tail = path.read_text().split(mark)
+    path.write_text(f"{head}{mark}{line}\n{tail}")

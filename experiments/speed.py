@@ -1,0 +1,113 @@
+"""`make bench-speed`: encode and decode beside WebP and AVIF at the same size, in one run on one machine.
+
+Seconds differ between machines and days; ratios of one run less. Every encoder gets the same number of threads; rounds
+go from codec to codec, so that a slow minute meets all of them, and the median counts.
+"""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from combiner_codec.bench import codecs, report
+from combiner_codec.bench.codecs import AVIF_SPEED, WEBP_METHOD, Codec, PillowCodec
+from combiner_codec.bench.measure import machine, timed
+from combiner_codec.bench.pictures import Picture
+
+from . import options, pages
+from .cuts import required
+from .session import Say
+
+BETA = 0.004
+QUALITIES = range(0, 96, 5)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of one codec on one picture, and its file."""
+
+    codec: Codec
+    encode: float
+    decode: float
+    size: int  # bytes
+
+
+def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int, threads: int, say: Say) -> None:
+    """Write speed.md: seconds and ratios for every picture."""
+    pictures = required(sources)
+    rivals, missing = codecs.others(["webp", "avif"])
+    ours = [codecs.CombinerCodec(f"combiner {effort}", effort) for effort in efforts]
+    rows = []
+    for picture in pictures:
+        size = len(ours[0].encode([picture.pixels], BETA, threads)[0].data)
+        jobs = [(codec, BETA) for codec in ours] + [(codec, nearest(codec, picture.pixels, size)) for codec in rivals]
+        found = median_of(jobs, picture.pixels, rounds, threads)
+        own = [row(picture, one, found[len(ours) :]) for one in found]
+        say("\n".join(map(" ".join, own)))
+        rows += own
+    write(out, [codec.name for codec in rivals], rows, rounds, threads, missing)
+
+
+def nearest(codec: PillowCodec, pixels: np.ndarray, size: int) -> float:
+    """The quality whose file is nearest to `size` bytes."""
+    return min(QUALITIES, key=lambda quality: abs(len(codec.encode([pixels], quality)[0].data) - size))
+
+
+def median_of(jobs: Sequence[tuple[Codec, float]], pixels: np.ndarray, rounds: int, threads: int) -> list[Times]:
+    """Medians of every (codec, setting)."""
+    taken = [[measured(codec, setting, pixels, threads) for codec, setting in jobs] for _ in range(rounds)]
+    return [
+        Times(own[0].codec, *(statistics.median(getattr(one, k) for one in own) for k in ("encode", "decode")),
+              own[0].size)
+        for own in zip(*taken, strict=True)
+    ]  # fmt: skip
+
+
+def measured(codec: Codec, setting: float, pixels: np.ndarray, threads: int) -> Times:
+    """One encoding and one decoding."""
+    (file,), encode = timed(lambda: codec.encode([pixels], setting, threads))
+    _, decode = timed(lambda: codec.decode(file.data, threads))
+    return Times(codec, encode, decode, len(file.data))
+
+
+def row(picture: Picture, own: Times, others: Sequence[Times]) -> list[str]:
+    """Seconds, and as multiples of the others'."""
+    height, width = picture.pixels.shape[:2]
+    encoding = [f"{own.encode / other.encode:.3g}" for other in others]
+    decoding = [f"{own.decode / other.decode:.3g}" for other in others]
+    return [f"{picture.name}, {width}×{height}", own.codec.name, str(own.size), f"{own.encode:.3g}", *encoding,
+            f"{own.decode:.3g}", *decoding]  # fmt: skip
+
+
+def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], rounds: int, threads: int,
+          missing: Sequence[str]) -> None:  # fmt: skip
+    """The page."""
+    against = [f"× {name}" for name in rivals]
+    lines = [
+        "# Speed",
+        "",
+        f"Made by `make bench-speed`: medians of {rounds} rounds in one process, {threads or 'all'} threads for every",
+        f"codec, priors and libraries loaded. WebP (method {WEBP_METHOD}) and AVIF (libaom, speed {AVIF_SPEED}) at the "
+        "quality whose file is",
+        "nearest in size. A ratio is this codec's time as a multiple of the other's.",
+        "",
+        *report.table(["picture", "codec", "bytes", "encode, s", *against, "decode, s", *against], rows),
+        "",
+        f"Measured on {machine()}.",
+        *missing,
+    ]
+    pages.write(out / "speed.md", lines)
+
+
+@click.command("speed")
+@options.sources
+@options.out()
+@click.option("--effort", "efforts", multiple=True, type=options.EFFORTS, default=["fast", "normal"], show_default=True)
+@click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
+@options.threads
+def command(**settings):
+    """Encode and decode times beside WebP and AVIF."""
+    run(**settings, say=click.echo)

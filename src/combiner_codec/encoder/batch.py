@@ -1,0 +1,183 @@
+"""Pictures of one shape on their way to files: choose, code, write, verify. Needs torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from time import perf_counter
+
+import numpy as np
+import torch
+
+from .. import decoder
+from ..errors import FormatError
+from ..format import classmap, header
+from ..format.header import CUSTOM, Header
+from ..format.prior import OperatingPoint, Prior
+from ..format.streams import to_bits
+from ..image import png_bytes, psnr
+from ..synthesis.architecture import blocks_of, counts
+from .choose import Chooser
+from .code import Coded, code
+from .fit import PIXELS, Subject
+from .fitted import Fitted
+from .posterior import noise_variance
+from .settings import Effort, Progress, Settings, between, resolve_device
+
+POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
+SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One encoded picture and what its decoder will show."""
+
+    data: bytes  # the file
+    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, decoded; as the encoder expects them if not verified
+    psnr: float  # dB, of these 8-bit pixels
+    point: int  # number of the operating point
+    ideal_bits: float  # KL of the fitted posteriors, in bits
+    sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
+    posterior_seconds: float  # its share of choosing operating points and classes and of fitting, all trials
+    fitted: Fitted | None  # the posterior before coding, where it was asked for
+
+    @property
+    def bpp(self) -> float:
+        """Bits per pixel of the file."""
+        return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
+
+    def warnings(self, picture: np.ndarray, beta: float, prior: Prior) -> list[str]:
+        """What speaks against coding the picture like this, a line each."""
+        lines, wanted = [], max(beta, min(prior.betas))
+        if len(self.data) > (png := png_bytes(picture)):
+            lines.append(f"{len(self.data)} bytes are more than the {png} of its PNG")
+        if 10 ** (-self.psnr / 10) > POOR * noise_variance(wanted):
+            lines.append(f"only {self.psnr:.1f} dB: the prior {prior.name} knows no such pictures")
+        return lines
+
+    def lagrangian(self, picture: np.ndarray, beta: float) -> float:
+        """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
+        squares = ((picture.astype(np.float64) - self.pixels) / 255) ** 2
+        error = squares.sum() / (1 if picture.ndim == 2 else 3)
+        return error + beta * np.log(2) * 8 * len(self.data)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures of one shape, and how they are encoded."""
+
+    prior: Prior
+    settings: Settings
+    pictures: Sequence[np.ndarray]  # (H, W) or (H, W, 3) uint8 each
+
+    @cached_property
+    def stack(self) -> torch.Tensor:
+        """All of them in [0, 1], as whole tiles: (P, H, W, 1 or 3)."""
+        return as_pixels(np.stack([whole_tiles(picture, self.prior.architecture.tile) for picture in self.pictures]))
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.pictures[0].shape
+
+    @property
+    def pixels(self) -> int:
+        """Of one picture."""
+        return self.shape[0] * self.shape[1]
+
+    @cached_property
+    def chooser(self) -> Chooser:
+        """Of operating points and classes."""
+        one = self.settings.point
+        points = tuple(range(len(self.prior.betas))) if one is None else (one,)
+        return Chooser(self.prior, self.settings.beta, points, min(self.settings.plan.trials, len(points)))
+
+    def point(self, number: int) -> OperatingPoint:
+        """An operating point for these pictures."""
+        return self.prior.operating_point(number, grey=len(self.shape) == 2)
+
+    def with_effort(self, effort: "str | Effort") -> "Batch":
+        """The same pictures, encoded otherwise."""
+        return replace(self, settings=replace(self.settings, effort=effort))
+
+    def best(self, progress: Progress) -> list[Encoded]:
+        """Every picture at the best of the operating points that are likeliest for beta."""
+        started, trials = perf_counter(), self.chooser.trials
+        ranking = self.chooser.rank(self.stack)
+        seconds = (perf_counter() - started) / len(self.pictures)
+        coded = []
+        for k in range(trials):
+            members, share = range(len(self.pictures)), between(progress, k / trials, (k + 1) / trials)
+            coded.append(self.code(members, ranking[:, k], share))
+        results = []
+        for i, own in enumerate(zip(*coded, strict=True)):
+            spent = seconds + sum(one.seconds for one in own)
+            every = [self.finish(i, one, spent) for one in own]
+            results.append(min(every, key=lambda result: result.lagrangian(self.pictures[i], self.settings.beta)))
+        return results
+
+    def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
+        """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
+        coded, done, on = [None] * len(members), 0, resolve_device(self.settings.device)
+        stack = self.stack[list(members)]
+        together = max(1, PIXELS // stack[0, :, :, 0].numel())
+        for number in np.unique(points):
+            same = np.flatnonzero(points == number)
+            point = self.point(int(number))
+            for part in np.split(same, range(together, len(same), together)):
+                started, pictures = perf_counter(), stack[part]
+                own = self.chooser.classes(point, pictures) if classes is None else np.stack([classes[i] for i in part])
+                subject = Subject.of(self.prior, point, pictures.to(on), self.shape, own)
+                chosen = (perf_counter() - started) / len(part)
+                share = between(progress, done / len(members), (done + len(part)) / len(members))
+                for i, one in zip(part, code(self.prior, int(number), self.settings, subject, share), strict=True):
+                    coded[i] = replace(one, seconds=one.seconds + chosen)
+                done += len(part)
+        return coded
+
+    def finish(self, i: int, coded: Coded, seconds: float) -> Encoded:
+        """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
+        another picture.
+        """
+        picture, pixels = self.pictures[i], coded.pixels
+        bits = np.concatenate([write_classes(coded.classes, self.prior.operating_point(coded.number)), *coded.streams])
+        data = self.file(coded.number, coded.index_bits, np.packbits(bits).tobytes())
+        if self.settings.verify:
+            pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
+            off = np.abs(pixels.astype(np.int16) - coded.pixels).max()
+            if off > SLIP:
+                raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
+        quality = psnr(picture, pixels), coded.number, coded.ideal_bits, psnr(picture, coded.sampled)
+        return Encoded(data, pixels, *quality, seconds, coded.fitted)
+
+    def file(self, number: int, index_bits: int, payload: bytes) -> bytes:
+        """Header, payload and checksum of one picture."""
+        prior, (height, width) = self.prior, self.shape[:2]
+        custom = prior.digest[:4] if prior.number == CUSTOM else b""
+        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, custom, len(self.shape) == 2)
+        return header.write(head, prior.architecture.tile, payload, prior.digest)
+
+    def file_size(self, number: int, classes: np.ndarray) -> int:
+        """Bytes of the file of a picture with these classes: (Rt, Ct)."""
+        point, architecture = self.point(number), self.prior.architecture
+        lengths = point.stream_lengths(architecture, blocks_of(classes[None], architecture))
+        bits = len(write_classes(classes, point)) + int(lengths.sum())
+        return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
+
+
+def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """Bits of all tiles' classes, the inverse of `decoder.read_classes`: (Rt, Ct) -> uint8 of 0 and 1."""
+    if point.contexts is not None:
+        return classmap.encode(classes.astype(np.uint8), point.contexts)
+    return to_bits(classes, point.class_bits)
+
+
+def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:
+    """(H, W) or (H, W, 3) with edges repeated at right and bottom up to whole tiles."""
+    height, width = picture.shape[:2]
+    rows, columns = counts(width, height, tile)
+    missing = ((0, rows * tile - height), (0, columns * tile - width), (0, 0))
+    return np.pad(picture, missing[: picture.ndim], mode="edge")
+
+
+def as_pixels(pictures: np.ndarray) -> torch.Tensor:
+    """uint8 (P, H, W) or (P, H, W, 3) to float32 in [0, 1], (P, H, W, 1 or 3)."""
+    return torch.from_numpy(pictures.reshape(*pictures.shape[:3], -1)).float() / 255

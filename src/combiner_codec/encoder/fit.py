@@ -1,0 +1,241 @@
+"""The posterior of pictures of one size at one operating point: where it starts, and how it moves. Needs torch.
+
+Everything is batched: pictures of one size are fitted together. Shapes: P pictures of H x W pixels (whole tiles),
+Rt x Ct tiles, B blocks with D latents each. Grey pictures have one channel: their target in all three of the network's
+channels, of which the decoder shows the mean.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ..errors import TargetError
+from ..format.prior import OperatingPoint, Prior
+from ..format.streams import Partition
+from ..image import to_uint8
+from ..synthesis.architecture import blocks_of, counts
+from ..synthesis.network import Network, Rows, render
+from ..synthesis.torch_ops import TorchOps
+from .analysis import decompose
+from .budget import Budget
+from .posterior import (
+    Gaussians,
+    Posterior,
+    as_tensor,
+    closed_form,
+    coarse_prior,
+    distortion,
+    kl_nats,
+    reachable,
+    shared_weights,
+)
+
+PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
+CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is fitted: pictures with their classes, and the prior that these make."""
+
+    point: OperatingPoint
+    classes: np.ndarray  # (P, Rt, Ct)
+    shape: tuple[int, ...]  # of each picture: its first rows and columns, and 3 where it has colour
+    target: torch.Tensor  # (P, H, W, 1 or 3) in [0, 1]
+    network: Network
+    kl_index: np.ndarray  # (B, D) uint8
+    partition: Partition  # of the same blocks
+    prior: Gaussians  # (B, D)
+
+    @staticmethod
+    def of(prior: Prior, point: OperatingPoint, target: torch.Tensor, shape, classes: np.ndarray) -> "Subject":
+        """Pictures (P, H, W, 1 or 3), on the device where they will be fitted."""
+        architecture, on = prior.architecture, target.device
+        columns = architecture.columns
+        network = Network(
+            architecture, shared_weights(point, on), as_tensor(classes, on), TorchOps, target.shape[-1] == 1
+        )
+        kl_index = point.block_kl(architecture, blocks_of(classes, architecture))
+        partition = point.partition(kl_index)
+        scale = point.scale_of(kl_index, columns)
+        scale[partition.counts == 0] = 0
+        tables = (point.mean[columns], scale, point.posterior_scale[columns])
+        gaussians = Gaussians(*(as_tensor(table, on) for table in tables))
+        return Subject(point, classes, shape, target, network, kl_index, partition, gaussians)
+
+    @property
+    def device(self) -> torch.device:
+        return self.target.device
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Pictures, and rows and columns of blocks in each."""
+        height, width = self.target.shape[1:3]
+        return len(self.target), *counts(width, height, self.network.architecture.block)
+
+    @cached_property
+    def inside(self) -> torch.Tensor:
+        """1 at the pixels of the pictures, 0 beyond: (H, W)."""
+        inside = torch.zeros(self.target.shape[1:3], device=self.device)
+        inside[: self.shape[0], : self.shape[1]] = 1
+        return inside
+
+    def by_picture(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums over each picture's blocks: (B,) -> (P,)."""
+        return values.reshape(len(self.target), -1).sum(1)
+
+    def field(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, D) -> (P, H, W, C)."""
+        return self.network.field(latents.reshape(*self.grid, -1))
+
+    def strips(self, x: torch.Tensor) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """What the decoder shows of a field (P, H, W, C), before rounding, strip by strip."""
+        return render(self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
+
+    @torch.no_grad()
+    def pixels(self, latents: torch.Tensor) -> np.ndarray:
+        """Pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
+        strips = [to_uint8(shown.cpu().numpy()) for _, shown in self.strips(self.field(latents))]
+        pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
+        return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
+
+    def start(self) -> Posterior:
+        """Closed form of the linear part where there is one, else the prior's mean and scale."""
+        architecture, prior = self.network.architecture, self.prior
+        if architecture.field.linear:
+            above = coarse_prior(self.point, self.device)
+            pulled = decompose(architecture, self.network.shared, self.target, above)
+            mean, scale = closed_form(pulled.reshape(len(self.kl_index), -1), prior)
+            mean = reachable(mean, prior)
+        else:
+            mean = prior.mean.expand(len(self.kl_index), -1).clone()
+            scale = torch.where(prior.coded, prior.posterior_scale, 0.0)
+        return Posterior(mean, scale, prior.coded.clone())
+
+
+@dataclass(frozen=True)
+class Descent:
+    """Moves posteriors down the free energy distortion / beta + KL, in nats."""
+
+    subject: Subject
+    rate: float  # of a step; falls to 0.02 of it, or by 0.02
+    fit_scale: bool  # whether scales move too
+    generator: torch.Generator  # of the posterior's samples
+    budget: Budget | None = None  # per-group beta control
+
+    @staticmethod
+    def of(subject: Subject, metadata: dict, seed: int) -> "Descent":
+        """As a prior's metadata ask for it."""
+        budget, size = None, metadata["budget_groups"]
+        if size:
+            latents = subject.kl_index.shape[1]
+            budget = Budget.of(subject.partition, latents, size, subject.point.group_bits, subject.device)
+        return Descent(subject, metadata["rate"], metadata["fit_scale"], torch.Generator().manual_seed(seed), budget)
+
+    def run(self, posterior: Posterior, steps: int) -> Posterior:
+        """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
+
+        Raises TargetError if that does not help.
+        """
+        if not steps:
+            return posterior
+        move = self._adam if self.fit_scale else self._natural
+        result, todo = posterior, torch.ones(len(posterior.mean), 1, dtype=torch.bool, device=posterior.mean.device)
+        for caution in CAUTION:
+            moved, first, last = move(posterior, steps, caution)
+            diverged = self.diverged(posterior, first, last)
+            mean = torch.where(todo, moved.mean, result.mean)
+            result = posterior.moved(mean, torch.where(todo, moved.scale, result.scale))
+            todo = todo & diverged.repeat_interleave(len(todo) // len(diverged))[:, None]
+            if not todo.any():
+                return result
+        raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
+
+    def diverged(self, posterior: Posterior, first, last) -> torch.Tensor:
+        """Which pictures' free energies are not finite or grew, noise aside, from first to last: (P,) nats -> (P,)."""
+        spread = self.subject.by_picture(posterior.free.sum(1))  # about one nat of each latent
+        return ~(last <= 2 * first + spread)
+
+    def sample(self, mean, scale) -> torch.Tensor:
+        """A sample of the posterior: (B, D)."""
+        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
+        return mean + scale * eps
+
+    def backward(self, posterior: Posterior, mean, scale) -> torch.Tensor:
+        """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale.
+
+        Returns that distortion: (P,).
+        """
+        subject = self.subject
+        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
+        x = subject.field(mean + torch.where(posterior.free, scale * eps, 0.0))
+        leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
+        for (first, end), shown in subject.strips(leaf):
+            error = distortion(shown, subject.target[:, first:end]) * subject.inside[first:end]
+            nats = error.sum((1, 2)) / subject.point.beta
+            nats.sum().backward()
+            total += nats.detach()
+        x.backward(leaf.grad)
+        return total
+
+    def nats(self, posterior: Posterior) -> torch.Tensor:
+        """KL of every picture's free latents: (P,)."""
+        return self.subject.by_picture(posterior.nats(self.subject.prior).sum(1))
+
+    def _natural(self, posterior, steps, caution):
+        """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay.
+
+        Returns the posterior, and the free energies before and after: (P,) nats each.
+        """
+        prior, before = self.subject.prior, self.nats(posterior)
+        safe = torch.where(prior.coded, prior.scale, 1.0)
+        for step in range(steps):
+            mean = posterior.mean.detach().requires_grad_()
+            error = self.backward(posterior, mean, posterior.scale)
+            before = before if step else before + error
+            share = caution * (self.rate * (1 - step / steps) + 0.02)
+            gradient = mean.grad + self._weight() * (posterior.mean - prior.mean) / safe**2
+            moved = reachable(posterior.mean - share * posterior.scale**2 * gradient, prior)
+            posterior = posterior.moved(torch.where(posterior.free, moved, posterior.mean), posterior.scale)
+            self._control(step, posterior)
+        return posterior, before, error + self.nats(posterior)
+
+    def _adam(self, start, steps, caution):
+        """Adam on means and log scales, in units of the prior's `posterior_scale`. Returns what `_natural` does."""
+        prior, rate, posterior = self.subject.prior, caution * self.rate, start
+        before = self.nats(start)
+        offset = torch.zeros_like(start.mean).requires_grad_()
+        widen = torch.zeros_like(start.mean).requires_grad_()
+        optimizer = torch.optim.Adam([offset, widen], rate, betas=(0.9, 0.98))
+
+        def here():
+            mean = start.mean + torch.where(start.free, offset * prior.posterior_scale, 0.0)
+            return mean, torch.where(start.free, start.scale * torch.exp(widen), start.scale)
+
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1 - step / steps) + 0.02 * rate
+            optimizer.zero_grad()
+            mean, scale = here()
+            nats = torch.where(start.free, kl_nats(mean, torch.where(start.free, scale, 1.0), prior), 0.0)
+            (self._weight() * nats).sum().backward(retain_graph=True)
+            error = self.backward(start, mean, scale)
+            before = before if step else before + error
+            optimizer.step()
+            self._control(step, start.moved(mean.detach(), scale.detach()))
+        with torch.no_grad():
+            posterior = start.moved(*here())
+        return posterior, before, error + self.nats(posterior)
+
+    def _weight(self):
+        """beta_g / beta of every latent."""
+        return self.budget.weights() if self.budget else 1.0
+
+    @torch.no_grad()
+    def _control(self, step, posterior):
+        """Move the groups' betas every few steps, where the prior asks for budgets."""
+        if self.budget and step % 5 == 4:
+            self.budget.control(posterior.nats(self.subject.prior))

@@ -1,0 +1,76 @@
+"""What an encoding is asked for: settings, efforts, device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import MissingError
+from ..format.header import INDEX_BITS
+from ..format.prior import OperatingPoint
+
+if TYPE_CHECKING:
+    import torch
+
+Progress = Callable[[float], None]  # takes the share of the work that is done
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What `--effort` buys."""
+
+    steps: float  # posterior steps, as a share of the prior's own number
+    segments: int  # parts of the stream between which the rest is refined
+    refine: float  # refinement steps after each segment, as a share of the prior's own number
+    wider: int  # bits that an index has more than the prior's own: candidates per group
+    trials: int  # operating points coded to the end for a picture, of which the best is kept
+
+
+EFFORTS = {
+    "fast": Effort(steps=0.5, segments=1, refine=0.0, wider=-2, trials=1),
+    "normal": Effort(steps=1.0, segments=4, refine=0.5, wider=0, trials=1),
+    "best": Effort(steps=3.0, segments=6, refine=2.0, wider=2, trials=3),
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How pictures are encoded."""
+
+    beta: float = 0.003  # squared error, summed over pixels, per nat
+    effort: str | Effort = "normal"
+    seed: int = 0  # of the candidate stream
+    device: str = "auto"  # "auto", "cpu" or "cuda"
+    threads: int = 0  # of the processor; 0 leaves torch's choice
+    verify: bool = True  # decode every file and compare it with what the encoder expects
+    temperature: float = 0.0  # weight of the Gumbels: 1 is A*, 0 takes the least distortion
+    point: int | None = None  # operating point, instead of choosing by beta
+    keep_posterior: bool = False  # return the fitted posteriors too
+
+    @property
+    def plan(self) -> Effort:
+        """The effort's parts."""
+        return EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
+
+    def index_bits(self, point: OperatingPoint) -> int:
+        """Width of an index at this effort: the nearest that a header can hold, not below the point's group bits."""
+        wanted = point.index_bits + self.plan.wider if point.chained else point.index_bits
+        fitting = [bits for bits in INDEX_BITS if bits >= point.group_bits]
+        return max((bits for bits in fitting if bits <= wanted), default=fitting[0])
+
+
+def resolve_device(name: str) -> "torch.device":
+    """`auto`, `cpu` or `cuda`. Raises MissingError for CUDA that is asked for and absent."""
+    import torch
+
+    if name == "cuda" and not torch.cuda.is_available():
+        raise MissingError("this torch sees no CUDA device: take the device cpu or auto", "device")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def ignore(share: float) -> None:
+    """Progress that nobody watches."""
+
+
+def between(progress: Progress, low: float, high: float) -> Progress:
+    """Progress of a part of the work, that from share `low` to share `high` of the whole."""
+    return lambda share: progress(low + (high - low) * share)

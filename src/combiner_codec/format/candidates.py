@@ -1,0 +1,148 @@
+"""The candidate stream that encoder and decoder share (FORMAT.md, section 4).
+
+Raw words come from the counter-based generator Philox4x64-10 (Salmon et al., SC 2011). A stream is addressed by
+(seed, purpose, lane); its words are numbered from 0, and any of them can be computed without the others. Sixteen bits
+of a word give one standard normal through a table of quantiles. Everything discrete is integer arithmetic.
+"""
+
+from functools import cache
+
+import numpy as np
+
+STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
+CANDIDATES, SIGNS, ORDER, GUMBELS = range(4)  # purposes
+NORMALS = 16  # standard normals in one draw of four words
+
+MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
+WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
+LOW = np.uint64(0xFFFFFFFF)
+HALF = np.uint64(32)
+
+
+def words(seed: int, purpose: int, lane: int, count: int, start: int = 0) -> np.ndarray:
+    """Words start, start + 1, … of one stream: (count,) uint64, from numpy's own Philox."""
+    first = start // 4
+    stream = np.random.Philox(counter=[first, lane, purpose, 0], key=[seed, STREAM_VERSION])
+    skip = start - 4 * first
+    return stream.random_raw(count + skip)[skip:]
+
+
+def words_at(seed: int, purpose: int, lanes: np.ndarray, fours: np.ndarray, rows: np.ndarray | int = 0) -> np.ndarray:
+    """Words 4 f … 4 f + 3 of stream lanes[n], f = fours[n]: (n, 4) uint64. A decoder never imports numpy.random.
+
+    Candidates have one such stream for every row of latents.
+    """
+    counter = (
+        fours.astype(np.uint64) + np.uint64(1),  # numpy counts up before it draws
+        lanes.astype(np.uint64),
+        np.full(len(fours), purpose, np.uint64),
+        np.zeros(len(fours), np.uint64) + np.asarray(rows, np.uint64),
+    )
+    return _philox(counter, (seed, STREAM_VERSION))
+
+
+def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
+    """Candidates 0 … count - 1 of a group, one column each: (dims, count) float32 standard normals.
+
+    Sixteen latents of a candidate take one draw of four words, so that neither `count` nor `dims` changes the others.
+    """
+    rows = np.empty((dims, count), np.float32)
+    for first in range(0, dims, NORMALS):
+        stream = np.random.Philox(counter=[0, group, CANDIDATES, first // NORMALS], key=[seed, STREAM_VERSION])
+        part = rows[first : first + NORMALS]
+        normal_table().take(pieces(stream.random_raw(4 * count).reshape(count, 4))[:, : len(part)].T, out=part)
+    return rows
+
+
+def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.ndarray) -> np.ndarray:
+    """The one candidate per group that an index names, one after another: (G,), (G,), (G,) -> (sum(dims),) float32."""
+    rows = (dims + NORMALS - 1) // NORMALS
+    owner, row = np.repeat(np.arange(len(groups)), rows), within(rows)
+    raw = words_at(seed, CANDIDATES, groups[owner], indices[owner], row)
+    used = NORMALS * row[:, None] + np.arange(NORMALS) < dims[owner, None]
+    return normal_table().take(pieces(raw)[used])
+
+
+def within(counts: np.ndarray) -> np.ndarray:
+    """Place of every element within its run, runs one after another: (n,) lengths -> (sum,) 0, 1, … of each run."""
+    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+
+
+def pieces(raw: np.ndarray) -> np.ndarray:
+    """The 16-bit pieces of rows of words, low bits first: (n, 4) uint64 -> (n, 16) uint16."""
+    return np.ascontiguousarray(raw, "<u8").view("<u2")
+
+
+def signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:
+    """One sign per block and latent, so that like blocks make unlike errors: (B,) -> (B, D) float32 of +1 and -1."""
+    per = (latents + 255) // 256  # draws of a block
+    raw = words_at(seed, SIGNS, np.repeat(blocks, per), np.tile(np.arange(per), len(blocks)))
+    bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(blocks), -1)
+    return 1 - 2 * bits[:, :latents].astype(np.float32)
+
+
+@cache
+def order(latents: int) -> np.ndarray:
+    """The fixed random order in which latents are cut into groups: (D,) a permutation."""
+    fours = np.arange((latents + 3) // 4)
+    raw = words_at(0, ORDER, np.zeros_like(fours), fours).reshape(-1)
+    return np.argsort(raw[:latents], kind="stable")
+
+
+@cache
+def normal_table() -> np.ndarray:
+    """Quantiles of the standard normal at (i + 1/2) / 65536: (65536,) float32. Wichura's AS 241."""
+    lower = _quantile((np.arange(32768) + 0.5) / 65536)
+    return np.concatenate([lower, -lower[::-1]]).astype(np.float32)
+
+
+# AS 241, algorithm PPND16: coefficients from the constant term up, numerator then denominator.
+CENTRE = (
+    (3.3871328727963666080, 133.14166789178437745, 1971.5909503065514427, 13731.693765509461125,
+     45921.953931549871457, 67265.770927008700853, 33430.575583588128105, 2509.0809287301226727),
+    (1.0, 42.313330701600911252, 687.18700749205790830, 5394.1960214247511077,
+     21213.794301586595867, 39307.895800092710610, 28729.085735721942674, 5226.4952788528545610),
+)  # fmt: skip
+MIDDLE = (
+    (1.42343711074968357734, 4.63033784615654529590, 5.76949722146069140550, 3.64784832476320460504,
+     1.27045825245236838258, 0.241780725177450611770, 0.0227238449892691845833, 7.74545014278341407640e-4),
+    (1.0, 2.05319162663775882187, 1.67638483018380384940, 0.689767334985100004550,
+     0.148103976427480074590, 0.0151986665636164571966, 5.47593808499534494600e-4, 1.05075007164441684324e-9),
+)  # fmt: skip
+
+
+def _quantile(p):
+    """Normal quantile for 7e-12 < p <= 1/2, double precision."""
+    centred = p - 0.5
+    near = 0.180625 - centred * centred
+    value = centred * _ratio(CENTRE, near)
+    tail = near < 0
+    value[tail] = -_ratio(MIDDLE, np.sqrt(-np.log(p[tail])) - 1.6)
+    return value
+
+
+def _ratio(coefficients, x):
+    numerator, denominator = coefficients
+    return np.polyval(numerator[::-1], x) / np.polyval(denominator[::-1], x)
+
+
+def _philox(counter, key):
+    """Philox4x64-10 on arrays of counters: four (n,) uint64 -> (n, 4) uint64."""
+    c0, c1, c2, c3 = counter
+    k0, k1 = key
+    for _ in range(10):
+        high0, low0 = _multiply(c0, MULTIPLIERS[0])
+        high1, low1 = _multiply(c2, MULTIPLIERS[1])
+        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
+        k0 = (k0 + WEYL[0]) & 0xFFFFFFFFFFFFFFFF
+        k1 = (k1 + WEYL[1]) & 0xFFFFFFFFFFFFFFFF
+    return np.stack([c0, c1, c2, c3], 1)
+
+
+def _multiply(a, constant):
+    """High and low 64 bits of a 64 x 64 bit product, from four 32 x 32 bit products."""
+    b0, b1 = np.uint64(constant & 0xFFFFFFFF), np.uint64(constant >> 32)
+    a0, a1 = a & LOW, a >> HALF
+    middle = a1 * b0 + ((a0 * b0) >> HALF)
+    cross = a0 * b1 + (middle & LOW)
+    return a1 * b1 + (middle >> HALF) + (cross >> HALF), a * np.uint64(constant)

@@ -1,0 +1,254 @@
+"""A prior: architecture, operating points, class tables and shared weights, in one .npz file without pickles.
+
+A prior holds several operating points, each learned for one beta. A point holds K classes; a tile names its class. For
+a latent d of class c, `kl_index[c, d]` is the index of its average KL in an integer table, and the prior's scale
+follows from it (synthesis/latents.py): one integer gives both the partition and the scale.
+"""
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import FormatError
+from ..synthesis.architecture import Architecture, pruned
+from ..synthesis.latents import scale_factor, scale_of
+from .header import CUSTOM, INDEX_BITS
+from .streams import UNIT, Partition, group_count, kl_table, partition
+
+# name -> (number in the file header, sha256 of the released file)
+MANIFEST: dict[str, tuple[int, str]] = {
+    "small": (1, "52e9244e1ad7900ce013f745f0a74e1e8c27f42e025c11fa28ff4fff93b3f5cd"),
+    "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
+    "photo": (3, "106c86ccc117ab99b2942aada5bd6687526fbb42fc0f77c020acb24b64ff4a00"),
+}
+
+THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
+
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """What a prior learned for one beta. K classes; U columns: the latents of one tile of each level, tiles first."""
+
+    beta: float  # squared error, summed over pixels, per nat
+    mean: np.ndarray  # (U,) float32
+    posterior_scale: np.ndarray  # (U,) float32, typical sigma
+    kl_index: np.ndarray  # (K, latents of a tile) uint8, index into kl_table
+    coarse: np.ndarray  # (latents of the levels above,) uint8, the same
+    shared: dict[str, np.ndarray]  # weights of shared layers
+    group_bits: int  # bits that a group adds
+    index_bits: int  # width of an index that `--effort normal` uses
+    contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
+    permuted: bool = True  # groups take latents in the fixed random order, else tile by tile
+
+    @property
+    def chained(self) -> bool:
+        """Whether indices overlap."""
+        return self.group_bits < self.index_bits
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.kl_index)
+
+    @property
+    def own(self) -> int:
+        """Latents of a tile: the first columns."""
+        return self.kl_index.shape[1]
+
+    @property
+    def class_bits(self) -> int:
+        """Bits of a class number in the file where classes have no context."""
+        return (self.classes - 1).bit_length()
+
+    @cached_property
+    def tile_cost(self) -> np.ndarray:
+        """Average KL of a tile of each class in 1/256 bit: (K,) int64."""
+        return kl_table()[self.kl_index].sum(1)
+
+    @property
+    def tile_bits(self) -> np.ndarray:
+        """The same in bits: (K,)."""
+        return self.tile_cost / UNIT
+
+    @cached_property
+    def scale(self) -> np.ndarray:
+        """Prior scales of tiles: (K, latents of a tile) float32; 0 where a latent is not coded."""
+        return self.scale_of(self.kl_index, slice(0, self.own))
+
+    def scale_of(self, kl_index: np.ndarray, columns) -> np.ndarray:
+        """Prior scales of some columns' latents from their KL indices: float32."""
+        return scale_of(_factors()[kl_index], self.posterior_scale[columns])
+
+    def for_grey(self, architecture: Architecture) -> "OperatingPoint":
+        """The point for grey pictures: the colour components after the first are not coded (FORMAT.md, section 5)."""
+        if architecture.components == 1:
+            return self
+        first = np.arange(len(self.mean)) % architecture.components == 0
+        return replace(self, kl_index=self.kl_index * first[: self.own], coarse=self.coarse * first[self.own :])
+
+    def _above(self, architecture: Architecture) -> np.ndarray:
+        """KL indices of a block's latents above its tiles."""
+        columns = architecture.columns
+        return self.coarse[columns[columns >= self.own] - self.own]
+
+    def block_kl(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+        """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
+        none = np.zeros((1, self.own), np.uint8)
+        tiles = np.concatenate([self.kl_index, none])[classes].reshape(len(classes), -1)
+        return np.concatenate([tiles, np.tile(self._above(architecture), (len(classes), 1))], 1)
+
+    def partition(self, kl_index: np.ndarray) -> Partition:
+        """Groups of blocks: (B, D) KL indices."""
+        return partition(kl_index, self.group_bits, self.chained, self.permuted)
+
+    def least_bits(self, architecture: Architecture) -> int:
+        """Bits of a block's stream whatever its classes: those of the levels above its tiles."""
+        return int(self.stream_lengths(architecture, architecture.no_tiles)[0])
+
+    def stream_lengths(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+        """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
+        if not self.chained:
+            kinds, kind = np.unique(classes.reshape(len(classes), -1), axis=0, return_inverse=True)
+            kl_index = self.block_kl(architecture, kinds.reshape(-1, *classes.shape[1:]))
+            return self.group_bits * self.partition(kl_index).counts[kind.reshape(-1)]
+        tiles = np.append(self.tile_cost, 0)[classes].reshape(len(classes), -1).sum(1)
+        above = kl_table()[self._above(architecture)].sum()
+        return self.group_bits * group_count(tiles + above, self.group_bits)
+
+
+@cache
+def _factors() -> np.ndarray:
+    """`scale_factor` of every KL index: (256,) float64."""
+    return scale_factor(kl_table() / UNIT)
+
+
+@dataclass(frozen=True)
+class Prior:
+    """A prior file and what it says."""
+
+    name: str
+    number: int  # in file headers: that of a shipped prior, or CUSTOM
+    digest: bytes  # sha256 of the file
+    metadata: dict  # see FORMAT.md, section 8
+    architecture: Architecture
+    data: bytes  # the file
+    arrays: Mapping[str, np.ndarray]  # members of the file, unpacked where they are asked for
+    points: dict[tuple[int, bool], OperatingPoint] = field(default_factory=dict, repr=False)  # what was asked for
+
+    @property
+    def betas(self) -> list[float]:
+        return self.metadata["betas"]
+
+    def operating_point(self, index: int, grey: bool = False) -> OperatingPoint:
+        """An operating point, for colour or for grey pictures. Raises FormatError where there is none of this index."""
+        if not 0 <= index < len(self.betas):
+            raise FormatError(f"prior {self.name} has no operating point {index}")
+        if (index, grey) not in self.points:
+            point = self.operating_point(index).for_grey(self.architecture) if grey else self._unpack(index)
+            self.points[index, grey] = point
+        return self.points[index, grey]
+
+    def _unpack(self, index):
+        prefix = f"{index:02}."
+        arrays = {k[len(prefix) :]: self.arrays[k] for k in self.arrays if k.startswith(prefix)}
+        tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
+        contexts = arrays.pop("contexts", None)
+        floats = {k: v.astype(np.float32) for k, v in arrays.items()}
+        mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
+        widths = self.metadata["group_bits"], self.metadata["index_bits"]
+        permuted = self.metadata.get("mixed", True)
+        return OperatingPoint(self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, permuted)
+
+
+def save(
+    path: Path, metadata: dict, architecture: Architecture, points: list[OperatingPoint], dtype=np.float16
+) -> None:
+    """Write a prior file: floats in half precision, or, in a checkpoint, in single; `metadata` as JSON."""
+    arrays = {}
+    for i, point in enumerate(points):
+        tables = {"kl": point.kl_index, "coarse": point.coarse, "contexts": point.contexts}
+        floats = {"mean": point.mean, "noise": point.posterior_scale, **pruned(architecture, point.shared)}
+        arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None}
+        arrays |= {f"{i:02}.{name}": value.astype(dtype) for name, value in floats.items()}
+    metadata = {
+        **metadata,
+        "betas": [point.beta for point in points],
+        "group_bits": points[0].group_bits,
+        "index_bits": points[0].index_bits,
+        "mixed": points[0].permuted,
+        "architecture": architecture.to_json(),
+    }
+    arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}")  # other processes do not take it for a whole one
+    with open(temporary, "wb") as file:
+        np.savez_compressed(file, **arrays)
+    os.replace(temporary, path)
+
+
+def parse(data: bytes, name: str, number: int = 0) -> Prior:
+    """The prior of a file's bytes. Raises FormatError."""
+    try:
+        arrays = np.load(io.BytesIO(data), allow_pickle=False)
+        metadata = json.loads(bytes(arrays["metadata"]))
+        architecture = Architecture.from_json(metadata["architecture"])
+        if metadata["index_bits"] not in INDEX_BITS or not 1 <= metadata["group_bits"] <= metadata["index_bits"]:
+            raise ValueError("group or index width out of range")
+    except Exception as error:
+        raise FormatError(f"{name}: not a prior file ({error})") from error
+    return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data, arrays)
+
+
+def folder() -> Path:
+    """Where the shipped priors are: inside the installed package, or assets/priors of a source checkout."""
+    package = Path(__file__).parents[1]
+    installed = package / "priors"
+    return installed if installed.is_dir() else package.parents[1] / "assets" / "priors"
+
+
+@cache
+def load(name: str) -> Prior:
+    """A shipped prior by name, checked against the manifest."""
+    if name not in MANIFEST:
+        raise FormatError(f"no prior named {name}: shipped priors are {', '.join(MANIFEST)}")
+    number, expected = MANIFEST[name]
+    path = folder() / f"{name}.npz"
+    if not path.is_file():
+        raise FormatError(f"prior {name} is missing from the installation ({path}): install combiner again")
+    prior = parse(path.read_bytes(), name, number)
+    if prior.digest.hex() != expected:
+        raise FormatError(f"prior {name} is not the released one: install combiner again")
+    return prior
+
+
+def load_file(path: Path) -> Prior:
+    """A custom prior from a file; a shipped one is recognised by its hash."""
+    prior = parse(Path(path).read_bytes(), Path(path).stem, CUSTOM)
+    for name, (_, digest) in MANIFEST.items():
+        if digest == prior.digest.hex():
+            return load(name)
+    return prior
+
+
+def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) -> Prior:
+    """The prior that a file header names; `given` is the custom prior at hand, if any."""
+    if number == CUSTOM:
+        if given is None or given.digest[:4] != prior_hash:
+            raise FormatError(f"made with a custom prior of hash {prior_hash.hex()}: name its file", "prior")
+        return given
+    for name, (shipped, _) in MANIFEST.items():
+        if shipped == number:
+            return load(name)
+    raise FormatError(f"unknown prior {number}: the file is damaged, or newer than this version: update combiner")
+
+
+def default(width: int, height: int) -> Prior:
+    """The shipped prior for a picture of some size."""
+    return load("photo" if max(width, height) > THUMBNAIL else "small")

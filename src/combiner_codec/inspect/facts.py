@@ -1,0 +1,69 @@
+"""All figures of a file as plain data: `combiner inspect --json`. numpy only."""
+
+import numpy as np
+
+from ..synthesis.fields import Part
+from .figures import Inspection
+
+
+def facts(found: Inspection) -> dict:
+    """Everything as plain data. Figures of KL are null without a posterior, those of pixels without an original."""
+    contents, header = found.contents, found.contents.header
+    return {
+        "width": header.width,
+        "height": header.height,
+        "colour": "grey" if header.grey else "RGB",
+        "bytes": len(found.data),
+        "bpp": round(8 * len(found.data) / (header.width * header.height), 4),
+        "prior": contents.prior.name,
+        "operating_point": header.point,
+        "beta": contents.point.beta,
+        "bits": found.totals,
+        "parts": [part_facts(found, part) for part in found.architecture.parts],
+        "groups": {
+            "bits_each": contents.point.group_bits,
+            "block": np.repeat(np.arange(len(found.groups.counts)), found.groups.counts).tolist(),
+            "latents": found.groups.dims.tolist(),
+            "prior_kl_bits": _plain(found.group_sums(found.costs)),
+            "kl_bits": _of_posterior(found, found.group_sums),
+        },
+        "tiles": {
+            "side": found.architecture.tile,
+            "class": contents.classes.tolist(),
+            "bits": _plain(found.tile_bits),
+            "class_bits": _plain(found.class_bits),
+            "kl_bits": _of_posterior(found, found.tile_map),
+        },
+        "hidden_units": {
+            "counted": found.hidden_units,
+            "active_in_prior": found.active_units(found.costs).tolist() if found.hidden_units else None,
+            "active_in_posterior": _of_posterior(found, found.active_units) if found.hidden_units else None,
+        },
+        "psnr": None if found.original is None else round(found.psnr, 4),
+    }
+
+
+def part_facts(found: Inspection, part: Part) -> dict:
+    """Latents and bits of one layer or level, all tiles together."""
+
+    def total(values):
+        return round(float(values[:, part.latents].sum()), 3)
+
+    return {
+        "name": part.name,
+        "layer": part.layer,
+        "tile": part.hop,
+        "latents": found.costs[:, part.latents].size,
+        "coded": int(np.count_nonzero(found.costs[:, part.latents])),
+        "bits": total(found.bits),
+        "prior_kl_bits": total(found.costs),
+        "kl_bits": None if found.kl is None else total(found.kl),
+    }
+
+
+def _of_posterior(found, figure):
+    return None if found.kl is None else _plain(figure(found.kl))
+
+
+def _plain(values: np.ndarray):
+    return np.round(values, 4).tolist()

@@ -1,0 +1,178 @@
+"""Where a file's bits went: by layer, level, group, tile and parameter (`combiner inspect`). numpy only.
+
+Some figures follow from the file and its prior alone; those of KL need the posterior that its encoder fitted. A stream
+has a length, but a bit of it has no owner: one bit helps to choose several groups. So a block's bits are shared among
+its latents in proportion to what the prior expects each to cost (the integers of FORMAT.md, section 5). Shapes:
+Rt x Ct tiles, B blocks with D latents each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+
+import numpy as np
+
+from ..decoder import Contents, decode_array
+from ..encoder.fitted import Fitted
+from ..errors import FormatError
+from ..format import classmap
+from ..format.streams import UNIT, Partition, kl_table
+from ..image import psnr
+from ..synthesis.architecture import Architecture
+from ..synthesis.fields import Part
+
+ACTIVE = 1.0  # bits of KL that make a hidden unit active
+EQUAL = 100.0  # dB of equal pictures
+
+
+def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray]:
+    """What the weights into and out of every hidden unit carry together: (B, D) -> one (B, units) for each layer.
+
+    Biases count as weights into a unit. Only units with weights of both kinds in the file are looked at: units of
+    shared layers, and cosines, which have no weights into them, are not.
+    """
+    if architecture.field.linear:
+        return []
+    maps = [values[:, part.latents].reshape(len(values), *part.shape) for part in architecture.parts]
+    return [a.sum(1) + b[:, : a.shape[2]].sum(2) for a, b in pairwise(maps)]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A file, and where given, its encoder's posterior and the original."""
+
+    data: bytes
+    contents: Contents
+    fitted: Fitted | None = None
+    original: np.ndarray | None = None  # (H, W) or (H, W, 3) uint8
+
+    def __post_init__(self):
+        header = self.contents.header
+        shape = (header.height, header.width) + (() if header.grey else (3,))
+        if self.original is not None and self.original.shape != shape:
+            raise FormatError(f"the original is {size_of(self.original.shape)}, the file holds {size_of(shape)}")
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.contents.prior.architecture
+
+    @cached_property
+    def indices(self) -> np.ndarray:
+        """KL indices of all blocks: (B, D) uint8."""
+        return self.contents.point.block_kl(self.architecture, self.contents.blocks)
+
+    @cached_property
+    def groups(self) -> Partition:
+        """All groups, and the latents of each."""
+        return self.contents.point.partition(self.indices)
+
+    @cached_property
+    def costs(self) -> np.ndarray:
+        """What the prior expects every coded latent to cost, its average KL over training, in bits: (B, D)."""
+        return kl_table()[self.indices] * (self.contents.lengths > 0)[:, None] / UNIT
+
+    @cached_property
+    def bits(self) -> np.ndarray:
+        """Every latent's share of its block's stream, in bits: (B, D)."""
+        total = self.costs.sum(1, keepdims=True)
+        return self.costs * (self.contents.lengths[:, None] / np.where(total > 0, total, 1))
+
+    @cached_property
+    def kl(self) -> np.ndarray | None:
+        """KL of the posterior per latent, in bits: (B, D)."""
+        if self.fitted is None:
+            return None
+        value = self.fitted.kl_bits()
+        if value.shape != self.costs.shape:
+            raise FormatError(f"a posterior of {value.shape} latents, the file has {self.costs.shape}")
+        return value
+
+    @cached_property
+    def class_bits(self) -> np.ndarray:
+        """What every tile's class costs; the sum is what the class map takes: (Rt, Ct)."""
+        classes, point = self.contents.classes, self.contents.point
+        if point.contexts is None or point.classes == 1:
+            return np.full(classes.shape, float(point.class_bits))
+        each = classmap.bits(classes.astype(np.uint8), point.contexts)
+        return each * (len(classmap.encode(classes.astype(np.uint8), point.contexts)) / each.sum())
+
+    def group_sums(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the latents of every group: (B, D) -> (G,)."""
+        row = np.repeat(np.arange(len(values)), np.diff(self.groups.blocks))
+        group = np.repeat(np.arange(len(self.groups.dims)), self.groups.dims)
+        return np.bincount(group, values[row, self.groups.latents], len(self.groups.dims))
+
+    def of_part(self, part: Part, values: np.ndarray) -> np.ndarray:
+        """One part's tiles in rows and columns: (B, D) -> (rows, columns, *part.shape)."""
+        rows, columns = self.contents.grid
+        n = part.repeats
+        x = values[:, part.latents].reshape(rows, columns, n, n, *part.shape).swapaxes(1, 2)
+        return x.reshape(rows * n, columns * n, *part.shape)
+
+    def parameter_map(self, part: Part, values: np.ndarray) -> np.ndarray:
+        """Mean over the tiles of one part, those beyond the picture left out: (B, D) -> part.shape."""
+        header = self.contents.header
+        rows, columns = -(-header.height // part.hop), -(-header.width // part.hop)
+        return self.of_part(part, values).sum((0, 1)) / (rows * columns)
+
+    def tile_map(self, values: np.ndarray) -> np.ndarray:
+        """Sum over the latents of every tile; those of coarser levels are spread evenly: (B, D) -> (Rt, Ct)."""
+        rows, columns = self.contents.classes.shape
+        total = np.zeros((rows, columns))
+        for part in self.architecture.parts:
+            n = part.hop // self.architecture.tile
+            above = self.of_part(part, values)
+            above = above.reshape(*above.shape[:2], -1).sum(2)
+            owner = np.ix_(np.arange(rows) // n, np.arange(columns) // n)
+            inside = -(-rows // n), -(-columns // n)
+            held = np.zeros(inside)  # coarser tiles beyond the picture count for the nearest within it
+            place = [np.minimum(np.arange(a), b - 1) for a, b in zip(above.shape, inside, strict=True)]
+            np.add.at(held, np.ix_(*place), above)
+            covered = np.zeros(inside)
+            np.add.at(covered, owner, 1)
+            total += (held / covered)[owner]
+        return total
+
+    @cached_property
+    def tile_bits(self) -> np.ndarray:
+        """Bits of every tile, its class and its share of coarser levels included: (Rt, Ct)."""
+        return self.tile_map(self.bits) + self.class_bits
+
+    @cached_property
+    def decoded(self) -> np.ndarray:
+        """The picture that the file holds: (H, W) or (H, W, 3) uint8."""
+        return decode_array(self.data, self.contents.prior)
+
+    @property
+    def psnr(self) -> float:
+        """dB against the original, 100 for equal pictures."""
+        return min(psnr(self.original, self.decoded), EQUAL)
+
+    @property
+    def hidden_units(self) -> int:
+        """Hidden units whose weights are in the file, per tile."""
+        return sum(layer.outputs for layer in self.architecture.stored[:-1])
+
+    def active_units(self, values: np.ndarray) -> np.ndarray:
+        """Hidden units that carry at least ACTIVE bits, for each block: (B, D) -> (B,)."""
+        return sum((bits >= ACTIVE).sum(1) for bits in unit_bits(self.architecture, values))
+
+    @cached_property
+    def totals(self) -> dict[str, int]:
+        """Bits of the file; they add up to its size."""
+        header = 8 * self.contents.header_bytes
+        side, streams = round(self.class_bits.sum()), int(self.contents.lengths.sum())
+        everything = 8 * len(self.data)
+        return {
+            "header": header,
+            "class_map": side,
+            "streams": streams,
+            "padding": everything - header - side - streams,
+            "file": everything,
+        }
+
+
+def size_of(shape: Sequence[int]) -> str:
+    """A picture's shape in words."""
+    return f"{shape[1]} x {shape[0]}, {'grey' if len(shape) == 2 else 'RGB'}"

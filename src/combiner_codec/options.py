@@ -1,0 +1,96 @@
+"""Options that several commands share, and how their values are read."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .errors import FormatError
+from .format.header import MAX_PIXELS
+
+if TYPE_CHECKING:
+    from .format.prior import Prior
+
+
+def positive(ctx, param, value: float | None) -> float | None:
+    """Callback of an option that takes a positive number."""
+    if value is not None and not 0 < value < float("inf"):
+        raise click.BadParameter("must be a positive number")
+    return value
+
+
+def numbers(kind: Callable) -> Callable:
+    """Callback of an option that takes numbers with commas between them."""
+
+    def parse(ctx, param, value):
+        try:
+            return tuple(kind(part) for part in value.split(",")) if value else None
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+
+    return parse
+
+
+def betas_of(ctx, param, values: tuple[str, ...]) -> tuple[float, ...]:
+    """Positive numbers of an option that may be given several times, each with commas."""
+    found = [beta for value in values for beta in numbers(float)(ctx, param, value)]
+    return tuple(positive(ctx, param, beta) for beta in found)
+
+
+def colour(ctx, param, value: str | None) -> str | None:
+    """Callback of an option that takes a colour."""
+    if value is not None:
+        from . import image
+
+        try:
+            image.colour(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from error
+    return value
+
+
+def pixel_limit(command: Callable) -> Callable:
+    """The option --max-pixels."""
+    return click.option(
+        "--max-pixels", metavar="N", type=click.IntRange(0), default=MAX_PIXELS, show_default=True,
+        help="Refuse larger pictures; 0: no limit.",
+    )(command)  # fmt: skip
+
+
+def common(command: Callable) -> Callable:
+    """Options of commands that turn inputs into outputs."""
+    options = [
+        click.option("--prior", metavar="NAME|FILE", help="Prior to use [by size]."),
+        click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
+        click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs."),
+        click.option("-f", "--force", is_flag=True, help="Replace files whose name the command has chosen."),
+        click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
+        click.option("-o", "--output", metavar="FILE", help="Output; - is standard output."),
+        click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
+    ]
+    for option in options:
+        command = option(command)
+    return command
+
+
+def choose_prior(name: str) -> "Prior":
+    """A prior by the name of a shipped one or of a file. Raises FormatError."""
+    from .format import prior as priors
+
+    if name in priors.MANIFEST:
+        return priors.load(name)
+    if not Path(name).is_file():
+        raise FormatError(f"no prior named {name}, and no such file: shipped priors are {', '.join(priors.MANIFEST)}")
+    return priors.load_file(Path(name))
+
+
+def picture_format(name: str) -> str:
+    """Pillow's name of a format. Raises BadParameter for one that it cannot write."""
+    from PIL import Image
+
+    Image.init()
+    wanted = {"JPG": "JPEG", "TIF": "TIFF"}.get(name.upper(), name.upper())
+    if wanted not in Image.SAVE:
+        raise click.BadParameter(f"Pillow cannot write {name}", param_hint="--format")
+    return wanted

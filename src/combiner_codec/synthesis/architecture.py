@@ -1,0 +1,171 @@
+"""What an implicit neural representation is made of, as the prior file lists it (FORMAT.md, sections 5, 7 and 8).
+
+A picture is a function of position. Its first layers hold the weights that a file stores ("latents"): either a linear
+layer over lapped cosine features, at one or more levels that are summed, or all layers of a small SIREN. The result is
+a field over the whole picture, which the layers that follow ("shared", weights from the prior) turn into RGB, looking
+across tile borders.
+
+Shapes: P pictures of H x W pixels, cut into Rt x Ct tiles, which form Rb x Cb blocks, B of them in all; D latents per
+block, C channels. A tile has a class; a block's latents form one stream of the file.
+"""
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+
+import numpy as np
+
+from .fields import FIELDS, Field, Part
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer, out = act(W x + b): `window` > 1 looks at that many pixels squared (edges repeated)."""
+
+    kind: str  # "linear" or "sine"
+    inputs: int
+    outputs: int
+    latent: bool = False  # weights come from the file
+    bias: bool = True
+    window: int = 1
+    omega: float = 1.0  # sine layers: sin(omega * (W x + b)), SIREN, section 3.2
+    scale: float = 1.0  # weights are scale * theta with theta of order 1
+    residual_of: int | None = None  # add the output of that layer
+    by_class: bool = False  # every class has its own bias
+
+    @property
+    def latents(self) -> int:
+        return (self.inputs + self.bias) * self.outputs if self.latent else 0
+
+    @property
+    def multiplies(self) -> int:
+        """Multiply-adds per pixel."""
+        return self.window**2 * self.inputs * self.outputs
+
+
+@dataclass(frozen=True)
+class Grid:
+    """One level of cosine latents: tiles of `hop` pixels, the lowest `keep` x `keep` frequencies of each."""
+
+    hop: int
+    keep: int
+
+    @property
+    def latents(self) -> int:
+        """Latents per tile of this level, three colour components each."""
+        return 3 * self.keep**2
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """The layers, and how the picture is cut."""
+
+    features: str  # "cosine": lapped cosines up to Nyquist; "fourier": sines and cosines of octaves
+    tile: int  # pixels along the side of a tile
+    layers: tuple[Layer, ...]
+    coarse: tuple[Grid, ...] = ()  # levels above the tiles; the largest hop is a block
+
+    @property
+    def field(self) -> Field:
+        """What the stored layers are."""
+        return FIELDS[self.features]
+
+    @property
+    def block(self) -> int:
+        """Pixels along the side of a block."""
+        return max([self.tile, *(grid.hop for grid in self.coarse)])
+
+    @property
+    def side(self) -> int:
+        """Tiles along the side of a block."""
+        return self.block // self.tile
+
+    @cached_property
+    def grids(self) -> tuple[Grid, ...]:
+        """All levels, tiles first."""
+        return (Grid(self.tile, self.tile), *self.coarse)
+
+    @property
+    def stored(self) -> tuple[Layer, ...]:
+        """Layers whose weights a file stores: the first ones."""
+        return tuple(layer for layer in self.layers if layer.latent)
+
+    @property
+    def colour(self) -> int:
+        """Number of the first shared layer: a map of three colour components to RGB, where the field has those."""
+        return len(self.stored)
+
+    @property
+    def components(self) -> int:
+        """Colour components that the columns of the prior's tables take turns with."""
+        return self.field.components
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """Latents of a block that belong together, in the block's order."""
+        return tuple(self.field.parts(self))
+
+    @cached_property
+    def columns(self) -> np.ndarray:
+        """Column of the prior's tables for each latent of a block: (D,)."""
+        starts = np.cumsum([0, *(part.size for part in self.parts)])
+        return np.concatenate([np.tile(np.arange(part.size), part.repeats**2) + start
+                               for part, start in zip(self.parts, starts, strict=False)])  # fmt: skip
+
+    @property
+    def own(self) -> int:
+        """Latents of a tile."""
+        return sum(part.size for part in self.parts if part.hop == self.tile)
+
+    @property
+    def latents(self) -> int:
+        """D, the number of weights stored per block."""
+        return len(self.columns)
+
+    @property
+    def no_tiles(self) -> np.ndarray:
+        """Classes of a block that lies beyond the picture: (1, n, n) of -1."""
+        return np.full((1, self.side, self.side), -1)
+
+    @property
+    def margin(self) -> int:
+        """Pixels that the shared layers look to each side."""
+        return sum(layer.window // 2 for layer in self.layers)
+
+    @property
+    def multiplies(self) -> int:
+        """Multiply-adds per pixel."""
+        return round(self.field.multiplies(self)) + sum(layer.multiplies for layer in self.layers[self.colour :])
+
+    def to_json(self) -> dict:
+        """As the prior's metadata hold it."""
+        return asdict(self)
+
+    @staticmethod
+    def from_json(data: dict) -> "Architecture":
+        """The inverse. Raises KeyError or TypeError for anything else."""
+        layers = tuple(Layer(**layer) for layer in data["layers"])
+        return Architecture(data["features"], data["tile"], layers, tuple(Grid(**g) for g in data.get("coarse", ())))
+
+
+def counts(width: int, height: int, side: int) -> tuple[int, int]:
+    """Rows and columns of tiles or blocks of `side` pixels."""
+    return -(-height // side), -(-width // side)
+
+
+def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
+    """Classes of the tiles of each block, -1 beyond the picture: (P, Rt, Ct) -> (P * Rb * Cb, n, n)."""
+    n, (p, r, c) = architecture.side, classes.shape
+    rows, columns = counts(c, r, n)
+    padded = np.pad(classes, ((0, 0), (0, rows * n - r), (0, columns * n - c)), constant_values=-1)
+    return padded.reshape(p, rows, n, columns, n).swapaxes(2, 3).reshape(-1, n, n)
+
+
+def pruned(architecture: Architecture, shared: dict) -> dict:
+    """Shared weights without the channels that no later layer reads: a point may use fewer than its architecture."""
+    layers, shared = architecture.layers, dict(shared)
+    kept = {layer.residual_of for layer in layers} | {len(layers) - 1}
+    for i in range(architecture.colour, len(layers)):
+        if i not in kept and (read := shared[f"w{i + 1}"].any((0, 1, 3))).any():
+            shared |= {name: shared[name][..., read] for name in (f"w{i}", f"b{i}")}
+            shared[f"w{i + 1}"] = shared[f"w{i + 1}"][:, :, read]
+    return shared

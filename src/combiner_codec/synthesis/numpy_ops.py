@@ -1,0 +1,58 @@
+"""The synthesis on numpy arrays: what a decoder computes with."""
+
+import numpy as np
+
+
+class NumpyOps:
+    """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
+
+    ROWS = 8  # rows of pixels that a window layer takes at once, so that they stay in the cache
+    SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
+    concatenate = staticmethod(np.concatenate)
+
+    def __init__(self, dtype=np.float64):
+        self.dtype = dtype
+
+    @staticmethod
+    def sin(x):
+        """In place."""
+        return np.sin(x, out=x)
+
+    @staticmethod
+    def constant(array, like):
+        return array.astype(like.dtype)
+
+    @staticmethod
+    def flip(x, axis):
+        return np.flip(x, axis)
+
+    @staticmethod
+    def permute(x, axes):
+        return x.transpose(axes)
+
+    def cast(self, x):
+        """Shared layers are computed as wide as asked for."""
+        return x.astype(self.dtype)
+
+    @staticmethod
+    def window(x, size, weights):
+        """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
+        r, (pictures, height, width, channels) = size // 2, x.shape
+        padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
+        picture, row, column, item = padded.strides
+        slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
+        across = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
+            padded,
+            (pictures, height + 2 * r, width // slab, slab, size * channels),
+            (picture, row, slab * column, column, item),
+            writeable=False,
+        )
+        weights = weights.reshape(size, size * channels, -1)
+        out = np.empty((pictures, height, width // slab, slab, weights.shape[2]), x.dtype)
+        for first in range(0, height, NumpyOps.ROWS):
+            part = np.ascontiguousarray(across[:, first : first + NumpyOps.ROWS + 2 * r])
+            total = out[:, first : first + NumpyOps.ROWS]
+            np.matmul(part[:, : total.shape[1]], weights[0], out=total)
+            for u in range(1, size):
+                total += part[:, u : u + total.shape[1]] @ weights[u]
+        return out.reshape(pictures, height, width, -1)

@@ -1,0 +1,147 @@
+"""`combiner train`: from pictures to a prior file, in one process or under torchrun. Needs torch."""
+
+import json
+import os
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.distributed as dist
+
+from ..encoder.encode import encode_arrays
+from ..encoder.settings import Settings
+from ..format.prior import OperatingPoint, load_file, save
+from ..synthesis.architecture import Architecture
+from . import graphics
+from .data import held_out, load_images
+from .family import Family
+from .log import Report
+from .recipes import METADATA, RECIPES, SIREN_METADATA, Recipe, linear_part
+from .siren import train_siren
+
+GIVEN = ("betas", "classes", "steps", "first_steps", "batch")  # options that replace a recipe's settings
+
+
+@dataclass(frozen=True)
+class Options:
+    """What `combiner train` takes; None stands for the family's own."""
+
+    family: str = "small"  # a name of RECIPES
+    betas: tuple[float, ...] | None = None
+    classes: tuple[int, ...] | None = None
+    steps: int | None = None
+    first_steps: int | None = None
+    batch: int | None = None
+    crops: int = 0  # of the pictures in folders
+    holdout: int = 0  # images at the end of every array
+    validation: Path | None = None  # folder of photographs to measure on
+    minutes: float = 40.0  # of the plain SIREN
+    again: bool = False  # go on with finished operating points
+    seed: int = 0
+
+    @property
+    def recipe(self) -> Recipe:
+        """The family's recipe with what was given in its place."""
+        recipe = RECIPES[self.family]
+        given = {name: getattr(self, name) for name in GIVEN if getattr(self, name) is not None}
+        if self.steps and not self.first_steps:
+            given["first_steps"] = self.steps
+        return replace(recipe, settings=replace(recipe.settings, seed=self.seed, **given))
+
+
+def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, options: Options) -> None:
+    """Learn a family and write its prior file. Under torchrun, rank 0 writes. Raises FormatError for bad sources."""
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1:
+        dist.init_process_group("gloo")
+    try:
+        checkpoints.mkdir(parents=True, exist_ok=True)
+        points, metadata = learn(sources, checkpoints, report, options)
+        if world == 1 or dist.get_rank() == 0:
+            write(output, metadata, points, sources, options)
+            report(f"{output}: {len(points)} operating points, {output.stat().st_size} bytes")
+    finally:
+        if world > 1:
+            dist.destroy_process_group()
+
+
+def learn(sources, checkpoints, report, options: Options) -> tuple[list[OperatingPoint], dict]:
+    """All operating points, from the largest beta to the smallest, and what the prior file says about them."""
+    recipe = options.recipe
+    images = load_images(sources, recipe.side, options.crops, options.holdout, options.seed, recipe.octaves)
+    training = f"{options.family} on {len(images)} pictures of {', '.join(s.name for s in sources)}"
+    if not recipe.architecture.field.linear:
+        beta, world = recipe.settings.betas[0], os.environ.get("WORLD_SIZE", "1")
+        points = [train_siren(images, beta, options.minutes, checkpoints, report, options.seed)]
+        trained = f"plain SIREN, trained for {options.minutes:g} min on {world} processor core(s)"
+        return points, {**SIREN_METADATA, "training": training, "trained": trained}
+    points = train_cosine(images, recipe, checkpoints, report, options.again)
+    points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
+    metadata = {**METADATA, "graphics": list(graphics.kinds())}
+    return points, {**metadata, "training": training, "trained": json.dumps(asdict(recipe.settings))}
+
+
+def write(output: Path, metadata: dict, points: list[OperatingPoint], sources: list[Path], options: Options) -> None:
+    """The prior file, with what it measures on held-out pictures if there are any."""
+    architecture = options.recipe.architecture
+    save(output, metadata, architecture, points)
+    if options.holdout or options.validation:
+        measured = measure(output, *held_out(sources, options.holdout, options.validation))
+        save(output, {**metadata, "measured": measured}, architecture, points)
+
+
+def train_cosine(
+    pixels: torch.Tensor, recipe: Recipe, folder: Path, report: Report, again: bool = False
+) -> list[OperatingPoint]:
+    """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it
+    holds. Pixels: (N, side, side, 3) in [0, 1]. Returns all of the folder's, from the largest beta to the smallest.
+    """
+    family = Family(pixels, recipe.architecture, recipe.settings, report)
+    for index, beta in enumerate(recipe.settings.betas):
+        path = folder / f"point-{beta:g}.npz"
+        if path.exists():
+            family.resume(load_point(path))
+            if not again:
+                continue
+        point = family.learn(index)
+        if family.pictures.shards.rank == 0:
+            save_point(path, recipe.architecture, point)
+    family.pictures.shards.wait()
+    return from_the_largest(load_point(path) for path in folder.glob("point-*.npz"))
+
+
+def save_point(path: Path, architecture: Architecture, point: OperatingPoint) -> None:
+    """A checkpoint: a prior file of one operating point, in single precision."""
+    save(path, METADATA, architecture, [point], np.float32)
+
+
+def load_point(path: Path) -> OperatingPoint:
+    """The operating point of a checkpoint. Raises FormatError for another file."""
+    return load_file(path).operating_point(0)
+
+
+def from_the_largest(points) -> list[OperatingPoint]:
+    """Operating points in the order of the prior file: by falling beta."""
+    return sorted(points, key=lambda point: -point.beta)
+
+
+def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Report) -> None:
+    """Write the linear-only reference: the same field and class tables in closed form, without sine layers.
+
+    Pixels: (N, side, side, 3) in [0, 1].
+    """
+    architecture, settings = linear_part(recipe.architecture), replace(recipe.settings, steps=0, first_steps=0)
+    family = Family(pixels, architecture, settings, report)
+    points = from_the_largest([family.learn(i) for i in range(len(settings.betas))])
+    save(path, {**METADATA, "steps": 0}, architecture, points)
+
+
+def measure(path: Path, pictures: list[np.ndarray], what: str) -> dict:
+    """Size and quality at the beta of every operating point on held-out pictures: the table in `encode --help`."""
+    prior, points = load_file(path), []
+    for beta in prior.betas:
+        results = encode_arrays(pictures, prior, Settings(beta, "fast"))
+        bpp, psnr = (float(np.mean([getattr(r, name) for r in results])) for name in ("bpp", "psnr"))
+        points.append({"beta": beta, "bpp": round(bpp, 3), "psnr": round(psnr, 2)})
+    return {"images": f"{what}, effort fast", "points": points}

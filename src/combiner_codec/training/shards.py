@@ -1,0 +1,59 @@
+"""Pictures dealt out to the processes of a training run (torchrun), and sums over all of them. Needs torch."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+
+SPREAD = 1_000_003  # a prime between seeds, so that the steps of one do not repeat another's
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One step's random batch, as far as it is this process's: n of B pictures."""
+
+    own: torch.Tensor  # (n,) int64 positions among this process's pictures
+    eps: torch.Tensor  # (n, *latents) standard normals, those of the posteriors' samples
+    members: torch.Tensor  # (B,) bool, which pictures of the batch these are
+
+
+class Shards:
+    """This process's share of `count` pictures: every world-th, from the rank-th on."""
+
+    def __init__(self, count: int):
+        on = dist.is_available() and dist.is_initialized()
+        self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if on else (0, 1)
+        self.mine = torch.arange(self.rank, count, self.world)  # numbers of this process's pictures
+        self.count = count
+
+    def sum(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Sums over all processes by one all-reduce, shapes as they are. All tensors are of one dtype."""
+        if self.world > 1:
+            flat = torch.cat([t.reshape(-1) for t in tensors])
+            dist.all_reduce(flat)
+            parts = flat.split([t.numel() for t in tensors])
+            tensors = tuple(p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True))
+        return tensors
+
+    def mean(self, sums: torch.Tensor) -> torch.Tensor:
+        """Mean over all pictures, from each process's sum over its own: any shape, the same."""
+        return self.sum(sums)[0] / self.count
+
+    def gather(self, own: torch.Tensor) -> torch.Tensor:
+        """What all processes hold, in the pictures' order: (n, ...) of this one's -> (N, ...) float32."""
+        every = torch.zeros(self.count, *own.shape[1:])
+        every[self.mine] = own.float()
+        return self.sum(every)[0]
+
+    def wait(self) -> None:
+        """Until every process is here."""
+        if self.world > 1:
+            dist.barrier()
+
+    def batch(self, size: int, seed: int, step: int, latents: tuple[int, ...]) -> Draw:
+        """This process's part of a batch of `size` pictures, a function of (seed, step) whatever the processes."""
+        g = torch.Generator().manual_seed(seed * SPREAD + step)
+        chosen = torch.randint(self.count, (size,), generator=g)
+        eps = torch.randn(size, *latents, generator=g)
+        own = chosen % self.world == self.rank
+        return Draw(chosen[own] // self.world, eps[own], own)

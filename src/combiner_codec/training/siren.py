@@ -1,0 +1,129 @@
+"""The plain SIREN's prior (COMBINER, section 3): posteriors of all pictures at once by Adam. Needs torch.
+
+One class, one tile a picture. Shapes: N pictures of this process, D latents (weights) each.
+"""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from ..encoder.posterior import Gaussians, distortion, kl_nats
+from ..format.prior import OperatingPoint
+from ..format.streams import UNIT, index_of, kl_table
+from ..synthesis.latents import scale_factor
+from ..synthesis.network import forward
+from ..synthesis.torch_ops import TorchOps
+from .log import Report, decibels
+from .recipes import siren_architecture
+from .shards import SPREAD, Shards
+
+RATE = 5e-3  # of Adam, at the beginning
+LEAST_RATE = 2e-4  # at the end
+FIRST_SCALE = -3.5  # log of the posterior scales at the beginning: 0.03
+FIRST_VARIANCE = 0.05  # of the prior
+M_EVERY, LOG_EVERY = 20, 500  # steps between M-steps, and between lines of the log and checkpoints
+LOSS_UNIT = 100  # times beta: so that Adam's epsilon is small beside gradients
+GROUP_BITS = 16  # of independent groups, whose indices are as wide: the paper's coder
+
+
+class PlainSiren:
+    """State of learning: posteriors and prior."""
+
+    KEPT = ("mu", "rho", "mean", "variance", "count", "seconds")  # of a checkpoint, the optimizer's state aside
+
+    def __init__(self, pixels: torch.Tensor, beta: float, seed: int):
+        """Pixels: (all, side, side, 3) in [0, 1]; beta: squared error, summed over pixels, per nat."""
+        self.architecture, self.shards = siren_architecture(pixels.shape[1]), Shards(len(pixels))
+        self.target, self.beta, self.seed = pixels[self.shards.mine], beta, seed
+        size = self.architecture.latents
+        start = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+        self.mu = start.repeat(len(self.target), 1).requires_grad_()  # (N, D) posterior means
+        self.rho = torch.full_like(self.mu, FIRST_SCALE).requires_grad_()  # (N, D) logs of posterior scales
+        self.mean, self.variance = start.clone(), torch.full((size,), FIRST_VARIANCE)  # (D,) of the prior
+        self.optimizer = torch.optim.Adam([self.mu, self.rho], RATE)
+        self.count, self.seconds = 0, 0.0  # steps, and the time they took
+
+    def step(self, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """One step of Adam, `share` of the time gone: squared error and KL in nats of every picture, (N,) each."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = RATE * (1 - share) + LEAST_RATE
+        scale = self.rho.exp()
+        error, nats = self.error(scale), self.nats(scale).sum(1)
+        loss = (error + self.beta * nats).sum() / (self.beta * LOSS_UNIT)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.count += 1
+        return error.detach(), nats.detach()
+
+    def error(self, scale: torch.Tensor) -> torch.Tensor:
+        """Squared error of one sample of the posteriors, summed over pixels: scales (N, D) -> (N,)."""
+        g = torch.Generator().manual_seed(self.seed * SPREAD + self.count)
+        eps = torch.randn(self.shards.count, len(self.mean), generator=g)[self.shards.mine]
+        latents, classes = self.mu + scale * eps, torch.zeros(len(self.mu), 1, 1, dtype=torch.int64)
+        shown = forward(self.architecture, latents[:, None, None], {}, classes, TorchOps)
+        return distortion(shown, self.target).sum((1, 2))
+
+    def nats(self, scale: torch.Tensor) -> torch.Tensor:
+        """KL of every latent from scales of posteriors: (N, D) -> (N, D) nats."""
+        return kl_nats(self.mu, scale, Gaussians(self.mean, self.variance.sqrt().expand_as(self.mu), scale))
+
+    @torch.no_grad()
+    def m_step(self) -> None:
+        """Means and variances of the prior in closed form."""
+        self.mean = self.shards.mean(self.mu.sum(0))
+        self.variance = self.shards.mean((self.rho.exp() ** 2 + (self.mu - self.mean) ** 2).sum(0))
+
+    def save(self, path: Path) -> None:
+        """A checkpoint, written whole or not at all."""
+        kept = {name: getattr(self, name) for name in self.KEPT}
+        temporary = path.with_name(f".{path.name}")
+        torch.save({**kept, "optimizer": self.optimizer.state_dict()}, temporary)
+        os.replace(temporary, path)
+
+    def resume(self, path: Path) -> None:
+        """Go on from a checkpoint of the same pictures."""
+        saved = torch.load(path)
+        self.mu.data, self.rho.data = saved["mu"].data, saved["rho"].data
+        self.mean, self.variance, self.count, self.seconds = (saved[name] for name in self.KEPT[2:])
+        self.optimizer.load_state_dict(saved["optimizer"])
+
+    @torch.no_grad()
+    def operating_point(self) -> OperatingPoint:
+        """As the prior file holds it: posterior scales such that prior scales and the KL table agree."""
+        nats = self.shards.mean(self.nats(self.rho.exp()).sum(0))
+        index = index_of((nats / np.log(2)).numpy())
+        least = np.maximum(kl_table()[index], 1) / UNIT  # bits; every latent is given a posterior scale
+        posterior_scale = self.variance.sqrt().numpy() / scale_factor(least)
+        above, widths = index[:0], (GROUP_BITS, GROUP_BITS)
+        return OperatingPoint(self.beta, self.mean.numpy(), posterior_scale, index[None], above, {}, *widths)
+
+
+def train_siren(
+    pixels: torch.Tensor, beta: float, minutes: float, folder: Path, report: Report, seed: int = 0
+) -> OperatingPoint:
+    """Learn the plain SIREN's prior on (N, side, side, 3) until the time is up, checkpoints in `folder` included."""
+    siren, path = PlainSiren(pixels, beta, seed), folder / "siren.pt"
+    if path.exists():
+        siren.resume(path)
+    started, limit = time.time() - siren.seconds, 60 * minutes
+    while siren.seconds < limit:
+        error, nats = siren.step(siren.seconds / limit)
+        siren.seconds = time.time() - started
+        if siren.count % M_EVERY == 0:
+            siren.m_step()
+        if siren.count % LOG_EVERY == 0:
+            report(log_line(siren, error, nats))
+            siren.save(path)
+    return siren.operating_point()
+
+
+def log_line(siren: PlainSiren, error: torch.Tensor, nats: torch.Tensor) -> str:
+    """How this process's pictures do, by squared errors and nats (N,)."""
+    area = siren.target[0, :, :, 0].numel()
+    bpp, elbo = float(nats.mean()) / np.log(2) / area, float((error + siren.beta * nats).mean())
+    psnr = decibels(error, area)
+    return f"step {siren.count}: ELBO {elbo:.4f}, {bpp:.4f} bpp, {psnr:.2f} dB, {siren.seconds:.0f} s"

@@ -1,0 +1,150 @@
+"""The repository's own tables: betas for rates, pages, the paper's experiments on two small pictures."""
+
+import dataclasses
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from PIL import Image
+
+from combiner_codec.bench import curves, report
+from combiner_codec.format import prior as priors
+from conftest import smooth_pictures
+from experiments import cifar, cifar_page, finetune, options, pages, paper, pipeline, rates
+from experiments.__main__ import PLACES, main
+from experiments.reliability import drift
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_experiment_has_a_target_and_every_target_a_line_of_help():
+    makefile = (ROOT / "Makefile").read_text()
+    targets = set(re.search(r"^EXPERIMENTS := (.*?)\n\.PHONY", makefile, re.M | re.S)[1].replace("\\\n", "").split())
+    assert {name.removeprefix("bench-") for name in targets} == set(PLACES)
+    described = set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.M))
+    phony = re.search(r"^\.PHONY: (.*)", makefile, re.M)[1].split()
+    trainings = re.search(r"^TRAININGS := (.*)", makefile, re.M)[1].split()
+    assert described == targets | {*trainings} | {name for name in phony if name[0] != "$"}
+
+
+@pytest.mark.parametrize("name", list(PLACES))
+def test_every_experiment_explains_itself(name):
+    assert CliRunner().invoke(main, [name, "--help"]).exit_code == 0
+
+
+def test_hostile_files_are_measured_in_a_process_without_torch():
+    load = "from experiments.__main__ import main; main.get_command(None, 'hostile')"
+    script = f"import sys; {load}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"
+
+
+def test_numbers_are_given_with_commas():
+    assert options.NUMBERS.convert("0.004,0.0015", None, None) == (0.004, 0.0015)
+    with pytest.raises(Exception, match="could not convert"):
+        options.NUMBERS.convert("0.004,x", None, None)
+
+
+def test_quality_is_interpolated_in_log_bpp_and_not_far_beyond_the_ends():
+    curve = [(0.4, 32.0), (0.1, 28.0), (0.2, 31.0)]
+    middle, point, near, far = pages.at_bpp(curve, [0.02**0.5, 0.2, 0.42, 0.5])
+    assert middle == pytest.approx(29.5)
+    assert point == pytest.approx(31)
+    assert near == pytest.approx(32 + np.log2(1.05))
+    assert np.isnan(far)
+
+
+def test_beta_is_found_for_a_rate():
+    evaluated = {}
+    for rate in (0.11, 0.5, 1.0):
+        beta = rates.solve(lambda b: 0.03 * b**-0.44, rate, evaluated)
+        assert 0.03 * beta**-0.44 == pytest.approx(rate, rel=0.03)
+    assert len(evaluated) < 10
+
+
+def test_beta_nearest_to_a_rate_out_of_reach():
+    assert rates.solve(lambda b: 0.2, 5.0, {}) > 0
+
+
+def test_groups_of_another_width_are_another_prior(tiny_prior):
+    chained, independent = (cifar.regroup(tiny_prior, g, 16) for g in (6, 16))
+    assert chained.digest != independent.digest
+    assert chained.metadata["group_bits"] == 6 and independent.metadata["group_bits"] == 16
+    assert independent.betas == tiny_prior.betas
+
+
+def test_tables_leave_cells_without_a_value_empty():
+    row = pages.at_rates("x", 3, [(0.1, 20.0), (0.2, 23.0)], [0.1, 0.9])
+    assert report.table(["a", "n", "0.1", "0.9"], [row])[-1] == "| x | 3 | 20.00 |  |"
+
+
+def test_published_curves_pass_through_known_points():
+    assert pages.at_bpp(curves.published_curve("kodak", "BPG 4:4:4"), [0.22])[0] == pytest.approx(29.85, abs=0.02)
+    assert pages.at_bpp(curves.published_curve("cifar10", cifar_page.LINE), [2.28])[0] == pytest.approx(33.61)
+
+
+def test_drift_measures_a_version_of_numpy_once(monkeypatch):
+    versions = {"own": "2.4.6", "oldest": "1.26.0", "newest": "2.4.6"}
+    monkeypatch.setattr(drift, "version_of", versions.get)
+    assert drift.by_version(list(versions)) == ({"2.4.6": "own", "1.26.0": "oldest"}, ["2.4.6"])
+
+
+@pytest.fixture
+def experiment(tmp_path, tiny_prior, monkeypatch):
+    """Settings of the paper's experiments on two small pictures, with the tiny prior for every family."""
+    np.save(tmp_path / "test.npy", smooth_pictures(3))
+    for i in (3, 8):
+        (tmp_path / "photos").mkdir(exist_ok=True)
+        Image.fromarray(smooth_pictures(1, 40, seed=i)[0]).save(tmp_path / "photos" / f"kodim{i:02}.png")
+    monkeypatch.setattr(priors, "load", lambda name: tiny_prior)
+    return paper.Settings(tmp_path, tmp_path / "out", count=2, betas=(0.02, 0.005), effort="fast", device="cpu")
+
+
+def test_table1_sets_our_seconds_beside_the_papers(experiment):
+    said = []
+    paper.table1(experiment, said.append)
+    page = (experiment.out / "table1.md").read_text()
+    assert "The first 2 CIFAR-10 test images" in page and "scaled from 2 measured" in page and "Measured 20" in page
+    rows = [line.split("|")[1:-1] for line in page.splitlines() if line.startswith(("| 0.91", "| 1.39"))]
+    assert [row[3].strip() for row in rows] == ["~7 min", "~7 min"] and rows[1][5].strip() == "~9 min"
+    posterior, coding, total = (float(rows[0][k].split()[0]) for k in (4, 6, 8))
+    assert posterior > 0 < coding and posterior + coding == pytest.approx(total, abs=0.011)
+    assert len(said) == 2
+    paper.table1(experiment, pytest.fail)  # a second run measures nothing
+
+
+def test_table2_names_its_pictures(experiment):
+    settings = dataclasses.replace(experiment, folder=experiment.folder / "photos", count=None)
+    paper.table2(settings, lambda line: None, settings.folder)
+    page = (settings.out / "table2.md").read_text()
+    assert "2 Kodak pictures, each on its own: kodim03, kodim08" in page and "348 ms" in page
+
+
+def test_the_ablation_counts_steps_at_equal_rate(experiment):
+    settings = dataclasses.replace(experiment, effort="normal")
+    finetune.run(settings, lambda line: None, experiment.folder / "photos", ["small"])
+    page = (settings.out / "ablation-finetune.md").read_text()
+    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| small")]
+    assert [row[3] for row in rows] == ["45", "6", "0"]
+    assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
+    assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
+    assert (
+        "crop of kodim03.png, crop of kodim08.png" in finetune.subject("photo", settings, settings.folder / "photos")[2]
+    )
+
+
+def test_the_papers_figures_are_data_with_a_source():
+    data = paper.published()
+    assert "arXiv:2305.19185" in data["source"]
+    for part in (data["cifar10"], data["kodak"]):
+        for row in part["rows"]:
+            assert row["posterior_minutes"] + row["coding_minutes"] == row["total_minutes"]
+
+
+def test_the_pipeline_is_the_same_drawing_every_time():
+    drawn = pipeline.pipeline()
+    assert drawn == pipeline.pipeline() and b"<svg" in drawn
