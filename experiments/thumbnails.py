@@ -90,7 +90,7 @@ def combiner(pictures: Sequence[np.ndarray], settings: Settings) -> list[list[Fi
 def others() -> tuple[dict[str, Ladder], list[str]]:
     """Other codecs, and a line about each that is missing."""
     found, missing = codecs.others(list(NAMES))
-    encoders = {NAMES[codec.name]: Ladder(QUALITIES, still(codec)) for codec in found}
+    encoders = {NAMES[codec.format.lower()]: Ladder(QUALITIES, still(codec)) for codec in found}
     try:
         import blurhash  # noqa: F401
     except ImportError:
@@ -101,7 +101,7 @@ def others() -> tuple[dict[str, Ladder], list[str]]:
 
 def still(codec: PillowCodec) -> Callable[[np.ndarray, float], File]:
     """A format of Pillow; AVIF with the smaller of 4:4:4 and 4:2:0."""
-    if codec.name == "avif":
+    if codec.format == "AVIF":
         plain = codec.options
         codec = replace(codec, options=lambda q: [o | {"subsampling": s} for o in plain(q) for s in ("4:4:4", "4:2:0")])
 

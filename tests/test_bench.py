@@ -1,8 +1,10 @@
 """`combiner bench`: pictures, codecs, results that are kept, curves, reports."""
 
 import dataclasses
+import io
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from combiner_codec import CombinerError, FormatError, TargetError, cli
-from combiner_codec.bench import codecs, command, curves, digest, measure, pictures, quality
+from combiner_codec.bench import codecs, command, curves, digest, measure, pictures, quality, report
 from conftest import smooth_pictures
 
 
@@ -79,6 +81,14 @@ def test_bd_rate_needs_a_common_range():
     assert np.isnan(curves.bd_rate([(0.1, 20), (0.2, 22)], [(0.1, 21)]))
 
 
+def test_bd_rate_can_be_cut_to_a_range_of_quality():
+    anchor = [(10 ** (q / 10), q) for q in (20, 30, 40)]
+    curve = [(10 ** (q / 5 - 3), q) for q in (20, 30, 40)]
+    assert curves.bd_rate(anchor, curve, within=(10, 30)) == pytest.approx(-68.377, abs=1e-3)
+    assert curves.common_range(anchor, curve, within=(10, 30)) == (20, 30)
+    assert np.isnan(curves.bd_rate(anchor, curve, within=(40, 50)))
+
+
 def test_a_monotone_cubic_goes_through_its_points_without_overshoot():
     x, y = np.array([0.0, 1.0, 2.0, 5.0]), np.array([0.0, 0.1, 3.0, 3.1])
     assert curves.pchip(x, y, x) == pytest.approx(y)
@@ -107,6 +117,44 @@ def test_ssim_is_one_for_equal_pictures_and_falls_with_noise():
 def test_ssim_of_two_flat_pictures_is_their_luminance_term():
     a, b = np.full((16, 16, 3), 100, np.uint8), np.full((16, 16, 3), 150, np.uint8)
     assert quality.ssim(a, b) == pytest.approx((2 * 100 * 150 + quality.C1) / (100**2 + 150**2 + quality.C1), abs=1e-4)
+
+
+def stand_in(folder, monkeypatch, script):
+    """A program in the place of butteraugli_main."""
+    program = folder / "bin" / quality.BUTTERAUGLI
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=os.pathsep)
+
+
+def test_butteraugli_is_nought_for_equal_pictures_and_grows_with_noise():
+    if not quality.has_butteraugli():
+        pytest.skip(f"{quality.BUTTERAUGLI} is not installed")
+    picture = smooth_pictures(1, 32)[0]
+    noise = np.random.default_rng(0).normal(0, 1, picture.shape)
+    near, far = (quality.butteraugli(picture, np.clip(picture + s * noise, 0, 255).astype(np.uint8)) for s in (3, 25))
+    assert 0 == quality.butteraugli(picture, picture) < near < far
+
+
+def test_butteraugli_that_fails_says_why(tmp_path, monkeypatch):
+    stand_in(tmp_path, monkeypatch, "echo no memory >&2; exit 1")
+    with pytest.raises(CombinerError, match="no memory"):
+        quality.butteraugli(*smooth_pictures(2, 8))
+
+
+def test_butteraugli_is_added_where_its_program_is_there_and_left_out_where_not(tmp_path, monkeypatch):
+    codec, own, store = codecs.OTHERS["jpeg"], groups(1, side=quality.MULTISCALE), measure.Store(None)
+    codec = dataclasses.replace(codec, settings=(10, 80))
+    monkeypatch.setattr(quality, "has_butteraugli", lambda: False)
+    measure.measure([codec], own, store)
+    curve = {codec.name: measure.points(codec, own, store)}
+    assert "Butteraugli" not in report.points_table(curve)[0] and "not on PATH" in report.eye_line()
+    monkeypatch.undo()
+    stand_in(tmp_path, monkeypatch, "echo 3.5; echo 3-norm: 1.25")
+    measure.measure([codec], own, store)  # files of other codecs are made again for it
+    table = report.points_table(curve | {"again": measure.points(codec, own, store)})
+    assert "| Butteraugli |" in table[0] and "|  |" in table[2] and "| 1.250 |" in table[4]
 
 
 def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
@@ -216,6 +264,20 @@ def test_codecs_that_are_not_installed_are_named(monkeypatch):
     found, missing = codecs.others(["jpeg", "jxl"])
     assert [codec.name for codec in found] == ["jpeg"]
     assert len(missing) == 1 and missing[0].startswith("jxl: not installed, left out")
+
+
+def test_names_in_tables_tell_speed_and_sampling_and_no_two_are_alike():
+    names = [codec.name for codec in codecs.OTHERS.values()]
+    assert {"heic 4:4:4", "avif 4:4:4, speed 6", "avif 4:4:4, speed 2"} <= set(names) and len(set(names)) == len(names)
+    assert command.curve_name("avif-slow") == "avif 4:4:4, speed 2" and command.curve_name(None) is None
+
+
+def test_heic_stores_colour_at_full_resolution():
+    codec = codecs.OTHERS["heic"]
+    if not codec.library():
+        pytest.skip("heic is not installed")
+    (file,) = codec.encode(smooth_pictures(1, 64), 50)
+    assert Image.open(io.BytesIO(file.data)).info["chroma"] == 444
 
 
 @pytest.mark.parametrize("name", list(codecs.OTHERS))

@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from combiner_codec.bench import curves, report
+from combiner_codec.bench import curves, measure, report
 from combiner_codec.format import prior as priors
 from conftest import smooth_pictures
-from experiments import cifar, cifar_page, finetune, options, pages, paper, pipeline, rates
+from experiments import cifar, cifar_page, finetune, kodak, options, pages, paper, pipeline, rates
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -91,6 +91,30 @@ def test_drift_measures_a_version_of_numpy_once(monkeypatch):
     versions = {"own": "2.4.6", "oldest": "1.26.0", "newest": "2.4.6"}
     monkeypatch.setattr(drift, "version_of", versions.get)
     assert drift.by_version(list(versions)) == ({"2.4.6": "own", "1.26.0": "oldest"}, ["2.4.6"])
+
+
+def test_published_bd_rates_are_those_of_the_anchors():
+    vvc, bpg = (curves.published_curve("kodak", name) for name in kodak.ANCHORS)
+    assert kodak.bd_cell(vvc, vvc) == "+0.0 %"
+    assert curves.bd_rate(vvc, bpg, kodak.COMPARED) == pytest.approx(30, abs=2)
+    for name, expected in (("RECOMBINER", 64), ("C3", 10), ("Cool-chic 5.0.1", -3)):
+        curve = curves.published_curve("kodak", name)
+        assert curves.bd_rate(vvc, curve, kodak.COMPARED) == pytest.approx(expected, abs=2)
+
+
+def test_a_bd_rate_over_a_part_of_the_range_names_it():
+    vvc = curves.published_curve("kodak", "VVC (VTM-18)")
+    assert kodak.bd_cell(vvc, curves.published_curve("kodak", "VC-INR")).endswith(" % (28.0–32.2)")
+    assert kodak.bd_cell(vvc, [(0.1, 20.0), (0.2, 22.0)]) == kodak.bd_cell(vvc, [(0.1, 30.0)]) == ""
+
+
+def test_the_kodak_page_compares_measured_and_published_curves(tmp_path):
+    points = [measure.Point(s, f"{s}", 24, 1, s, q, 0.9, 1, 1) for s, q in ((0.1, 27.0), (0.3, 31.0), (1.0, 36.0))]
+    kodak.write(tmp_path, {"All": {"heic 4:4:4": points}}, [])
+    page = (tmp_path / "kodak.md").read_text()
+    assert "| codec | against VVC (VTM-18) | against BPG 4:4:4 |" in page and "| must reach | 24 | 27.50 |" in page
+    row = re.search(r"^\| heic 4:4:4 \| \+\d+\.\d % \| [+-]\d+\.\d % \|$", page, re.M)
+    assert row and "| ELIC, published |" in page
 
 
 @pytest.fixture

@@ -245,7 +245,8 @@ def train(sources, output, checkpoints, **options):
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
 @click.option("--beta", "betas", multiple=True, metavar="B,B,...", callback=betas_of,
               help="Betas [0.03,0.01,0.003,0.001,0.0003].")  # fmt: skip
-@click.option("--codec", metavar="NAME,NAME,...", help="Other codecs, or none [jpeg,jpeg2000,webp,avif,jxl].")
+@click.option("--codec", metavar="NAME,NAME,...",
+              help="Other codecs, or none [jpeg,jpeg2000,webp,heic,avif,avif-slow,jxl].")  # fmt: skip
 @click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
 @click.option("--effort", "efforts", multiple=True, type=click.Choice(["fast", "normal", "best"]), default=["normal"],
               show_default=True)  # fmt: skip

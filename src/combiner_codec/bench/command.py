@@ -112,14 +112,19 @@ def published(plan: Plan, pictures: Sequence[Picture]) -> list[dict]:
 def check_anchor(plan: Plan, names: Sequence[str]) -> None:
     """Raises FormatError if the anchor is neither among these curves nor published."""
     known = [*names, *(entry["name"] for entry in curves.published(plan.published))] if plan.published else list(names)
-    if plan.anchor and plan.anchor not in known:
+    if plan.anchor and curve_name(plan.anchor) not in known:
         raise FormatError(f"no curve named {plan.anchor} to compare with: there are {', '.join(known)}")
+
+
+def curve_name(anchor: str | None) -> str | None:
+    """A curve's name in tables, given that or the name that --codec takes."""
+    return codecs.OTHERS[anchor].name if anchor in codecs.OTHERS else anchor
 
 
 def describe(plan: Plan, pictures: int, measured: dict[str, list[Point]], machines: Sequence[str],
              problems: Sequence[str]) -> str:  # fmt: skip
     """The whole report."""
-    anchor = plan.anchor or ("jpeg" if "jpeg" in measured else next(iter(measured), ""))
+    anchor = curve_name(plan.anchor) or ("jpeg" if "jpeg" in measured else next(iter(measured), ""))
     if anchor in measured:
         reference = [p.rd for p in measured[anchor]]
     else:
@@ -127,6 +132,7 @@ def describe(plan: Plan, pictures: int, measured: dict[str, list[Point]], machin
     lines = [
         f"Mean of {pictures} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
         "below 176 pixels); seconds per picture; small pictures are encoded together.",
+        report.eye_line(),
         "",
         *report.points_table(measured),
         "",

@@ -1,6 +1,7 @@
 """Rate-distortion curves: BD-rate, and published curves. A curve is a list of (bpp, dB)."""
 
 import json
+import math
 from collections.abc import Sequence
 from importlib.resources import files
 
@@ -9,23 +10,31 @@ import numpy as np
 Curve = Sequence[tuple[float, float]]
 
 
-def bd_rate(anchor: Curve, curve: Curve) -> float:
-    """Bjøntegaard's mean rate difference in per cent over the common range of dB (VCEG-M33).
+ALL = (-math.inf, math.inf)  # dB
+
+
+def bd_rate(anchor: Curve, curve: Curve, within: tuple[float, float] = ALL) -> float:
+    """Bjøntegaard's mean rate difference in per cent over the common range of dB (VCEG-M33), cut to `within`.
 
     log rate is a piecewise cubic of dB (PCHIP, as in JVET's sheets); negative where `curve` needs fewer bits than
     `anchor`. NaN where a curve has fewer than two points or the ranges do not overlap.
     """
-    sides = [_rising(anchor), _rising(curve)]
-    if min(len(y) for y, _ in sides) < 2:
-        return float("nan")
-    low, high = max(y[0] for y, _ in sides), min(y[-1] for y, _ in sides)
+    low, high = common_range(anchor, curve, within)
     if not low < high:
         return float("nan")
     grid = np.linspace(low, high, 2001)
-    first, second = (pchip(y, x, grid) for y, x in sides)
+    first, second = (pchip(y, x, grid) for y, x in (_rising(anchor), _rising(curve)))
     difference = second - first
     mean = float(((difference[1:] + difference[:-1]) / 2).mean())
     return 100 * (np.exp(mean) - 1)
+
+
+def common_range(anchor: Curve, curve: Curve, within: tuple[float, float] = ALL) -> tuple[float, float]:
+    """Lowest and highest dB of `within` that both curves reach; NaN where a curve has fewer than two points."""
+    sides = [_rising(anchor)[0], _rising(curve)[0]]
+    if min(map(len, sides)) < 2:
+        return float("nan"), float("nan")
+    return max(within[0], *(y[0] for y in sides)), min(within[1], *(y[-1] for y in sides))
 
 
 def _rising(curve: Curve) -> tuple[np.ndarray, np.ndarray]:

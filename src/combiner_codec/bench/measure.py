@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ..errors import CombinerError, FormatError
 from . import quality
-from .codecs import Codec
+from .codecs import Codec, PillowCodec
 from .pictures import Group
 
 Report = Callable[[str], None]  # takes a line
@@ -35,6 +35,7 @@ class Point:
     encode_seconds: float  # per picture
     decode_seconds: float  # per picture
     facts: dict = field(default_factory=dict)  # means of the codec's own numbers
+    butteraugli: float | None = None  # 3-norm; None where it was not measured
 
     @property
     def rd(self) -> tuple[float, float]:
@@ -110,7 +111,7 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
             report: Report = lambda line: None) -> list[str]:  # fmt: skip
     """Measure what the store does not hold yet; returns one line about each codec that failed."""
     jobs = [(c, s, g) for c in codecs for s in c.settings for g in groups]
-    jobs = [job for job in jobs if store.find(*job) is None]
+    jobs = [job for job in jobs if lacking(job, store.find(*job))]
     failed: dict[str, str] = {}
     pace = Pace(jobs)
     for number, (codec, setting, group) in enumerate(jobs, 1):
@@ -127,6 +128,18 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
         shown = mean(codec, setting, [(group, record)])
         report(f"[{number}/{len(jobs)}] {codec.name} {shown.label}, {group.name}: {described(shown)}{left}")
     return list(failed.values())
+
+
+def lacking(job: tuple[Codec, float, Group], record: dict | None) -> bool:
+    """Whether something is to measure: hours of our own encoding are not repeated for the eye's measure alone."""
+    codec, _, group = job
+    quick = isinstance(codec, PillowCodec) and seen(group)
+    return record is None or (quick and "butteraugli" not in record)
+
+
+def seen(group: Group) -> bool:
+    """Whether Butteraugli is measured: of pictures that are large enough for MS-SSIM, where its program is there."""
+    return quality.has_butteraugli() and all(min(p.pixels.shape[:2]) >= quality.MULTISCALE for p in group.pictures)
 
 
 def described(point: Point) -> str:
@@ -158,11 +171,13 @@ def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> d
     codec.decode(files[0].data, threads)  # priors and libraries are loaded once
     decoded = [timed(lambda data=file.data: codec.decode(data, threads)) for file in files]
     pairs = [(a, b) for a, (b, _) in zip(pixels, decoded, strict=True)]
+    eye = {"butteraugli": [round(quality.butteraugli(a, b), 4) for a, b in pairs]} if seen(group) else {}
     return {
         "threads": threads,
         "bytes": [len(file.data) for file in files],
         "psnr": [round(quality.psnr(a, b), 4) for a, b in pairs],
         "ssim": [round(quality.ssim(a, b), 5) for a, b in pairs],
+        **eye,
         "encode_seconds": round(encoding / len(pixels), 4),
         "decode_seconds": round(statistics.median(seconds for _, seconds in decoded), 5),
         "facts": {key: [file.facts[key] for file in files] for key in files[0].facts},
@@ -197,6 +212,9 @@ def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], fi
     def fact(key):
         return statistics.fmean(value for _, record in records for value in record["facts"][key][:first])
 
+    def all_have(key):
+        return all(key in record for _, record in records)
+
     def seconds(key):
         return sum(n * record[key] for n, (_, record) in zip(counts, records, strict=True)) / sum(counts)
 
@@ -211,6 +229,7 @@ def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], fi
         seconds("encode_seconds"),
         seconds("decode_seconds"),
         {key: fact(key) for key in records[0][1]["facts"]},
+        statistics.fmean(values("butteraugli")) if all_have("butteraugli") else None,
     )
 
 

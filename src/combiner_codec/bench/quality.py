@@ -1,12 +1,19 @@
-"""PSNR and (MS-)SSIM of 8-bit RGB pictures."""
+"""PSNR, (MS-)SSIM and Butteraugli of 8-bit RGB pictures."""
+
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
 
 import numpy as np
 
+from ..errors import CombinerError
 from ..image import psnr as exact_psnr
 
 EQUAL = 100.0  # dB that stand for equal pictures, so that means stay finite
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM (Wang, Simoncelli, Bovik 2003)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+BUTTERAUGLI = "butteraugli_main"  # of libjxl (Debian: libjxl-devtools); not a Python package
 MULTISCALE = 11 * 2 ** (len(SCALES) - 1)  # shortest side that five scales of an 11-tap window need
 
 
@@ -32,6 +39,32 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
         result *= np.maximum(value, 0) ** weight
         x, y = _half(x), _half(y)
     return float(result.mean())
+
+
+def has_butteraugli() -> bool:
+    """Whether its program is on PATH."""
+    return shutil.which(BUTTERAUGLI) is not None
+
+
+def butteraugli(a: np.ndarray, b: np.ndarray) -> float:
+    """Butteraugli's 3-norm, a distance as the eye has it: 0 for equal pictures, less is better.
+
+    (H, W, 3) uint8 as sRGB, at 80 nits (the program's default). Below 8 pixels it sees nothing. Raises CombinerError.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [_png(Path(folder) / name, pixels) for name, pixels in (("a.png", a), ("b.png", b))]
+        done = subprocess.run([BUTTERAUGLI, *paths], capture_output=True, text=True)
+    _, found, norm = done.stdout.partition("3-norm: ")
+    if done.returncode or not found:
+        raise CombinerError(f"{BUTTERAUGLI} failed: {(done.stderr.strip() or done.stdout.strip())[-200:]}")
+    return float(norm)
+
+
+def _png(path: Path, pixels: np.ndarray) -> str:
+    from PIL import Image
+
+    Image.fromarray(pixels).save(path, compress_level=1)
+    return str(path)
 
 
 def _terms(x, y):

@@ -7,6 +7,7 @@ import numpy as np
 
 from ..inspect.drawing import COLOURS, pyplot, to_bytes
 from . import curves as rd
+from . import quality
 from .measure import Point
 
 MARKERS = "osD^vP*X"
@@ -24,14 +25,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def points_table(curves: dict[str, list[Point]]) -> list[str]:
-    """Every mean point."""
-    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM", "encode, s", "decode, s"]
-    rows = [
-        [name, p.label, str(p.pictures), f"{p.bytes:.0f}", f"{p.bpp:.3f}", f"{p.psnr:.2f}", f"{p.ssim:.4f}",
-         f"{p.encode_seconds:.3g}", f"{p.decode_seconds:.3g}"]
-        for name, own in curves.items() for p in own
-    ]  # fmt: skip
-    return table(header, rows)
+    """Every mean point; Butteraugli has a column where a point has it."""
+    eye = any(p.butteraugli is not None for own in curves.values() for p in own)
+    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM", *["Butteraugli"] * eye,
+              "encode, s", "decode, s"]  # fmt: skip
+    return table(header, [_cells(name, p, eye) for name, own in curves.items() for p in own])
+
+
+def _cells(name: str, p: Point, eye: bool) -> list[str]:
+    distance = ["" if p.butteraugli is None else f"{p.butteraugli:.3f}"] if eye else []
+    return [name, p.label, str(p.pictures), f"{p.bytes:.0f}", f"{p.bpp:.3f}", f"{p.psnr:.2f}", f"{p.ssim:.4f}",
+            *distance, f"{p.encode_seconds:.3g}", f"{p.decode_seconds:.3g}"]  # fmt: skip
+
+
+def eye_line() -> str:
+    """What the column of Butteraugli is, or why nothing new stands in it."""
+    if quality.has_butteraugli():
+        return "Butteraugli: mean 3-norm of libjxl's butteraugli_main, less is better; pictures from 176 pixels."
+    return f"Butteraugli: {quality.BUTTERAUGLI} (Debian: libjxl-devtools) is not on PATH, not measured."
 
 
 def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> list[str]:
@@ -53,7 +64,8 @@ def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float
     figure, axes = pyplot().subplots(figsize=(7.5, 6.0), layout="constrained")
     for i, (name, curve) in enumerate(measured.items()):
         style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
-        axes.plot(*zip(*sorted(curve), strict=True), label=name, **style)
+        again = {"mfc": "white", "ls": (0, (6, 1))} if i >= len(COLOURS) else {}  # a second round of colours
+        axes.plot(*zip(*sorted(curve), strict=True), label=name, **style | again)
     for i, entry in enumerate(published):
         origin = "ideal coder" if entry["source"].startswith("this project") else "published"
         style = {"color": "0.35", "ls": DASHES[i % len(DASHES)], "lw": 1.2}
