@@ -46,11 +46,11 @@ class Settings:
 
 def plan_without(part: str, beta: float):
     """Architecture and training settings of the family for photographs without one of its parts."""
-    from combiner_codec.training.recipes import RECIPES, linear_part
+    from combiner_codec.training.recipes import RECIPES, TrainSettings, linear_part
 
-    recipe = RECIPES["photo"]
-    architecture, settings = recipe.architecture, replace(recipe.settings, betas=(beta,))
-    settings = replace(settings, classes=(1,) if part == "the adapting prior" else settings.classes[:1])
+    architecture, whole = RECIPES["photo"].architecture, RECIPES["photo"].settings
+    classes = (1,) if part == "the adapting prior" else whole.classes[:1]
+    settings = TrainSettings((beta,), classes, batch=whole.batch)  # alone, within the experiment's time
     if part == "hierarchy":  # blocks stay as large: streams are as long
         architecture = replace(architecture, coarse=tuple(replace(grid, keep=0) for grid in architecture.coarse))
     return linear_part(architecture) if part == "sine layers" else architecture, settings

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from combiner_codec.format import prior as priors
+from combiner_codec.synthesis.architecture import Grid
 from combiner_codec.training.recipes import METADATA, RECIPES, TrainSettings
 from combiner_codec.training.run import train_cosine
 
@@ -29,9 +30,10 @@ def busy_pictures(count, side=128, seed=0):
     return (smooth_pictures(count, side, seed) * 0.7 + 38 + noise).clip(0, 255).astype(np.uint8)
 
 
-def train_tiny(folder, family, settings, pictures):
-    """A prior of a family's architecture, learned from uint8 pictures."""
+def train_tiny(folder, family, settings, pictures, **changes):
+    """A prior of a family's architecture, but for `changes`, learned from uint8 pictures."""
     recipe = replace(RECIPES[family], settings=settings)
+    recipe = replace(recipe, architecture=replace(recipe.architecture, **changes))
     pixels = torch.from_numpy(pictures).float() / 255
     points = train_cosine(pixels, recipe, folder, lambda line: None)
     path = folder / f"tiny-{family}.npz"
@@ -48,9 +50,11 @@ def tiny_prior(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_photo_prior(tmp_path_factory):
-    """Two operating points of the photo family: a coarse level, blocks of 4 x 4 tiles, classes with contexts."""
+    """Two operating points: classes with contexts, layers at half resolution, and a coarse level, which other priors
+    for photographs have had.
+    """
     settings = TrainSettings((0.01, 0.002), (5, 5), steps=6, first_steps=6, batch=4, m_steps=2)
-    return train_tiny(tmp_path_factory.mktemp("photo"), "photo", settings, busy_pictures(6))
+    return train_tiny(tmp_path_factory.mktemp("photo"), "photo", settings, busy_pictures(6), coarse=(Grid(64, 4),))
 
 
 @pytest.fixture(params=["tiny_prior", "tiny_photo_prior"])

@@ -289,37 +289,65 @@ def last_basis(hop, keep):
 
 
 def pixels(f):
-    """Section 7: shared layers on the field, pixel by pixel, and rounding."""
-    height, width = len(f.field), len(f.field[0])
-    outputs = {0: f.field}
+    """Section 7: shared layers on the field, position by position, and rounding."""
+    outputs = {0: (f.field, 1)}
     for number_, layer in enumerate(f.layers[1:], 1):
-        x, w, r = outputs[number_ - 1], f.shared[f"w{number_}"], layer["window"] // 2
-        outputs[number_] = [[None] * width for _ in range(height)]
+        fold, w, r = layer.get("fold", 1), f.shared[f"w{number_}"], layer["window"] // 2
+        x = refold(*outputs[number_ - 1], fold)
+        height, width = len(x), len(x[0])
+        y = [[dense(x, w, row - r, column - r) for column in range(width)] for row in range(height)]
         for row in range(height):
             for column in range(width):
-                y = bias_at(f, f.shared[f"b{number_}"], row, column)
-                for u in range(layer["window"]):
-                    for v in range(layer["window"]):
-                        near = x[min(max(row + u - r, 0), height - 1)][min(max(column + v - r, 0), width - 1)]
-                        for value, weights in zip(near, w[u][v], strict=True):
-                            y = [a + value * b for a, b in zip(y, weights, strict=True)]
-                if layer["kind"] == "sine":
-                    y = [math.sin(layer["omega"] * a) for a in y]
-                if layer["residual_of"] is not None:
-                    y = [a + b for a, b in zip(y, outputs[layer["residual_of"]][row][column], strict=True)]
-                outputs[number_][row][column] = y
-    rgb = outputs[len(f.layers) - 1]
+                bias = bias_at(f, f.shared[f"b{number_}"], row, column, fold)
+                y[row][column] = [act(layer, a + b) for a, b in zip(y[row][column], bias, strict=True)]
+        if layer["residual_of"] is not None:
+            added = refold(*outputs[layer["residual_of"]], fold)
+            y = [[[a + b for a, b in zip(*both, strict=True)] for both in zip(*lines, strict=True)]
+                 for lines in zip(y, added, strict=True)]  # fmt: skip
+        outputs[number_] = y, fold
+    rgb = refold(*outputs[len(f.layers) - 1], 1)
     if f.grey:
         rgb = [[[sum(y) / 3] for y in line] for line in rgb]
     return [[[round(min(max(255 * a, 0), 255)) for a in y] for y in line[: f.width]] for line in rgb[: f.height]]
 
 
-def bias_at(f, bias, row, column):
+def refold(x, fold, wanted):
+    if fold != wanted and fold > 1:
+        channels = len(x[0][0]) // fold**2
+        places = [[(c // fold, (r % fold * fold + c % fold) * channels) for c in range(len(x[0]) * fold)]
+                  for r in range(len(x) * fold)]  # fmt: skip
+        x = [[x[r // fold][c][k : k + channels] for c, k in line] for r, line in enumerate(places)]
+    if fold == wanted or wanted == 1:
+        return x
+    square = [(u, v) for u in range(wanted) for v in range(wanted)]
+    return [[[a for u, v in square for a in x[r + u][c + v]] for c in range(0, len(x[0]), wanted)]
+            for r in range(0, len(x), wanted)]  # fmt: skip
+
+
+def dense(x, w, top, left):
+    """A window's sum, edges repeated: w[u][v][input][output]."""
+    y = [0.0] * len(w[0][0][0])
+    for u, line in enumerate(w):
+        for v, weights in enumerate(line):
+            near = x[min(max(top + u, 0), len(x) - 1)][min(max(left + v, 0), len(x[0]) - 1)]
+            for value, own in zip(near, weights, strict=True):
+                y = [a + value * b for a, b in zip(y, own, strict=True)]
+    return y
+
+
+def act(layer, a):
+    a *= layer["omega"]
+    if layer["kind"] == "silu":
+        return a / (1 + math.exp(-a)) if a > -700 else 0.0
+    return math.sin(a) if layer["kind"] == "sine" else a
+
+
+def bias_at(f, bias, row, column, fold):
     if not isinstance(bias[0], list):
         return bias
     rows, columns = len(f.classes), len(f.classes[0])
-    s = min(max((row + 1 / 2) / f.tile - 1 / 2, 0), rows - 1)
-    t = min(max((column + 1 / 2) / f.tile - 1 / 2, 0), columns - 1)
+    s = min(max((row + 1 / 2) * fold / f.tile - 1 / 2, 0), rows - 1)
+    t = min(max((column + 1 / 2) * fold / f.tile - 1 / 2, 0), columns - 1)
     i, j = math.floor(s), math.floor(t)
     corners = [
         (share_s * share_t, bias[f.classes[min(a, rows - 1)][min(b, columns - 1)]])
@@ -361,13 +389,16 @@ def test_a_decoder_written_from_the_page_agrees(request, name, width, height, se
     np.testing.assert_allclose(ours.field, whole, atol=1e-5)
 
 
+STRONG = {"w6": 0.01, "b2": 1.0}  # of the last layer, and of the first after the colour map
+
+
 @pytest.mark.parametrize(("width", "height", "grey"), [(30, 20, False), (16, 16, False), (30, 20, True)])
 def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
     """With shared layers that do a lot, and classes that differ."""
     rng, points = np.random.default_rng(0), []
     for i in range(2):
         point = tiny_photo_prior.operating_point(i)
-        changed = {"w4": rng.normal(size=(1, 1, 16, 3)) * 0.1, "b2": rng.normal(size=point.shared["b2"].shape)}
+        changed = {name: rng.normal(size=point.shared[name].shape) * strength for name, strength in STRONG.items()}
         points.append(replace(point, shared=point.shared | changed))
     priors.save(tmp_path / "strong.npz", tiny_photo_prior.metadata, tiny_photo_prior.architecture, points)
     prior = priors.load_file(tmp_path / "strong.npz")

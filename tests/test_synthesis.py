@@ -67,7 +67,8 @@ def test_torch_and_numpy_compute_the_same_pixels(each_prior, rows, columns):
     architecture = each_prior.architecture
     latents, classes, shared = inputs(architecture, each_prior.operating_point(1), rows, columns)
     # the training is too short for the last layer to do anything
-    shared["w4"] = np.random.default_rng(1).normal(size=shared["w4"].shape)
+    last = f"w{len(architecture.layers) - 1}"
+    shared[last] = np.random.default_rng(1).normal(size=shared[last].shape)
     ours = forward(architecture, latents, shared, classes, OPS)
     assert ours.shape == (2, rows * architecture.tile, columns * architecture.tile, 3)
     torched = {name: torch.from_numpy(value) for name, value in shared.items()}
@@ -91,7 +92,8 @@ def test_torch_and_numpy_compute_the_same_sirens():
 def test_strips_of_the_network_are_parts_of_the_whole(each_prior):
     architecture = each_prior.architecture
     _, classes, shared = inputs(architecture, each_prior.operating_point(1), 3, 2)
-    shared["w4"] = np.random.default_rng(1).normal(size=shared["w4"].shape)
+    last = f"w{len(architecture.layers) - 1}"
+    shared[last] = np.random.default_rng(1).normal(size=shared[last].shape)
     x = np.random.default_rng(2).normal(size=(2, 3 * architecture.tile, 2 * architecture.tile, 3))
     network = Network(architecture, shared, classes, OPS)
     whole, height = network.layers(x), x.shape[1]

@@ -34,17 +34,17 @@ from conftest import busy_pictures, smooth_pictures
 ARGUMENTS = ["--betas", "0.02,0.004", "--classes", "4,4", "--steps", "8", "--batch", "4"]
 
 
-def learn(folder, pictures, family, processes):
+def learn(folder, pictures, processes):
     """What `combiner train` writes, in this process or in several."""
     folder.mkdir()
     np.save(folder / "t.npy", pictures)
     if processes == 1:
-        lines, options = [], Options(family, (0.02, 0.004), (4, 4), 8, batch=4)
+        lines, options = [], Options("small", (0.02, 0.004), (4, 4), 8, batch=4)
         run([folder / "t.npy"], folder / "p.npz", folder / "ck", lines.append, options)
         assert any("ELBO" in line for line in lines)
         return
     launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "combiner_codec"]
-    command = ["train", "t.npy", "-o", "p.npz", "--checkpoints", "ck", "--family", family, *ARGUMENTS]
+    command = ["train", "t.npy", "-o", "p.npz", "--checkpoints", "ck", *ARGUMENTS]
     done = subprocess.run(
         [sys.executable, *launch, *command],
         cwd=folder, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -55,16 +55,15 @@ def learn(folder, pictures, family, processes):
 CASES = [("small", 33, 32), ("photo", 5, 128)]
 
 
-@pytest.mark.parametrize(("family", "count", "side"), CASES)
-def test_two_processes_give_the_result_of_one(family, count, side, tmp_path):
+def test_two_processes_give_the_result_of_one(tmp_path):
     """Also where one of them has none of a step's four pictures."""
     one, two = tmp_path / "one", tmp_path / "two"
-    learn(one, busy_pictures(count, side), family, 1)
-    learn(two, busy_pictures(count, side), family, 2)
+    learn(one, busy_pictures(33, 32), 1)
+    learn(two, busy_pictures(33, 32), 2)
     for name in ("point-0.02.npz", "point-0.004.npz"):
         a, b = (load_point(folder / "ck" / name) for folder in (one, two))
-        assert (a.contexts is None) == (b.contexts is None) == (family == "small")
-        for table in ("kl_index", "coarse", *(["contexts"] if family == "photo" else [])):
+        assert a.contexts is None and b.contexts is None
+        for table in ("kl_index", "coarse"):
             assert np.abs(getattr(a, table).astype(int) - getattr(b, table)).max(initial=0) <= 2, table
         assert a.shared.keys() == b.shared.keys()
         for x, y in [
@@ -198,8 +197,8 @@ def test_pictures_come_from_arrays_and_folders(tmp_path):
     pixels, again = (data.load_images(sources, 32, crops=7, holdout=1) for _ in range(2))
     assert pixels.shape == (2 * 4 + 7, 32, 32, 3) and torch.equal(pixels, again)
     assert torch.equal(pixels[4:8], pixels[:4].flip(2))
-    assert len(data.held_out(sources, 1, None)[0]) == 1
-    assert [c.shape for c in data.held_out(sources, 0, tmp_path / "photos")[0]] == [(100, 100, 3)]
+    assert len(data.held_out(sources, 1, ())[0]) == 1
+    assert [c.shape for c in data.held_out(sources, 0, [tmp_path / "photos"])[0]] == [(100, 100, 3)]
 
 
 def test_pictures_that_do_not_fit_are_refused(tmp_path):

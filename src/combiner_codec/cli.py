@@ -221,18 +221,24 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
 @click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
 @click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, in the order of training.")
 @click.option("--classes", callback=numbers(int), metavar="K,K,...", help="Classes of each operating point.")
-@click.option("--steps", type=click.IntRange(1), help="Steps per operating point.")
+@click.option("--steps", type=click.IntRange(1),
+              help="Steps per operating point; of the photo family all steps together, instead of a time.")  # fmt: skip
 @click.option("--first-steps", type=click.IntRange(1), help="Steps of the first operating point.")
 @click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
-@click.option("--crops", type=click.IntRange(0), default=0, help="Random crops from the folders of pictures.")
+@click.option("--crops", type=click.IntRange(1),
+              help="Random crops of the pictures in folders; of the photo family per point [2000].")  # fmt: skip
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
-@click.option("--validation", type=click.Path(exists=True, file_okay=False, path_type=Path),
-              help="Folder of photographs to measure the finished prior on.")  # fmt: skip
-@click.option("--minutes", type=float, default=40.0, show_default=True, help="Time of the combiner-cifar family.")
+@click.option("--validation", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of photographs to measure the prior on; may be given more than once.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0),
+              help="Time over all runs, of the families photo [600] and combiner-cifar [40].")  # fmt: skip
 @click.option("--again", is_flag=True, help="Train finished operating points once more, from where they ended.")
 @click.option("--seed", type=click.IntRange(0), default=0)
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
+
+    The photo family learns all operating points at once, for --minutes over all runs or for --steps; with --minutes 0
+    it writes what a run that was cut off has learned so far.
 
     Runs under torchrun too: pictures are sharded over the processes.
     """

@@ -19,9 +19,9 @@ from .fields import FIELDS, Field, Part
 
 @dataclass(frozen=True)
 class Layer:
-    """One layer, out = act(W x + b): `window` > 1 looks at that many pixels squared (edges repeated)."""
+    """One layer, out = act(W x + b): `window` > 1 looks at that many positions squared (edges repeated)."""
 
-    kind: str  # "linear" or "sine"
+    kind: str  # "linear", "sine" or "silu"
     inputs: int
     outputs: int
     latent: bool = False  # weights come from the file
@@ -31,15 +31,16 @@ class Layer:
     scale: float = 1.0  # weights are scale * theta with theta of order 1
     residual_of: int | None = None  # add the output of that layer
     by_class: bool = False  # every class has its own bias
+    fold: int = 1  # shared layers: side of the squares of pixels that are folded into channels (half resolution: 2)
 
     @property
     def latents(self) -> int:
         return (self.inputs + self.bias) * self.outputs if self.latent else 0
 
     @property
-    def multiplies(self) -> int:
+    def multiplies(self) -> float:
         """Multiply-adds per pixel."""
-        return self.window**2 * self.inputs * self.outputs
+        return self.window**2 * self.inputs * self.outputs / self.fold**2
 
 
 @dataclass(frozen=True)
@@ -129,12 +130,17 @@ class Architecture:
     @property
     def margin(self) -> int:
         """Pixels that the shared layers look to each side."""
-        return sum(layer.window // 2 for layer in self.layers)
+        return sum(layer.window // 2 * layer.fold for layer in self.layers)
+
+    @property
+    def fold(self) -> int:
+        """Side of the largest squares of pixels that a layer works on; a tile is a multiple of it."""
+        return max(layer.fold for layer in self.layers)
 
     @property
     def multiplies(self) -> int:
         """Multiply-adds per pixel."""
-        return round(self.field.multiplies(self)) + sum(layer.multiplies for layer in self.layers[self.colour :])
+        return round(self.field.multiplies(self)) + round(sum(x.multiplies for x in self.layers[self.colour :]))
 
     def to_json(self) -> dict:
         """As the prior's metadata hold it."""
@@ -165,7 +171,11 @@ def pruned(architecture: Architecture, shared: dict) -> dict:
     layers, shared = architecture.layers, dict(shared)
     kept = {layer.residual_of for layer in layers} | {len(layers) - 1}
     for i in range(architecture.colour, len(layers)):
-        if i not in kept and (read := shared[f"w{i + 1}"].any((0, 1, 3))).any():
+        if (
+            i not in kept
+            and layers[i].fold == layers[i + 1].fold
+            and (read := shared[f"w{i + 1}"].any((0, 1, 3))).any()
+        ):
             shared |= {name: shared[name][..., read] for name in (f"w{i}", f"b{i}")}
             shared[f"w{i + 1}"] = shared[f"w{i + 1}"][:, :, read]
     return shared

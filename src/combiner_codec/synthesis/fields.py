@@ -61,13 +61,13 @@ class Field(Protocol):
 
 
 class Cosines:
-    """Coefficients of lapped cosines, at one or more levels that are summed."""
+    """Coefficients of lapped cosines, at one or more levels that are summed; a level that keeps none has no part."""
 
     linear, components = True, 3
 
     def parts(self, architecture):
         start = 0
-        for i, grid in enumerate(architecture.grids):
+        for i, grid in enumerate(grid for grid in architecture.grids if grid.keep):
             name = f"layer 0, {'coarse level' if i else 'tiles'} of {grid.hop} x {grid.hop}"
             part = Part(0, name, start, grid.hop, architecture.block // grid.hop, (grid.keep, grid.keep, 3))
             start = part.latents.stop

@@ -6,8 +6,6 @@ Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
 from .architecture import Architecture
 
 Rows = tuple[int, int]  # first row and the one after the last
@@ -46,8 +44,9 @@ class Network:
         return self.across(self.down(latents))
 
     def support(self, rows: Rows) -> Rows:
-        """Rows of the field that the shared layers need for some rows of the picture."""
-        return max(0, rows[0] - self.architecture.margin), min(self.height, rows[1] + self.architecture.margin)
+        """Rows of the field that the shared layers need for some rows of the picture: whole folds."""
+        margin, fold = self.architecture.margin, self.architecture.fold
+        return max(0, (rows[0] - margin) // fold * fold), min(self.height, -(-(rows[1] + margin) // fold) * fold)
 
     def strips(self, pixels: int, height: int | None = None) -> list[Rows]:
         """Rows of about so many pixels, whole pictures high or up to `height` rows."""
@@ -65,26 +64,24 @@ class Network:
         first, end = rows or (0, self.height)
         low, high = self.support((first, end))
         layers, number = self.architecture.layers, self.architecture.colour
-        x = self.ops.cast(x)
-        outputs = [None] * (number - 1) + [x]
+        outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
         for i, layer in enumerate(layers[number:], number):
-            w = self.shared[f"w{i}"]
+            x, w = refold(*outputs[-1], layer.fold, self.ops), self.shared[f"w{i}"]
             y = self.ops.window(x, layer.window, w) if layer.window > 1 else x @ w[0, 0]
             y += self.bias(i, low, high)
-            if layer.kind == "sine":
-                y = self.ops.sin(layer.omega * y if layer.omega != 1 else y)
+            y = self.ops.activation(layer.kind, layer.omega * y if layer.omega != 1 else y)
             if layer.residual_of is not None:
-                y = y + outputs[layer.residual_of]
-            outputs.append(y)
-            x = y
-        return x[:, first - low : end - low]
+                y += refold(*outputs[layer.residual_of], layer.fold, self.ops)
+            outputs.append((y, layer.fold))
+        return refold(*outputs[-1], 1, self.ops)[:, first - low : end - low]
 
     def bias(self, i: int, low: int, high: int):
-        """Biases of layer i for rows low … high: (O,), or (P, high - low, W, O)."""
-        bias = self.shared[f"b{i}"]
+        """Biases of layer i for rows of pixels low … high: (O,), or one per folded position (P, rows, columns, O)."""
+        bias, fold = self.shared[f"b{i}"], self.architecture.layers[i].fold
         if bias.ndim == 1:
             return bias
-        return _between(bias[self.classes], self.architecture.tile, low, high, self.ops)
+        values = self.ops.look_up(bias, self.classes)  # (P, Rt, Ct, O)
+        return self.ops.between(values, self.architecture.tile // fold, low // fold, high // fold)
 
 
 def render(network: Network, field_of: Callable, strips: list[Rows], each: Callable = map) -> Iterable:
@@ -101,18 +98,16 @@ def forward(architecture: Architecture, latents, shared: dict, classes, ops):
     return network.layers(network.field(latents))
 
 
-def _between(values, tile, low, high, ops):
-    """Bilinear interpolation between centres of tiles, rows low … high: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
-    if values.shape[1:3] == (1, 1):
-        return values
-    place = (np.arange(low, high) + 0.5) / tile - 0.5
-    above = np.clip(np.floor(place).astype(np.int64), 0, values.shape[1] - 1)
-    below = np.minimum(above + 1, values.shape[1] - 1)
-    share = ops.constant(np.clip(place - above, 0, 1), values)[:, None, None]
-    rows = values[:, above] + share * (values[:, below] - values[:, above])
-    ends = ops.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)[:, :, :, None]  # (P, rows, Ct + 2, 1, O)
-    share = ops.constant((np.arange(tile) + 0.5) / tile, values)[:, None]
-    between = ends[:, :, :-1] + share * (ends[:, :, 1:] - ends[:, :, :-1])  # from centre to centre
-    shape = between.shape
-    between = between.reshape(*shape[:2], shape[2] * tile, shape[4])
-    return between[:, :, tile // 2 : shape[2] * tile - tile // 2]
+def refold(x, fold: int, wanted: int, ops):
+    """Pixels folded into channels, `fold` x `fold` of them, folded otherwise: (P, H, W, C) -> (P, H', W', C').
+
+    Channels count (row in the fold, column in it, channel of the pixel), the last fastest.
+    """
+    if fold != 1 != wanted or wanted == fold:
+        return x if wanted == fold else refold(refold(x, fold, 1, ops), 1, wanted, ops)
+    p, h, w, c = x.shape
+    if wanted > 1:
+        x = ops.permute(x.reshape(p, h // wanted, wanted, w // wanted, wanted, c), (0, 1, 3, 2, 4, 5))
+        return x.reshape(p, h // wanted, w // wanted, wanted * wanted * c)
+    x = ops.permute(x.reshape(p, h, w, fold, fold, c // fold**2), (0, 1, 3, 2, 4, 5))
+    return x.reshape(p, h * fold, w * fold, c // fold**2)

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from .between import between
+
 
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
@@ -18,6 +20,16 @@ class NumpyOps:
         """In place."""
         return np.sin(x, out=x)
 
+    @classmethod
+    def activation(cls, kind, x):
+        """In place: "linear", "sine", or "silu", x / (1 + e^-x) (Elfwing, Uchibe and Doya, 2018)."""
+        if kind == "sine":
+            return cls.sin(x)
+        if kind == "silu":
+            with np.errstate(over="ignore"):  # x / infinity is 0
+                x /= 1 + np.exp(-x)
+        return x
+
     @staticmethod
     def constant(array, like):
         return array.astype(like.dtype)
@@ -33,6 +45,16 @@ class NumpyOps:
     def cast(self, x):
         """Shared layers are computed as wide as asked for."""
         return x.astype(self.dtype)
+
+    @staticmethod
+    def look_up(table, classes):
+        """Rows of a table: (K, O), (P, Rt, Ct) -> (P, Rt, Ct, O)."""
+        return table[classes]
+
+    @classmethod
+    def between(cls, values, tile, low, high):
+        """See between.py."""
+        return between(values, tile, low, high, cls)
 
     @staticmethod
     def window(x, size, weights):

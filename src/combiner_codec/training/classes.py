@@ -57,13 +57,18 @@ def first_classes(pictures: Pictures, mixture: Mixture, last: torch.Tensor | Non
     K = mixture.classes - len(mixture.fixed)
     if last is not None and int(last.max()) <= K <= GROWTH * int(last.max() + 1):
         return last.reshape(-1).clamp(max=K - 1)
-    tiles, mine = pictures.tiles[1] * pictures.tiles[2], pictures.shards.mine
+    return classes_by_energy(mixture, pictures.tiles[1] * pictures.tiles[2])
+
+
+def classes_by_energy(mixture: Mixture, tiles: int) -> torch.Tensor:
+    """As many tiles in each class, by rank of log energy, `tiles` of them in a picture: (T,)."""
+    K, shards = mixture.classes - len(mixture.fixed), mixture.shards
     scores = torch.log(mixture.energy.clamp(min=LEAST_ENERGY)).sum(1).reshape(-1, tiles)
-    scores = pictures.shards.gather(scores).reshape(-1)
+    scores = shards.gather(scores).reshape(-1)
     jitter = torch.randn(scores.numel(), generator=torch.Generator().manual_seed(1))
     scores = scores + SPREAD * scores.std() * jitter
     ranks = torch.argsort(torch.argsort(scores)) * K // len(scores)
-    return ranks.reshape(-1, tiles)[mine].reshape(-1)
+    return ranks.reshape(-1, tiles)[shards.mine].reshape(-1)
 
 
 def learn_classes(pictures: Pictures, mixture: Mixture, start: torch.Tensor) -> Classes:

@@ -1,5 +1,6 @@
 """Pictures to learn from, and pictures held out to measure on."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,15 +63,15 @@ def _crop(path: Path, side: int, octaves: float, rng) -> np.ndarray:
     return np.asarray(image.crop((x, y, x + side, y + side)))
 
 
-def held_out(sources: list[Path], holdout: int, validation: Path | None) -> tuple[list[np.ndarray], str]:
+def held_out(sources: list[Path], holdout: int, validation: Sequence[Path]) -> tuple[list[np.ndarray], str]:
     """Pictures (H, W, 3) uint8 that training left out, and a line about them.
 
-    The last `holdout` of every array, or centres of photographs in the folder `validation`.
+    The last `holdout` of every array, or centres of photographs in the folders `validation`.
     """
-    if validation is None:
+    if not validation:
         ends = [image for s in sources if s.suffix == ".npy" for image in np.load(s)[-holdout:]][:MEASURED]
         return ends, f"{len(ends)} held-out 32x32 training images"
-    centres = [_centre(path) for path in sorted(validation.glob("*.png"))[::EVERY]]
+    centres = [_centre(path) for folder in validation for path in sorted(folder.glob("*.png"))[::EVERY]]
     return centres, f"{len(centres)} held-out photographs, {CENTRE}x{CENTRE} from the centre"
 
 

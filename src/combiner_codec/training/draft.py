@@ -70,6 +70,15 @@ class Tables:
         scale = torch.cat([tiles, above.expand(*tiles.shape[:3], -1)], -1)
         return Gaussians(self.mean[columns], scale, self.posterior_variance.sqrt()[columns])
 
+    def frozen(
+        self, shared: dict[str, torch.Tensor], contexts: np.ndarray | None, group_bits: int, index_bits: int
+    ) -> OperatingPoint:
+        """As the prior file holds it, with weights of the shared layers and tables of the class map."""
+        tiles, above = (index_of(bits.numpy()) for bits in self.kl_bits())
+        weights = {name: value.detach().numpy().copy() for name, value in shared.items()}
+        scale, mean = self.posterior_variance.sqrt().numpy(), self.mean.numpy()
+        return OperatingPoint(self.beta, mean, scale, tiles, above, weights, group_bits, index_bits, contexts)
+
 
 def widening(prior: Gaussians) -> torch.Tensor:
     """Of a target's deviation over its posterior mean's (`closed_form`): 1 + sigma^2 / s^2, shaped as the prior."""
@@ -99,8 +108,4 @@ class Draft:
 
     def frozen(self, group_bits: int, index_bits: int) -> OperatingPoint:
         """As the prior file holds it."""
-        tiles, above = (index_of(bits.numpy()) for bits in self.tables.kl_bits())
-        shared = {name: value.detach().numpy().copy() for name, value in self.shared.items()}
-        scale, mean = self.tables.posterior_variance.sqrt().numpy(), self.tables.mean.numpy()
-        beta, contexts = self.tables.beta, self.contexts
-        return OperatingPoint(beta, mean, scale, tiles, above, shared, group_bits, index_bits, contexts)
+        return self.tables.frozen(self.shared, self.contexts, group_bits, index_bits)

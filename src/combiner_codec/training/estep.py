@@ -55,11 +55,16 @@ class Sample:
         return torch.autograd.grad(loss, [self.mean, *weights], retain_graph=keep)
 
     def probe(self, seed: int) -> Probe:
-        """Diagonal of J'J by random signs (Hutchinson, 1990), drawn for the whole batch."""
+        """Diagonal of J'J, summed over blocks."""
+        squares = self.squares(seed)
+        return Probe(squares.sum((0, 1, 2)), squares[..., 0].numel())
+
+    def squares(self, seed: int) -> torch.Tensor:
+        """The same of every latent, by random signs (Hutchinson, 1990), drawn for the whole batch: (n, Rb, Cb, D)."""
         shape = (len(self.draw.members), *self.pixels.shape[1:])
         signs = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).float() * 2 - 1
         (row,) = torch.autograd.grad((self.pixels * signs[self.draw.members]).sum(), self.mean)
-        return Probe((row**2).sum((0, 1, 2)), row[..., 0].numel())
+        return row**2
 
     def moved(self, gradient: torch.Tensor, beta: float, rate: float) -> torch.Tensor:
         """Posterior means after a share `rate` of a Newton step on squared error / beta + KL."""

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 
 import torch
 
+from ..encoder.posterior import REACH
 from .shards import Shards
 
+MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
+AT_ONCE = 2**12  # tiles whose class costs are computed together
+FARTHEST, LEAST_NATS = 48, 0.1  # latents of a tile that may lie beyond reach; what counts of them
 GAIN = (1e-3, 50.0)  # energy of a class against that of all tiles, as far as its smoothing follows it
 
 
@@ -22,14 +26,32 @@ class Mixture:
     classes: int  # K
     shards: Shards
     smoothing: float  # tiles' worth of the average table in every class table
+    map_share: float = 0.0  # of a class number's own information that a choice counts
 
     def learn(self, start: torch.Tensor, rounds: int = 20) -> tuple[torch.Tensor, torch.Tensor]:
         """Hard EM from classes (T,) int64: classes (T,) and the marginal variances (K, D) that they were chosen by."""
         assigned = start
         for _ in range(rounds):
             variance = self.variances(assigned)
-            assigned = class_nats(self.energy, variance, self.posterior_variance).argmin(1)
+            assigned = self.likeliest(variance, self.frequencies(assigned))
         return assigned, variance
+
+    def likeliest(self, variance: torch.Tensor, frequency: torch.Tensor, reach: bool = False) -> torch.Tensor:
+        """Classes of tiles from marginal variances (K, D) and frequencies (K,): (T,).
+
+        reach: count what no candidate reaches, too.
+        """
+        map_nats, assigned = -self.map_share * frequency.log(), []
+        for energy in self.energy.split(AT_ONCE):
+            nats = class_nats(energy, variance, self.posterior_variance) + map_nats
+            chosen = nats.argmin(1)
+            assigned.append(within_reach(energy, variance, self.posterior_variance, nats, chosen) if reach else chosen)
+        return torch.cat(assigned)
+
+    def frequencies(self, assigned: torch.Tensor) -> torch.Tensor:
+        """Share of every class, as if it had one more tile: (T,) -> (K,)."""
+        (n,) = self.shards.sum(torch.bincount(assigned, minlength=self.classes).float() + 1 / self.shards.world)
+        return n / n.sum()
 
     def variances(self, assigned: torch.Tensor) -> torch.Tensor:
         """Marginal variances of every class, drawn to the average's shape: (T,) -> (K, D)."""
@@ -46,3 +68,20 @@ class Mixture:
 def class_nats(energy: torch.Tensor, marginal: torch.Tensor, posterior_variance: torch.Tensor) -> torch.Tensor:
     """-log of each tile's likelihood under each class, up to a constant: (T, D), (K, D), (D,) -> (T, K) nats."""
     return 0.5 * torch.log(marginal / posterior_variance).sum(1) + 0.5 * energy @ (1 / marginal).T
+
+
+def within_reach(energy, marginal, posterior_variance, nats, chosen) -> torch.Tensor:
+    """Classes anew where those chosen leave latents out of reach: (T, D), (K, D), (D,), (T, K), (T,) -> (T,)."""
+    deviation = (energy / posterior_variance).sqrt()
+    scale = (marginal / posterior_variance - 1).clamp(min=0).sqrt()  # (K, D)
+    far = torch.nonzero(beyond(deviation, scale[chosen]) > LEAST_NATS)[:, 0]
+    if len(far):
+        values, places = deviation[far].topk(min(FARTHEST, energy.shape[1]))
+        chosen[far] = (nats[far] + beyond(values[..., None], scale.T[places])).argmin(1)
+    return chosen
+
+
+def beyond(deviation: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Error of latents out of reach, in posterior scales, over the second axis: nats."""
+    far = torch.where(scale > 1, deviation - REACH * scale, 0.0).clamp(min=0)
+    return 0.5 * (far**2).sum(1)

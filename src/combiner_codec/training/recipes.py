@@ -26,6 +26,28 @@ def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Archit
     )
 
 
+def folded_architecture(tile: int = 16, block: int = 64, width: int = 32) -> Architecture:
+    """A linear layer of latents on cosine features, then shared layers at half resolution that refine the field.
+
+    SiLU layers and a sine layer, each with a bias for every class; what they say is added to the field's colours.
+    """
+    hidden = {"window": 3, "fold": 2, "by_class": True}
+    return Architecture(
+        "cosine",
+        tile,
+        (
+            Layer("linear", tile * tile, 3, latent=True, bias=False),
+            Layer("linear", 3, 3),  # colour map
+            Layer("silu", 12, width, **hidden),
+            Layer("silu", width, width, residual_of=2, **hidden),
+            Layer("silu", width, width, residual_of=3, **hidden),
+            Layer("sine", width, width, residual_of=4, **hidden),
+            Layer("linear", width, 12, window=3, fold=2, residual_of=1),
+        ),
+        (Grid(block, 0),),  # no latents, but tiles share a stream
+    )
+
+
 def linear_part(architecture: Architecture) -> Architecture:
     """The same without sine layers: latents and colour map."""
     return replace(architecture, layers=architecture.layers[: architecture.colour + 1])
@@ -69,12 +91,30 @@ DOWNWARDS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.0000
 SMALL = TrainSettings(  # the second time 0.0016 is found among the checkpoints and gone on from
     UPWARDS + DOWNWARDS, (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
 )
-PHOTO = TrainSettings(
-    (0.0028, 0.0016, 0.0009, 0.0005, 0.00025, 0.0028, 0.0045, 0.007, 0.011, 0.018, 0.03, 0.06),
-    (128,) * 12,
-    800,
-    1600,
-    batch=8,
+
+
+@dataclass(frozen=True)
+class JointSettings:
+    """How all operating points of a family are learned at once, the shared layers end to end (joint.py)."""
+
+    betas: tuple[float, ...]  # squared error, summed over pixels, per nat
+    classes: tuple[int, ...]  # K per operating point
+    visits: tuple[float, ...] = ()  # how often each has its turn, against the others; () for all alike
+    crops: int = 2000  # of each operating point
+    minutes: float = 600.0  # over all runs
+    steps: int | None = None  # minibatch steps of all points together, instead of a time
+    batch: int = 8  # pictures per step
+    own: float = 0.03  # share of the steps or of the time after which every point has its own weights
+    smoothing: float = 8.0  # tiles' worth of the last class tables in every M-step
+    group_bits: int = 6  # bits that a group adds to its block's stream
+    index_bits: int = 16  # width of an index
+    seed: int = 0  # of crops, batches, posterior samples and starting weights
+
+
+PHOTO = JointSettings(
+    (0.06, 0.03, 0.018, 0.011, 0.007, 0.0045, 0.0028, 0.0016, 0.0009, 0.0005, 0.00025),
+    (128,) * 11,
+    (0.6, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 0.6),  # the ends are for few pictures
 )
 
 
@@ -83,13 +123,13 @@ class Recipe:
     """A family that `combiner train` knows."""
 
     architecture: Architecture
-    settings: TrainSettings
+    settings: TrainSettings | JointSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # powers of two by which crops of photographs are scaled down, at most
 
 
 RECIPES = {
     "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
-    "photo": Recipe(cosine_architecture(16, (Grid(64, 4),)), PHOTO, 128, 1.0),
+    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0),
     "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
 }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +13,18 @@ from ..encoder.encode import encode_arrays
 from ..encoder.settings import Settings
 from ..format.prior import OperatingPoint, load_file, save
 from ..synthesis.architecture import Architecture
-from . import graphics
+from . import endtoend, graphics
 from .data import held_out, load_images
+from .endtoend import Sources
 from .family import Family
 from .log import Report
-from .recipes import METADATA, RECIPES, SIREN_METADATA, Recipe, linear_part
+from .recipes import METADATA, RECIPES, SIREN_METADATA, JointSettings, Recipe, linear_part
+from .shards import Shards
 from .siren import train_siren
 
-GIVEN = ("betas", "classes", "steps", "first_steps", "batch")  # options that replace a recipe's settings
+# options that replace a recipe's settings, where it has them
+GIVEN = ("betas", "classes", "steps", "first_steps", "batch", "crops", "minutes")
+SIREN_MINUTES = 40.0
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,10 @@ class Options:
     steps: int | None = None
     first_steps: int | None = None
     batch: int | None = None
-    crops: int = 0  # of the pictures in folders
+    crops: int | None = None  # of the pictures in folders, or of each operating point that is learned with others
     holdout: int = 0  # images at the end of every array
-    validation: Path | None = None  # folder of photographs to measure on
-    minutes: float = 40.0  # of the plain SIREN
+    validation: tuple[Path, ...] = ()  # folders of photographs to measure on
+    minutes: float | None = None  # over all runs, where a family has a time
     again: bool = False  # go on with finished operating points
     seed: int = 0
 
@@ -44,9 +48,13 @@ class Options:
     def recipe(self) -> Recipe:
         """The family's recipe with what was given in its place."""
         recipe = RECIPES[self.family]
+        known = {f.name for f in fields(recipe.settings)}
         given = {name: getattr(self, name) for name in GIVEN if getattr(self, name) is not None}
         if self.steps and not self.first_steps:
             given["first_steps"] = self.steps
+        if self.betas:
+            given["visits"] = ()
+        given = {name: value for name, value in given.items() if name in known}
         return replace(recipe, settings=replace(recipe.settings, seed=self.seed, **given))
 
 
@@ -69,17 +77,44 @@ def run(sources: list[Path], output: Path, checkpoints: Path, report: Report, op
 def learn(sources, checkpoints, report, options: Options) -> tuple[list[OperatingPoint], dict]:
     """All operating points, from the largest beta to the smallest, and what the prior file says about them."""
     recipe = options.recipe
-    images = load_images(sources, recipe.side, options.crops, options.holdout, options.seed, recipe.octaves)
-    training = f"{options.family} on {len(images)} pictures of {', '.join(s.name for s in sources)}"
     if not recipe.architecture.field.linear:
-        beta, world = recipe.settings.betas[0], os.environ.get("WORLD_SIZE", "1")
-        points = [train_siren(images, beta, options.minutes, checkpoints, report, options.seed)]
-        trained = f"plain SIREN, trained for {options.minutes:g} min on {world} processor core(s)"
-        return points, {**SIREN_METADATA, "training": training, "trained": trained}
-    points = train_cosine(images, recipe, checkpoints, report, options.again)
+        return learn_siren(sources, recipe, checkpoints, report, options)
+    if isinstance(recipe.settings, JointSettings):
+        points, training = learn_together(sources, recipe, checkpoints, report, options)
+    else:
+        images = images_of(sources, recipe, options)
+        points, training = train_cosine(images, recipe, checkpoints, report, options.again), f"{len(images)} pictures"
     points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
+    training = f"{options.family} on {training} of {', '.join(s.name for s in sources)}"
     metadata = {**METADATA, "graphics": list(graphics.kinds())}
     return points, {**metadata, "training": training, "trained": json.dumps(asdict(recipe.settings))}
+
+
+def images_of(sources: list[Path], recipe: Recipe, options: Options) -> torch.Tensor:
+    """All pictures of a family whose operating points are learned one by one: (N, side, side, 3) in [0, 1]."""
+    return load_images(sources, recipe.side, options.crops or 0, options.holdout, options.seed, recipe.octaves)
+
+
+def learn_siren(sources, recipe: Recipe, checkpoints, report, options: Options) -> tuple[list[OperatingPoint], dict]:
+    """The plain SIREN."""
+    images, minutes = images_of(sources, recipe, options), options.minutes or SIREN_MINUTES
+    points = [train_siren(images, recipe.settings.betas[0], minutes, checkpoints, report, options.seed)]
+    training = f"{options.family} on {len(images)} pictures of {', '.join(s.name for s in sources)}"
+    trained = f"plain SIREN, trained for {minutes:g} min on {os.environ.get('WORLD_SIZE', '1')} processor core(s)"
+    return points, {**SIREN_METADATA, "training": training, "trained": trained}
+
+
+def learn_together(
+    sources, recipe: Recipe, checkpoints: Path, report, options: Options
+) -> tuple[list[OperatingPoint], str]:
+    """All operating points at once, and what they were learned from."""
+    pictures, shards = Sources.of(sources, options.validation, options.holdout), Shards(0)
+    for point in endtoend.learn(pictures, recipe, checkpoints, report):
+        if shards.rank == 0:
+            save_point(checkpoints / f"point-{point.beta:g}.npz", recipe.architecture, point)
+    shards.wait()
+    points = from_the_largest(load_point(path) for path in checkpoints.glob("point-*.npz"))
+    return points, f"{recipe.settings.crops} crops for each operating point"
 
 
 def write(output: Path, metadata: dict, points: list[OperatingPoint], sources: list[Path], options: Options) -> None:

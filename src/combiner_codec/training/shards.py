@@ -23,7 +23,7 @@ class Shards:
     def __init__(self, count: int):
         on = dist.is_available() and dist.is_initialized()
         self.rank, self.world = (dist.get_rank(), dist.get_world_size()) if on else (0, 1)
-        self.mine = torch.arange(self.rank, count, self.world)  # numbers of this process's pictures
+        self.mine = torch.arange(count)[self.rank :: self.world]  # numbers of this process's pictures
         self.count = count
 
     def sum(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
@@ -45,6 +45,10 @@ class Shards:
         every[self.mine] = own.float()
         return self.sum(every)[0]
 
+    def whole(self, own: torch.Tensor) -> torch.Tensor:
+        """The same in its own type, which float32 can hold."""
+        return own if self.world == 1 else self.gather(own).to(own.dtype)
+
     def wait(self) -> None:
         """Until every process is here."""
         if self.world > 1:
@@ -53,7 +57,10 @@ class Shards:
     def batch(self, size: int, seed: int, step: int, latents: tuple[int, ...]) -> Draw:
         """This process's part of a batch of `size` pictures, a function of (seed, step) whatever the processes."""
         g = torch.Generator().manual_seed(seed * SPREAD + step)
-        chosen = torch.randint(self.count, (size,), generator=g)
-        eps = torch.randn(size, *latents, generator=g)
+        return self.part(torch.randint(self.count, (size,), generator=g), latents, g)
+
+    def part(self, chosen: torch.Tensor, latents: tuple[int, ...], g: torch.Generator) -> Draw:
+        """This process's part of the pictures with these numbers, (B,) int64, with noise for all of them."""
+        eps = torch.randn(len(chosen), *latents, generator=g)
         own = chosen % self.world == self.rank
         return Draw(chosen[own] // self.world, eps[own], own)

@@ -4,6 +4,7 @@ import torch
 
 from ..synthesis.architecture import Architecture
 from .pictures import Pictures
+from .shards import Shards
 
 FIRST_BOUND = 3.0  # of the first sine layer's weights against the others': it spans more of the sine, as in SIREN
 
@@ -15,13 +16,19 @@ def first_weights(pictures: Pictures, seed: int) -> dict[str, torch.Tensor]:
 
 def learn_colour(pictures: Pictures) -> dict[str, torch.Tensor]:
     """Principal axes of RGB as the fixed colour map, the first layer after the stored ones."""
-    flat = pictures.pixels[:, ::2, ::2].reshape(-1, 3).double()
-    n, total, square = pictures.shards.sum(torch.tensor([len(flat)]).double(), flat.sum(0), flat.T @ flat)
+    flat = pictures.pixels[:, ::2, ::2].reshape(-1, 3)
+    axes = principal_axes(flat, pictures.shards)[0]
+    weights, bias = colour_names(pictures.architecture)
+    return {weights: axes[None, None], bias: torch.full((3,), 0.5)}
+
+
+def principal_axes(flat: torch.Tensor, shards: Shards) -> tuple[torch.Tensor, torch.Tensor]:
+    """Principal axes of RGB as rows, and its mean, from all processes' pixels: (n, 3) -> (3, 3), (3,)."""
+    flat = flat.double()
+    n, total, square = shards.sum(torch.tensor([len(flat)]).double(), flat.sum(0), flat.T @ flat)
     mean = total / n
     axes = torch.linalg.eigh(square / n - mean[:, None] * mean)[1].flip(1).T
-    axes = axes * torch.where(axes[:, :1] < 0, -1, 1)
-    weights, bias = colour_names(pictures.architecture)
-    return {weights: axes.float()[None, None], bias: torch.full((3,), 0.5)}
+    return (axes * torch.where(axes[:, :1] < 0, -1, 1)).float(), mean.float()
 
 
 def colour_names(architecture: Architecture) -> tuple[str, str]:

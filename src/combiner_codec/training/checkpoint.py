@@ -1,0 +1,79 @@
+"""Checkpoints of a family that is learned at once: one torch file, whole or not at all. Needs torch.
+
+Crops are not kept, since they are functions of the seed. A checkpoint is the same for any number of processes.
+"""
+
+import os
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import torch
+
+from ..errors import FormatError
+from .draft import Tables
+from .joint import class_features
+from .persistent import Crops, Evidence, Point
+from .shards import Shards
+from .together import Plan, Progress, State, first_state
+
+SAME = ("betas", "classes", "crops", "batch", "seed")  # settings that a resumed run cannot change
+
+
+def save(path: Path, plan: Plan, state: State) -> None:
+    """Every process takes part; the first one writes."""
+    points = [_of_point(plan.shards, point) for point in state.points]
+    held = [_of_crops(plan.held, crops) for crops in state.held]
+    if plan.shards.rank == 0:
+        modules = {name: getattr(state, name).state_dict() for name in ("network", "average", "muon", "adam")}
+        kept = {"plan": fingerprint(plan), "colour": state.network.colour, "points": points, "held": held}
+        temporary = path.with_name(f".{path.name}")
+        torch.save({**kept, **modules, "progress": asdict(state.progress)}, temporary)
+        os.replace(temporary, path)
+    plan.shards.wait()
+
+
+def fingerprint(plan: Plan) -> dict:
+    """What a checkpoint is of."""
+    same = {name: getattr(plan.settings, name) for name in SAME}
+    return {**same, "side": plan.side, "held": plan.held.count, "architecture": repr(plan.architecture)}
+
+
+def _of_point(shards: Shards, point: Point) -> dict:
+    """An operating point of all processes."""
+    sums = shards.sum(*point.evidence.sums)
+    tables = {name: getattr(point.tables, name) for name in ("tiles", "curvature")}
+    return {**tables, "frequency": point.frequency, "evidence": sums, **_of_crops(shards, point.crops)}
+
+
+def _of_crops(shards: Shards, crops: Crops) -> dict:
+    """Classes and posteriors of all processes' crops."""
+    return {name: shards.whole(getattr(crops, name)) for name in ("assigned", "difference")}
+
+
+def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor) -> State:
+    """The state of a checkpoint. Raises FormatError for one of another family.
+
+    pixels: (N, side, side, 3) uint8 of each operating point's crops, held: the same of validation; this process's each.
+    """
+    kept = torch.load(path, weights_only=True, mmap=True)
+    if kept["plan"] != fingerprint(plan):
+        raise FormatError(f"{path}: made with other settings: use these, or another folder of checkpoints")
+    points = [_point(plan, p, *pair) for p, pair in enumerate(zip(kept["points"], pixels, strict=True))]
+    features = [class_features(torch.ones_like(point.tables.tiles), plan.architecture.tile) for point in points]
+    state = first_state(plan, kept["colour"], features)  # whose features are in the network's state
+    for name in ("network", "average", "muon", "adam"):
+        getattr(state, name).load_state_dict(kept[name])
+    crops = [_crops(plan.held, crops, held) for crops in kept["held"]]
+    return replace(state, points=points, held=crops, progress=Progress(**kept["progress"]))
+
+
+def _point(plan: Plan, p: int, kept: dict, pixels: torch.Tensor) -> Point:
+    """What is a sum over processes goes to the first."""
+    tiles, curvature = (kept[name].clone() for name in ("tiles", "curvature"))
+    tables = Tables(plan.settings.betas[p], torch.zeros_like(curvature), curvature, tiles, torch.zeros(0))
+    evidence = Evidence(*(s.clone() * (plan.shards.rank == 0) for s in kept["evidence"]))
+    return Point(tables, kept["frequency"].clone(), _crops(plan.shards, kept, pixels), evidence)
+
+
+def _crops(shards: Shards, kept: dict, pixels: torch.Tensor) -> Crops:
+    return Crops(pixels, *(kept[name][shards.mine] for name in ("assigned", "difference")))

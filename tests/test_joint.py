@@ -1,0 +1,147 @@
+"""Operating points that are learned at once, on pictures of 64 x 64 pixels."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from combiner_codec.decoder import decode_array
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.errors import FormatError
+from combiner_codec.format import prior as priors
+from combiner_codec.training import endtoend
+from combiner_codec.training.crops import pictures_of, random_crops
+from combiner_codec.training.endtoend import Sources
+from combiner_codec.training.recipes import PHOTO, RECIPES
+from combiner_codec.training.run import Options, load_point, run
+from conftest import busy_pictures
+
+BETAS = (0.02, 0.004)
+SETTINGS = replace(PHOTO, betas=BETAS, classes=(4, 4), visits=(), crops=12, batch=4, steps=30)
+RECIPE = replace(RECIPES["photo"], settings=SETTINGS, side=64)
+
+
+@pytest.fixture(autouse=True)
+def few_validation_crops(monkeypatch):
+    monkeypatch.setattr(endtoend, "HELD", 8)
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """Eight pictures of 128 x 128 pixels, and four others."""
+    folder = tmp_path_factory.mktemp("pictures")
+    np.save(folder / "t.npy", busy_pictures(8))
+    np.save(folder / "v.npy", busy_pictures(4, seed=1))
+    return [folder / "t.npy"], [folder / "v.npy"]
+
+
+def learn(sources, folder, recipe=RECIPE, report=lambda line: None):
+    folder.mkdir(exist_ok=True)
+    return endtoend.learn(Sources.of(*sources), recipe, folder, report)
+
+
+def assert_same(ours, theirs, rtol=0.0, atol=0.0, tables=0):
+    """Operating points that agree."""
+    assert np.abs(ours.kl_index.astype(int) - theirs.kl_index).max() <= tables
+    assert np.abs(ours.contexts.astype(int) - theirs.contexts).max() <= tables
+    np.testing.assert_allclose(ours.posterior_scale, theirs.posterior_scale, rtol, atol)
+    for name, value in ours.shared.items():
+        np.testing.assert_allclose(value, theirs.shared[name], rtol, atol, err_msg=name)
+
+
+def test_the_cost_falls_below_the_closed_form(sources, tmp_path):
+    lines = []
+    learn(sources, tmp_path, replace(RECIPE, settings=replace(SETTINGS, steps=200)), lines.append)
+    (training,) = [line for line in lines if "training J" in line]
+    held = [line for line in lines if "validation" in line]
+    changes = [float(c) for c in re.findall(r"\(([+-][\d.]+) %\)", training + "".join(held))]
+    assert len(changes) == 4 and max(changes) < -1
+
+
+def test_an_interruption_changes_nothing(sources, tmp_path, monkeypatch):
+    """As long as a number of steps is given: the clock has no say in it."""
+    whole = learn(sources, tmp_path / "whole")
+    monkeypatch.setattr(endtoend, "SAVE_EVERY", 0)
+    saves, save = [], endtoend.checkpoint.save
+
+    def interrupted(*arguments):
+        save(*arguments)
+        saves.append(1)
+        if len(saves) == 17:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(endtoend.checkpoint, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        learn(sources, tmp_path / "cut")
+    lines = []
+    for ours, theirs in zip(learn(sources, tmp_path / "cut", report=lines.append), whole, strict=True):
+        assert_same(ours, theirs)
+    assert lines[0].endswith("17 steps")
+
+
+def test_a_checkpoint_of_other_settings_is_refused(sources, tmp_path):
+    learn(sources, tmp_path, replace(RECIPE, settings=replace(SETTINGS, steps=1)))
+    with pytest.raises(FormatError, match="other settings"):
+        learn(sources, tmp_path, replace(RECIPE, settings=replace(SETTINGS, steps=2, batch=2)))
+
+
+def test_own_weights_come_late(sources, tmp_path):
+    """Until then all points' weights are one polynomial."""
+    steps = replace(SETTINGS, own=1.0), replace(SETTINGS, own=0.5)
+    ours, theirs = (learn(sources, tmp_path / str(s.own), replace(RECIPE, settings=s)) for s in steps)
+    states = [torch.load(tmp_path / str(s.own) / "joint.pt", weights_only=True)["network"] for s in steps]
+    assert [bool(state["points.0.weights.1"].any()) for state in states] == [False, True]
+    assert np.abs(ours[0].shared["w3"] - theirs[0].shared["w3"]).max() > 0
+
+
+COMMAND = [
+    "--family",
+    "photo",
+    "--betas",
+    "0.02,0.004",
+    "--classes",
+    "4,4",
+    "--crops",
+    "9",
+    "--batch",
+    "2",
+    "--steps",
+    "8",
+]
+
+
+def test_two_processes_give_the_result_of_one(sources, tmp_path):
+    """Also where one of them has none of a step's two crops; and the prior codes."""
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "combiner_codec", "train"]
+    paths = [str(sources[0][0]), "-o", "two.npz", "--checkpoints", "two"]
+    done = subprocess.run(
+        [sys.executable, *launch, *paths, *COMMAND],
+        cwd=tmp_path, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    options = Options("photo", BETAS, (4, 4), 8, batch=2, crops=9)
+    run(sources[0], tmp_path / "one.npz", tmp_path / "one", lambda line: None, options)
+    for beta in BETAS:
+        assert_same(*(load_point(tmp_path / n / f"point-{beta:g}.npz") for n in ("one", "two")), 2e-3, 1e-3, 2)
+    prior = priors.load_file(tmp_path / "two.npz")
+    assert prior.betas == list(BETAS) and "trained" in prior.metadata
+    result = encode_arrays([busy_pictures(1, 128, seed=5)[0][:40, -70:]], prior, Settings(0.01, "fast"))[0]
+    np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
+
+
+def test_crops_are_functions_of_their_numbers(sources):
+    pictures = pictures_of(sources[0])
+    some, others = (random_crops(pictures, 64, np.array(n), 3) for n in ([0, 5, 9, 20], [20, 9]))
+    assert some.shape == (4, 64, 64, 3)
+    np.testing.assert_array_equal(others, some[:1:-1])
+
+
+def test_pictures_are_larger_than_crops(sources):
+    with pytest.raises(FormatError, match="smaller than 200 x 200"):
+        random_crops(pictures_of(sources[0]), 200, np.arange(2), 0)
