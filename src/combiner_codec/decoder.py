@@ -81,12 +81,11 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
         raise FormatError(f"prior {found.name} cannot have made this file")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     shape = counts(head.width, head.height, architecture.tile)
-    least = max(point.least_bits(architecture), point.classes == 1)  # of a block; else the classes bound the size
-    if least * shape[0] * shape[1] > architecture.side**2 * len(bits):
+    if point.classes == 1 and shape[0] * shape[1] > architecture.side**2 * len(bits):  # else the classes bound the size
         raise FormatError(f"truncated: {len(payload)} bytes are too few for {shape[0]} x {shape[1]} tiles")
     classes, side = read_classes(bits, point, *shape)
     blocks = blocks_of(classes[None], architecture)
-    lengths = point.stream_lengths(architecture, blocks)
+    lengths = point.stream_lengths(blocks)
     used = side + int(lengths.sum())
     if -(-used // 8) != len(payload) or bits[used:].any():
         raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
@@ -97,7 +96,7 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
 def read_classes(bits: np.ndarray, point: OperatingPoint, rows: int, columns: int) -> tuple[np.ndarray, int]:
     """Classes of all tiles, and how many bits they take: (n,) -> (Rt, Ct) int64."""
     if point.contexts is not None:
-        classes, side = classmap.decode(bits, rows, columns, point.contexts)
+        classes, side = classmap.decode(bits, rows, columns, point.contexts, point.single)
         return classes.astype(np.int64), side
     tiles, side = rows * columns, point.class_bits
     if tiles * side > len(bits):
@@ -112,7 +111,7 @@ def sample_latents(contents: Contents, chunk: slice, dtype) -> np.ndarray:
     """The coded sample of some blocks' latents: (b, D)."""
     point, head, architecture = contents.point, contents.header, contents.prior.architecture
     number, columns = np.arange(len(contents.lengths))[chunk], architecture.columns
-    kl_index = point.block_kl(architecture, contents.blocks[chunk])
+    kl_index = point.block_kl(contents.blocks[chunk])
     parts = point.partition(kl_index)
     latents = np.tile(point.mean[columns].astype(dtype), (len(number), 1))
     if len(parts.latents):
@@ -142,11 +141,13 @@ def decode_array(
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
     shared = {name: value.astype(dtype) for name, value in contents.point.shared.items()}
-    network = Network(architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey)
-    halves = network.down(latents.reshape(1, *contents.grid, -1))
+    network = Network(
+        architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey, single=contents.point.single
+    )
+    half = network.down(latents.reshape(1, *contents.grid, -1))
     strips = render(
         network,
-        lambda rows: network.across(halves, rows),
+        lambda rows: network.across(half, rows),
         network.strips(STRIP, head.height),
         lambda work, parts: parallel(lambda rows: to_uint8(work(rows)[1][0, :, : head.width]), parts, threads),
     )

@@ -158,7 +158,7 @@ class Batch:
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""
         point, architecture = self.point(number), self.prior.architecture
-        lengths = point.stream_lengths(architecture, blocks_of(classes[None], architecture))
+        lengths = point.stream_lengths(blocks_of(classes[None], architecture))
         bits = len(write_classes(classes, point)) + int(lengths.sum())
         return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
 
@@ -166,7 +166,7 @@ class Batch:
 def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:
     """Bits of all tiles' classes, the inverse of `decoder.read_classes`: (Rt, Ct) -> uint8 of 0 and 1."""
     if point.contexts is not None:
-        return classmap.encode(classes.astype(np.uint8), point.contexts)
+        return classmap.encode(classes.astype(np.uint8), point.contexts, point.single)
     return to_bits(classes, point.class_bits)
 
 

@@ -1,7 +1,8 @@
 """Which operating point and which classes suit a picture, before anything is fitted. Needs torch.
 
 Everything is judged by the linear part, whose posterior has a closed form. Shapes: P pictures of H x W pixels (whole
-tiles), Rt x Ct tiles, T of them in all, K classes; grey pictures have one channel, others three.
+tiles), Rt x Ct tiles, T of them in all, K classes, the last M of merged tiles; grey pictures have one channel, others
+three. What belongs to a merged tile stands at the first of its four.
 """
 
 from dataclasses import dataclass
@@ -9,16 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..format import classmap
 from ..format.prior import OperatingPoint, Prior
-from ..synthesis.architecture import counts
-from .analysis import decompose, tiles_of
-from .posterior import REACH, coarse_prior, shared_weights, undamped
+from .analysis import decompose
+from .classcosts import Classes, tile_nats
+from .maps import cheapest
+from .posterior import shared_weights
+from .tiling import begins, choose_tiling, everywhere, squares
 
-ROWS = 1024  # tiles whose class costs are computed at once
-OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach; most tiles have none
-CODED = 0.4  # prior variance, in posterior variances, from which a latent counts as coded
-SURPLUS = (-3.0, 20.0)  # logarithms of the distortion's growth that are told apart
+TILES = 1024  # of pictures whose class costs are computed at once
+NUMBER = 4.0  # bits of a class in a map, about
 
 
 @dataclass(frozen=True)
@@ -57,117 +57,51 @@ class Chooser:
         return np.array(self.points)[totals.argsort(1)[:, : self.trials]]
 
     def total_cost(self, point: OperatingPoint, pictures) -> np.ndarray:
-        """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). A latent above the tiles leaves an error of half a nat."""
-        architecture = self.prior.architecture
-        above = np.count_nonzero(point.block_kl(architecture, architecture.no_tiles))
-        above = point.beta * above / 2 + self.beta * np.log(2) * point.least_bits(architecture)
-        blocks = np.prod(counts(pictures.shape[2], pictures.shape[1], architecture.block))
-        return self.tile_costs(point, pictures).min(-1).sum((1, 2)) + blocks * above
+        """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). As if merged tiles and others did not disturb each other."""
+        costs = [squares(self.least(point, pictures, merged)) for merged in self._uniform(point, pictures)]
+        return np.min(costs, 0).sum((1, 2))
 
     def classes(self, point: OperatingPoint, pictures) -> np.ndarray:
         """Classes of the tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct)."""
-        return cheapest(point, self.tile_costs(point, pictures), self.beta)
+        return cheapest(point, self.tile_costs(point, pictures, self.tiling(point, pictures)), self.beta)
 
-    def tile_costs(self, point: OperatingPoint, pictures) -> np.ndarray:
+    def tiling(self, point: OperatingPoint, pictures) -> np.ndarray:
+        """Which tiles of (P, H, W, 1 or 3) pictures are merged: (P, Rt, Ct) bool."""
+        first, *rest = self._uniform(point, pictures)
+        return choose_tiling(lambda merged: self.least(point, pictures, merged), *rest) if rest else first
+
+    def least(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
+        """`tile_costs` of the best class, and of its number where classes have contexts: (P, Rt, Ct)."""
+        number = NUMBER * (point.contexts is not None) * self.beta * np.log(2)
+        return self.tile_costs(point, pictures, merged).min(-1) + number * begins(merged)
+
+    def tile_costs(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
         """Lagrangian distortion + beta ln 2 bits of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
-        return self.tile_errors(point, pictures) + (self.beta * tile_nats(point)).astype(np.float32)
+        nats = (self.beta * tile_nats(point)).astype(np.float32)
+        return self.tile_errors(point, pictures, merged) + nats * begins(merged)[..., None]
 
-    def tile_errors(self, point: OperatingPoint, pictures) -> np.ndarray:
-        """`class_errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
-        architecture = self.prior.architecture
-        shape = (len(pictures), *(size // architecture.tile for size in pictures.shape[1:3]))
+    def tile_errors(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
+        """`class_errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K); infinite for classes that a tile
+        of its size cannot have.
+        """
         if point.classes == 1:
-            return np.zeros((*shape, 1), np.float32)
-        mean, above = torch.from_numpy(point.mean[: point.own]), coarse_prior(point)
-        shared, parts = shared_weights(point), []
-        for some in pictures.split(max(1, ROWS // (shape[1] * shape[2]))):
-            latents = decompose(architecture, shared, some, above)
-            tiles = tiles_of(architecture, latents)[:, : shape[1], : shape[2]].reshape(-1, point.own)
-            parts += [class_errors(point, part - mean) for part in tiles.split(ROWS)]
-        return np.concatenate(parts).reshape(*shape, -1)
+            return np.zeros((*merged.shape, 1), np.float32)
+        shared, errors = shared_weights(point), np.full((*merged.shape, point.classes), np.inf, np.float32)
+        kinds = Classes.of(point, point.kl_index[:, None]), Classes.of(point, point.merged)
+        mean, each = torch.from_numpy(point.mean), max(1, TILES // merged[0].size)
+        for i in range(0, len(pictures), each):
+            some, own = errors[i : i + each], merged[i : i + each]
+            cells = decompose(self.prior.architecture, shared, pictures[i : i + each], own) - mean
+            some[~own, : point.single] = kinds[0].errors(cells[torch.from_numpy(~own)])
+            some[own, point.single :] = 0
+            p, r, c = (index[:, None] for index in np.nonzero(own & begins(own)))
+            four = cells[p, r + (0, 0, 1, 1), c + (0, 1, 0, 1)].flatten(1)
+            some[p[:, 0], r[:, 0], c[:, 0], point.single :] = kinds[1].errors(four)
+        return errors
 
-
-def class_errors(point: OperatingPoint, deviation) -> np.ndarray:
-    """Distortion of coding each tile with each class, for the linear part, as far as classes differ in it.
-
-    (T, latents of a tile) less the prior's mean -> (T, K). With the point's own beta and a code that spends what the
-    posterior wants, distortion / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of bits:
-    where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows by e^y.
-    And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
-    """
-    noise2 = torch.from_numpy(point.posterior_scale[: point.own]).double() ** 2
-    deviation = undamped(deviation, noise2, point.beta)
-    scale2 = torch.from_numpy(point.scale).double() ** 2
-    energy, marginal = deviation**2, scale2 + noise2
-    log_ratio = torch.log(marginal / noise2)
-    nats = 0.5 * log_ratio.sum(1) + 0.5 * energy @ (1 / marginal).T
-    spent = 0.5 * (log_ratio - scale2 / marginal).sum(1) + 0.5 * energy @ (scale2 / marginal**2).T
-    payload = np.log(2) * torch.from_numpy(point.tile_bits)
-    coded = (scale2 > CODED * noise2).sum(1).clamp(min=1)
-    surplus = (2 * (spent - payload) / coded).clamp(*SURPLUS)
-    nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus) + 0.5 * _beyond(point, deviation, noise2.sqrt())
-    return (point.beta * (nats - payload)).float().numpy()
-
-
-def _beyond(point, deviation, noise):
-    """Squares of what lies out of reach of each class's candidates, in posterior variances: (T, own) -> (T, K)."""
-    far = torch.topk(deviation.abs() / noise, min(OUTLIERS, len(noise))).indices  # (T, n)
-    scale, noise = torch.from_numpy(point.scale).T[far], noise.float()[far]  # (T, n, K), (T, n)
-    beyond = (deviation.gather(1, far).abs().float()[..., None] - REACH * scale).clamp(min=0)
-    return (torch.where(scale > noise[..., None], beyond / noise[..., None], 0.0) ** 2).sum(1)
-
-
-def tile_nats(point: OperatingPoint) -> np.ndarray:
-    """What a tile of each class costs, class number included where it has no context: (K,) nats."""
-    return np.log(2) * (point.tile_bits + (point.class_bits if point.contexts is None else 0))
-
-
-def cheapest(point: OperatingPoint, costs: np.ndarray, beta: float) -> np.ndarray:
-    """Classes that minimise costs and class maps together: (P, Rt, Ct, K) -> (P, Rt, Ct) int64."""
-    if point.contexts is None:
-        return costs.argmin(-1)
-    bits = costs / (beta * np.log(2))
-    return np.stack([choose_map(one, point.contexts) for one in bits]).astype(np.int64)
-
-
-def map_costs(classes: np.ndarray, tables: np.ndarray) -> np.ndarray:
-    """Bits of a map as a function of one tile's class, up to a constant for each tile: (rows, cols, K) float32.
-
-    That is the class's own bits given its neighbours, and those of the three tiles that it predicts. Frequencies count
-    as unrounded, so a cost above 16 bits may be too high.
-    """
-    (rows, cols), K = classes.shape, tables.shape[2]
-    weights = tables.astype(np.float32) / classmap.UNIT
-    neighbours = classmap.neighbours(classes, K)
-    score = sum(w[c] for w, c in zip(weights, neighbours, strict=True))  # (rows, cols, K)
-    out = -score
-    for w, c, (dy, dx) in zip(weights, neighbours, classmap.NEIGHBOURS, strict=True):
-        rest = score - w[c]
-        top = rest.max(-1, keepdims=True)
-        own = classes[..., None].astype(np.intp)
-        # bits of each tile, by the class of the neighbour that w weighs: (rows, cols, K)
-        later = np.log2(np.exp2(rest - top) @ np.exp2(w[:K]).T) + top
-        later -= np.take_along_axis(rest, own, -1) + w[:K].T[classes]
-        out[: rows + dy, max(0, dx) : cols - max(0, -dx)] += later[-dy:, max(0, -dx) : cols - max(0, dx)]
-    return out
-
-
-def choose_map(tile_bits: np.ndarray, tables: np.ndarray, sweeps: int = 2) -> np.ndarray:
-    """Classes that make a picture cheap: bits of each tile in each class (rows, cols, K) -> (rows, cols) uint8.
-
-    A first map tile after tile, then sweeps that change one tile in four at a time: none of those affects the cost of
-    another. No step makes tiles and map together dearer, frequencies counted as unrounded.
-    """
-    rows, cols, K = tile_bits.shape
-    left, up, up_right = tables.astype(np.float32) / classmap.UNIT
-    classes, above = np.zeros((rows, cols), np.uint8), [K] * (cols + 1)
-    for r in range(rows):
-        c, row = K, tile_bits[r] - up[above[:-1]] - up_right[above[1:]]
-        for j in range(cols):
-            classes[r, j] = c = int((row[j] - left[c]).argmin())
-        above = [*classes[r].tolist(), K]
-    phase = (3 * np.arange(rows)[:, None] + np.arange(cols)) % 4
-    for step in range(4 * sweeps):
-        best = (tile_bits + map_costs(classes, tables)).argmin(-1).astype(np.uint8)
-        classes = np.where(phase == step % 4, best, classes)
-    return classes
+    def _uniform(self, point, pictures) -> list[np.ndarray]:
+        """No tile merged, and if there are classes for that, as many as can be: (P, Rt, Ct) bool each."""
+        tile = self.prior.architecture.tile
+        shape = (len(pictures), *(size // tile for size in pictures.shape[1:3]))
+        every = everywhere(shape)
+        return [np.zeros(shape, bool), *([every] if len(point.merged) and every.any() else [])]

@@ -69,7 +69,7 @@ def class_bits(classes: np.ndarray, point: OperatingPoint) -> float:
     """What a class map costs: (Rt, Ct)."""
     if point.contexts is None:
         return float(point.class_bits * classes.size)
-    return float(classmap.bits(classes.astype(np.uint8), point.contexts).sum())
+    return float(classmap.bits(classes.astype(np.uint8), point.contexts, point.single).sum())
 
 
 def fitted_of(subject: Subject, posterior: Posterior) -> list[Fitted]:

@@ -17,6 +17,7 @@ from ..format.prior import OperatingPoint, Prior
 from ..format.streams import Partition
 from ..image import to_uint8
 from ..synthesis.architecture import blocks_of, counts
+from ..synthesis.fields import blocks_from
 from ..synthesis.network import Network, Rows, render
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
@@ -26,7 +27,6 @@ from .posterior import (
     Posterior,
     as_tensor,
     closed_form,
-    coarse_prior,
     distortion,
     kl_nats,
     reachable,
@@ -56,9 +56,9 @@ class Subject:
         architecture, on = prior.architecture, target.device
         columns = architecture.columns
         network = Network(
-            architecture, shared_weights(point, on), as_tensor(classes, on), TorchOps, target.shape[-1] == 1
+            architecture, shared_weights(point, on), as_tensor(classes, on), TorchOps, target.shape[-1] == 1, point.single
         )
-        kl_index = point.block_kl(architecture, blocks_of(classes, architecture))
+        kl_index = point.block_kl(blocks_of(classes, architecture))
         partition = point.partition(kl_index)
         scale = point.scale_of(kl_index, columns)
         scale[partition.counts == 0] = 0
@@ -106,9 +106,9 @@ class Subject:
         """Closed form of the linear part where there is one, else the prior's mean and scale."""
         architecture, prior = self.network.architecture, self.prior
         if architecture.field.linear:
-            above = coarse_prior(self.point, self.device)
-            pulled = decompose(architecture, self.network.shared, self.target, above)
-            mean, scale = closed_form(pulled.reshape(len(self.kl_index), -1), prior)
+            pulled = decompose(architecture, self.network.shared, self.target, self.network.merged)
+            blocks = blocks_from(architecture, pulled, TorchOps)
+            mean, scale = closed_form(blocks.reshape(len(self.kl_index), -1), prior)
             mean = reachable(mean, prior)
         else:
             mean = prior.mean.expand(len(self.kl_index), -1).clone()

@@ -93,13 +93,6 @@ def reachable(mu, prior: Gaussians):
     return torch.minimum(torch.maximum(mu, prior.mean - REACH * prior.scale), prior.mean + REACH * prior.scale)
 
 
-def coarse_prior(point: OperatingPoint, device="cpu") -> Gaussians:
-    """Prior of the columns above the tiles."""
-    above = slice(point.own, None)
-    tables = (point.mean[above], point.scale_of(point.coarse, above), point.posterior_scale[above])
-    return Gaussians(*(as_tensor(table, device) for table in tables))
-
-
 def shared_weights(point: OperatingPoint, device="cpu") -> dict[str, torch.Tensor]:
     """Weights of the shared layers by name."""
     return {name: as_tensor(value, device) for name, value in point.shared.items()}

@@ -3,7 +3,8 @@
 The length of a file follows from its classes alone (FORMAT.md, sections 3 and 5), so a size is met exactly. Quality is
 predicted by the linear part (`choose.class_errors`). Along one operating point beta alone decides: classes minimise
 distortion + beta nats. Pictures of few tiles have few such points; there single tiles are changed until the goal is
-met. Shapes: Rt x Ct tiles, T of them in all, K classes.
+met. Which tiles are merged follows from the operating point. Shapes: Rt x Ct tiles, T of them that name a class (the
+first of each four that are merged), K classes.
 """
 
 from bisect import bisect_left
@@ -17,7 +18,10 @@ import numpy as np
 from ..errors import TargetError
 from ..format.prior import OperatingPoint
 from ..root import next_guess
-from .choose import Chooser, cheapest, tile_nats
+from .choose import Chooser
+from .classcosts import tile_nats
+from .maps import cheapest
+from .tiling import begins
 
 Kind = Literal["size", "error"]
 
@@ -61,6 +65,7 @@ class Search:
 
     points: dict[int, OperatingPoint]
     errors: dict[int, np.ndarray]  # (Rt, Ct, K) distortion by class, at each point
+    merged: dict[int, np.ndarray]  # (Rt, Ct) bool, merged tiles at each point
     pixels: int  # of the picture
     trials: int  # choices wanted for a size
     size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
@@ -69,13 +74,19 @@ class Search:
     def of(chooser: Chooser, picture, pixels: int, size_of: Callable[[int, np.ndarray], int]) -> "Search":
         """For a picture (1, H, W, 1 or 3) of which so many pixels are kept."""
         points = {number: chooser.point(number, picture) for number in chooser.points}
-        errors = {number: chooser.tile_errors(point, picture)[0] for number, point in points.items()}
-        return Search(points, errors, pixels, chooser.trials, size_of)
+        merged = {number: chooser.tiling(point, picture) for number, point in points.items()}
+        errors = {number: chooser.tile_errors(point, picture, merged[number])[0] for number, point in points.items()}
+        merged = {number: own[0] for number, own in merged.items()}
+        return Search(points, errors, merged, pixels, chooser.trials, size_of)
+
+    def places(self, number: int) -> np.ndarray:
+        """Where the tiles are that name a class: (T, 2)."""
+        return np.argwhere(begins(self.merged[number]))
 
     @property
     def tiles(self) -> int:
-        """T."""
-        return next(iter(self.errors.values()))[..., 0].size
+        """Of the picture, merged or not."""
+        return next(iter(self.merged.values())).size
 
     @cached_property
     def nats(self) -> dict[int, np.ndarray]:
@@ -86,7 +97,11 @@ class Search:
     def overhead(self) -> dict[int, float]:
         """Nats of header, class map and coarser levels at each operating point's own beta."""
         usual = [self.at(number, point.beta) for number, point in self.points.items()]
-        return {c.point: 8 * np.log(2) * c.size - self.nats[c.point][c.classes].sum() for c in usual}
+        return {c.point: 8 * np.log(2) * c.size - self.nats_of(c.point, c.classes) for c in usual}
+
+    def nats_of(self, number: int, classes: np.ndarray) -> float:
+        """What the tiles cost: (Rt, Ct)."""
+        return float(self.nats[number][classes][begins(self.merged[number])].sum())
 
     @cached_property
     def smallest(self) -> Choice:
@@ -138,7 +153,8 @@ class Search:
 
     def at(self, number: int, beta: float) -> Choice:
         """The classes that minimise distortion + beta nats."""
-        costs = self.errors[number] + (beta * self.nats[number]).astype(np.float32)
+        nats = (beta * self.nats[number]).astype(np.float32)
+        costs = self.errors[number] + nats * begins(self.merged[number])[..., None]
         return self.choice(number, cheapest(self.points[number], costs[None], beta)[0])
 
     def choice(self, number: int, classes: np.ndarray) -> Choice:
@@ -151,11 +167,12 @@ def _guess(search: Search, number: int, kind: Kind, limit: float) -> tuple[float
     """log beta that meets the limit when classes are chosen without contexts, and a bound on what it then costs:
     distortion below a size, nats below a distortion (the Lagrangian dual).
     """
-    errors, nats = search.errors[number].reshape(search.tiles, -1), search.nats[number]
+    place, nats = tuple(search.places(number).T), search.nats[number]
+    errors = search.errors[number][place]
 
     def spent(x):
         classes = (errors + (np.exp(x) * nats).astype(np.float32)).argmin(-1)
-        distortion = errors[np.arange(search.tiles), classes].sum(dtype=np.float64)
+        distortion = errors[np.arange(len(errors)), classes].sum(dtype=np.float64)
         return distortion, nats[classes].sum() + search.overhead[number]
 
     def beyond(x):
@@ -194,22 +211,24 @@ def _solve(search: Search, number: int, kind: Kind, limit: float, x: float) -> C
 
 def _fill(search: Search, choice: Choice, kind: Kind, limit: float) -> Choice:
     """Change one tile after another, as long as that lowers the other of size and error within the limit."""
-    number, rows = choice.point, np.arange(search.tiles)
-    errors, nats = search.errors[number].reshape(search.tiles, -1), search.nats[number] + np.zeros((search.tiles, 1))
+    number, places = choice.point, search.places(choice.point)
+    place, rows = tuple(places.T), np.arange(len(places))
+    errors, nats = search.errors[number][place], search.nats[number] + np.zeros((len(places), 1))
     spent, wanted = (nats, errors) if kind == "size" else (errors, nats)
     unit = 8 * np.log(2) if kind == "size" else 1.0
     barred = np.zeros(errors.shape, bool)
     while search.tiles == 1 or getattr(choice, kind) < (1 - CLOSE[kind]) * limit:
-        classes = choice.classes.reshape(-1)
+        classes = choice.classes[place]
         room = unit * (limit - getattr(choice, kind))
         gain = wanted[rows, classes][:, None] - wanted
         gain[barred | (spent - spent[rows, classes][:, None] > room + 0.01 * unit * limit)] = 0
         tile, own = np.unravel_index(gain.argmax(), gain.shape)
         if gain[tile, own] <= 0:
             break
-        changed = classes.copy()
-        changed[tile] = own
-        other = search.choice(number, changed.reshape(choice.classes.shape))
+        changed, (r, c) = choice.classes.copy(), places[tile]
+        side = 1 + search.merged[number][r, c]
+        changed[r : r + side, c : c + side] = own
+        other = search.choice(number, changed)
         if getattr(other, kind) <= limit:
             choice = other
         barred[tile, own] = True

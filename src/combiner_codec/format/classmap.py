@@ -2,8 +2,11 @@
 
 Each tile names one of K classes. Its class is predicted from those of its left, upper and upper right neighbours; K
 stands for a neighbour outside the picture. `tables` (3, K + 1, K) int8 hold a weight, in 1/16 bit, for each neighbour,
-its class and the tile's class. The three weights of a class add up to log2 of its probability, up to a constant. All
-that a decoder computes are integers. numpy only.
+its class and the tile's class. The three weights of a class add up to log2 of its probability, up to a constant.
+
+Classes from `single` on are of merged tiles, 2 x 2 of them with one class, which the first one names. Only a tile at an
+even row and column with all four inside the picture may name one; it costs the others nothing. All that a decoder
+computes are integers. numpy only.
 """
 
 from bisect import bisect
@@ -26,66 +29,88 @@ CACHED = 4096  # contexts: seven in ten recur within a photograph
 TAIL = 2  # bits that place the end of the code inside the last interval
 
 
-def encode(classes: np.ndarray, tables: np.ndarray) -> np.ndarray:
+def encode(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
     """Map (rows, cols) uint8, each below K, as (n,) uint8 of 0 and 1; n is at most 2 above the sum of `bits`."""
     K = tables.shape[2]
     if K == 1:
         return np.zeros(0, np.uint8)
     ends_of = _cumulative(tables)
     digits, pending, low, high = [], 0, 0, MASK
+    choices = allowed(classes, single, K)
     above = [K] * (classes.shape[1] + 1)
-    for row in classes.tolist():
+    for row, own in zip(classes.tolist(), choices.tolist(), strict=True):
         left = K
-        for j, c in enumerate(row):
-            low, high = _narrow(low, high, ends_of(left, above[j], above[j + 1]), c)
-            settled, straddling = _shifts(low, high)
-            if settled:
-                digits.append(_spell(low >> WORD - settled, settled, pending))
-                pending = 0
-            low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
-            pending += straddling
+        for j, (c, count) in enumerate(zip(row, own, strict=True)):
+            if count:
+                low, high = _narrow(low, high, ends_of(left, above[j], above[j + 1], count), c)
+                settled, straddling = _shifts(low, high)
+                if settled:
+                    digits.append(_spell(low >> WORD - settled, settled, pending))
+                    pending = 0
+                low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
+                pending += straddling
             left = c
         above = [*row, K]
     digits.append(_spell(1 if low < QUARTER else 2, TAIL, pending))
     return np.frombuffer("".join(digits).encode(), np.uint8) - ord("0")
 
 
-def decode(bits: np.ndarray, rows: int, cols: int, tables: np.ndarray) -> tuple[np.ndarray, int]:
+def decode(bits: np.ndarray, rows: int, cols: int, tables: np.ndarray, single: int) -> tuple[np.ndarray, int]:
     """Map (rows, cols) uint8 that `bits` (n,) begin with, and how many of them it took."""
     K = tables.shape[2]
     if K == 1:
         return np.zeros((rows, cols), np.uint8), 0
-    if rows * cols * (K - 1) > len(bits) << TOP:  # a tile costs at least log2(1 + (K - 1) / 2^16) bits
+    # a class costs at least log2(1 + (single - 1) / 2^16) bits, and stands for four tiles at most
+    if rows * cols * (single - 1) > len(bits) << TOP + 2 * (single < K):
         raise FormatError(f"truncated: {len(bits)} bits are too few for the classes of {rows} x {cols} tiles")
     ends_of = _cumulative(tables)
     digits = (np.asarray(bits, np.uint8) + ord("0")).tobytes().decode() + "0" * 3 * WORD
     low, high, code, used = 0, MASK, int(digits[:WORD], 2), 0
     above, classes = [K] * (cols + 1), []
-    for _ in range(rows):
+    for r in range(rows):
         row, c = [], K
         for j in range(cols):
-            ends = ends_of(c, above[j], above[j + 1])
-            c = bisect(ends, ((code - low + 1) * ends[-1] - 1) // (high - low + 1)) - 1
-            low, high = _narrow(low, high, ends, c)
-            settled, straddling = _shifts(low, high)
-            low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
-            start, used = used, used + settled + straddling
-            if used + TAIL > len(bits):
-                raise FormatError(f"truncated: the classes of {rows} x {cols} tiles need more than {len(bits)} bits")
-            if used > start:
-                code = _drop(code, int(digits[start + WORD : used + WORD], 2), settled, straddling)
+            if r % 2 and single <= above[j] < K:
+                c = above[j]
+            elif r % 2 or not j % 2 or not single <= c < K:
+                count = K if r % 2 == j % 2 == 0 and r + 1 < rows and j + 1 < cols else single
+                ends = ends_of(c, above[j], above[j + 1], count)
+                c = bisect(ends, ((code - low + 1) * ends[-1] - 1) // (high - low + 1)) - 1
+                low, high = _narrow(low, high, ends, c)
+                settled, straddling = _shifts(low, high)
+                low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
+                start, used = used, used + settled + straddling
+                if used + TAIL > len(bits):
+                    raise FormatError(f"truncated: the classes of {rows} x {cols} tiles take over {len(bits)} bits")
+                if used > start:
+                    code = _drop(code, int(digits[start + WORD : used + WORD], 2), settled, straddling)
             row.append(c)
         above = [*row, K]
         classes.append(np.array(row, np.uint8))
     return np.array(classes, np.uint8).reshape(rows, cols), used + TAIL
 
 
-def bits(classes: np.ndarray, tables: np.ndarray) -> np.ndarray:
+def allowed(classes: np.ndarray, single: int, K: int) -> np.ndarray:
+    """How many of the K classes each tile may name: all, `single`, or 0 where a merged tile's first one has named it
+    already: (rows, cols) -> the same.
+    """
+    rows, cols = classes.shape
+    r, c = np.arange(rows)[:, None] % 2, np.arange(cols) % 2
+    first = (r == 0) & (c == 0) & (np.arange(rows)[:, None] + 1 < rows) & (np.arange(cols) + 1 < cols)
+    named = ((r == 1) | (c == 1)) & (classes >= single)
+    return np.where(named, 0, np.where(first, K, single))
+
+
+def bits(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
     """What the coder pays for each tile: -log2 of its probability, (rows, cols) float64."""
-    pairs = zip(tables.astype(np.intp), neighbours(classes, tables.shape[2]), strict=True)
+    K = tables.shape[2]
+    pairs = zip(tables.astype(np.intp), neighbours(classes, K), strict=True)
     scores = sum(table[c] for table, c in pairs)  # (rows, cols, K)
-    f = FREQUENCY[scores.max(-1, keepdims=True) - scores]
-    return np.log2(f.sum(-1)) - np.log2(np.take_along_axis(f, classes[..., None].astype(np.intp), -1)[..., 0])
+    count = allowed(classes, single, K)[..., None]
+    scores = np.where(np.arange(K) < np.where(count, count, K), scores, -(1 << 16))
+    f = FREQUENCY.take(scores.max(-1, keepdims=True) - scores, mode="clip") * (scores > -(1 << 16))
+    paid = np.log2(f.sum(-1)) - np.log2(np.take_along_axis(f, classes[..., None].astype(np.intp), -1)[..., 0])
+    return np.where(count[..., 0], paid, 0.0)
 
 
 def neighbours(classes, K):
@@ -96,12 +121,14 @@ def neighbours(classes, K):
 
 
 def _cumulative(tables):
-    """Function of the left, upper and upper right class: 0 and the running sum of the K frequencies, as a list."""
+    """Function of the left, upper and upper right class and of how many classes are allowed: 0 and the running sum of
+    their frequencies, as a list.
+    """
     left, up, up_right = tables.astype(np.intp)
 
     @lru_cache(CACHED)
-    def ends_of(of_left, of_up, of_up_right):
-        scores = left[of_left] + up[of_up] + up_right[of_up_right]
+    def ends_of(of_left, of_up, of_up_right, count):
+        scores = (left[of_left] + up[of_up] + up_right[of_up_right])[:count]
         return [0, *FREQUENCY.take(scores.max() - scores).cumsum().tolist()]
 
     return ends_of

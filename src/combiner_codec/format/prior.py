@@ -26,7 +26,7 @@ from .streams import UNIT, Partition, group_count, kl_table, partition
 MANIFEST: dict[str, tuple[int, str]] = {
     "small": (1, "52e9244e1ad7900ce013f745f0a74e1e8c27f42e025c11fa28ff4fff93b3f5cd"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
-    "photo": (3, "5d1e77de82fffe42c9cc15d18a9f3ddeb72dedfe2b520e465f9de17454be6746"),
+    "photo": (3, "5c6ec7aa4d275f1f60e82b03e4c2e6f9cb24c36227af9860f3c662d023ea1dba"),
 }
 
 THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
@@ -34,13 +34,13 @@ THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 a
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What a prior learned for one beta. K classes; U columns: the latents of one tile of each level, tiles first."""
+    """What a prior learned for one beta. K classes, of which the last M are of merged tiles; U latents of a tile."""
 
     beta: float  # squared error, summed over pixels, per nat
     mean: np.ndarray  # (U,) float32
     posterior_scale: np.ndarray  # (U,) float32, typical sigma
-    kl_index: np.ndarray  # (K, latents of a tile) uint8, index into kl_table
-    coarse: np.ndarray  # (latents of the levels above,) uint8, the same
+    kl_index: np.ndarray  # (K - M, U) uint8, index into kl_table
+    merged: np.ndarray  # (M, 4, U) uint8, the same of the four tiles that form one
     shared: dict[str, np.ndarray]  # weights of shared layers
     group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
@@ -53,14 +53,14 @@ class OperatingPoint:
         return self.group_bits < self.index_bits
 
     @property
-    def classes(self) -> int:
-        """K."""
+    def single(self) -> int:
+        """K - M, classes of tiles on their own."""
         return len(self.kl_index)
 
     @property
-    def own(self) -> int:
-        """Latents of a tile: the first columns."""
-        return self.kl_index.shape[1]
+    def classes(self) -> int:
+        """K."""
+        return self.single + len(self.merged)
 
     @property
     def class_bits(self) -> int:
@@ -68,19 +68,25 @@ class OperatingPoint:
         return (self.classes - 1).bit_length()
 
     @cached_property
+    def rows(self) -> np.ndarray:
+        """KL indices of every class, at each place in a merged tile: (K - M + 4 M, U) uint8."""
+        return np.concatenate([self.kl_index, self.merged.reshape(-1, self.kl_index.shape[1])])
+
+    def row_of(self, classes: np.ndarray) -> np.ndarray:
+        """Number in `rows` of each tile, (..., even, even) classes, -1 beyond the picture; -1 there."""
+        place = np.add.outer(np.arange(classes.shape[-2]) % 2 * 2, np.arange(classes.shape[-1]) % 2)
+        return np.where(classes < self.single, classes, 4 * classes - 3 * self.single + place)
+
+    @cached_property
     def tile_cost(self) -> np.ndarray:
-        """Average KL of a tile of each class in 1/256 bit: (K,) int64."""
-        return kl_table()[self.kl_index].sum(1)
+        """Average KL of a tile of each class in 1/256 bit, all of a merged one: (K,) int64."""
+        single, merged = (kl_table()[table].sum(-1) for table in (self.kl_index, self.merged))
+        return np.concatenate([single, merged.sum(1)])
 
     @property
     def tile_bits(self) -> np.ndarray:
         """The same in bits: (K,)."""
         return self.tile_cost / UNIT
-
-    @cached_property
-    def scale(self) -> np.ndarray:
-        """Prior scales of tiles: (K, latents of a tile) float32; 0 where a latent is not coded."""
-        return self.scale_of(self.kl_index, slice(0, self.own))
 
     def scale_of(self, kl_index: np.ndarray, columns) -> np.ndarray:
         """Prior scales of some columns' latents from their KL indices: float32."""
@@ -91,36 +97,26 @@ class OperatingPoint:
         if architecture.components == 1:
             return self
         first = np.arange(len(self.mean)) % architecture.components == 0
-        return replace(self, kl_index=self.kl_index * first[: self.own], coarse=self.coarse * first[self.own :])
+        return replace(self, kl_index=self.kl_index * first, merged=self.merged * first)
 
-    def _above(self, architecture: Architecture) -> np.ndarray:
-        """KL indices of a block's latents above its tiles."""
-        columns = architecture.columns
-        return self.coarse[columns[columns >= self.own] - self.own]
-
-    def block_kl(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+    def block_kl(self, classes: np.ndarray) -> np.ndarray:
         """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
-        none = np.zeros((1, self.own), np.uint8)
-        tiles = np.concatenate([self.kl_index, none])[classes].reshape(len(classes), -1)
-        return np.concatenate([tiles, np.tile(self._above(architecture), (len(classes), 1))], 1)
+        rows = np.concatenate([self.rows, np.zeros((1, self.rows.shape[1]), np.uint8)])
+        return rows[self.row_of(classes)].reshape(len(classes), -1)
 
     def partition(self, kl_index: np.ndarray) -> Partition:
         """Groups of blocks: (B, D) KL indices."""
         return partition(kl_index, self.group_bits, self.chained, self.permuted)
 
-    def least_bits(self, architecture: Architecture) -> int:
-        """Bits of a block's stream whatever its classes: those of the levels above its tiles."""
-        return int(self.stream_lengths(architecture, architecture.no_tiles)[0])
-
-    def stream_lengths(self, architecture: Architecture, classes: np.ndarray) -> np.ndarray:
+    def stream_lengths(self, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
         if not self.chained:
             kinds, kind = np.unique(classes.reshape(len(classes), -1), axis=0, return_inverse=True)
-            kl_index = self.block_kl(architecture, kinds.reshape(-1, *classes.shape[1:]))
+            kl_index = self.block_kl(kinds.reshape(-1, *classes.shape[1:]))
             return self.group_bits * self.partition(kl_index).counts[kind.reshape(-1)]
-        tiles = np.append(self.tile_cost, 0)[classes].reshape(len(classes), -1).sum(1)
-        above = kl_table()[self._above(architecture)].sum()
-        return self.group_bits * group_count(tiles + above, self.group_bits)
+        costs = np.append(kl_table()[self.rows].sum(1), 0)
+        total = costs[self.row_of(classes)].reshape(len(classes), -1).sum(1)
+        return self.group_bits * group_count(total, self.group_bits)
 
 
 @cache
@@ -158,7 +154,8 @@ class Prior:
     def _unpack(self, index):
         prefix = f"{index:02}."
         arrays = {k[len(prefix) :]: self.arrays[k] for k in self.arrays if k.startswith(prefix)}
-        tables = arrays.pop("kl"), arrays.pop("coarse", np.zeros(0, np.uint8))
+        kl_index = arrays.pop("kl")
+        tables = kl_index, arrays.pop("merged", np.zeros((0, 4, kl_index.shape[1]), np.uint8))
         contexts = arrays.pop("contexts", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
@@ -173,9 +170,9 @@ def save(
     """Write a prior file: floats in half precision, or, in a checkpoint, in single; `metadata` as JSON."""
     arrays = {}
     for i, point in enumerate(points):
-        tables = {"kl": point.kl_index, "coarse": point.coarse, "contexts": point.contexts}
+        tables = {"kl": point.kl_index, "merged": point.merged, "contexts": point.contexts}
         floats = {"mean": point.mean, "noise": point.posterior_scale, **pruned(architecture, point.shared)}
-        arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None}
+        arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None and len(table)}
         arrays |= {f"{i:02}.{name}": value.astype(dtype) for name, value in floats.items()}
     metadata = {
         **metadata,

@@ -138,16 +138,16 @@ class Table(NamedTuple):
 
 
 def tables(found: Inspection, values: np.ndarray) -> Iterator[Table]:
-    """One map per layer of a SIREN, or per level and colour component of cosines: (B, D) bits."""
+    """One map per layer of a SIREN, or per size of tile and colour component of cosines: (B, D) bits."""
     names = COMPONENTS[: 1 if found.contents.header.grey else 3]
-    for part in found.architecture.parts:
-        each = found.parameter_map(part, values)
+    for level in found.levels:
+        each = found.parameter_map(level, values)
         if not found.architecture.field.linear:
-            yield Table(part.name, each, max(0.45, each.shape[1] / 16))
+            yield Table(level.name, each, max(0.45, each.shape[1] / 16))
             continue
-        titles = f"{part.hop} x {part.hop}\n{names[0]}", *names[1:]
+        titles = f"{level.side} x {level.side}\n{names[0]}", *names[1:]
         for k, title in enumerate(titles):
-            yield Table(title, each[..., k], 1.0, part.shape[0] / 2)
+            yield Table(title, each[..., k], 1.0, level.side / 2)
 
 
 def parameters(figure, found: Inspection, values: np.ndarray, title: str, top: float) -> None:

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from ..synthesis.fields import Part
-from .figures import Inspection
+from .figures import Inspection, Level
 
 
 def facts(found: Inspection) -> dict:
@@ -19,7 +18,7 @@ def facts(found: Inspection) -> dict:
         "operating_point": header.point,
         "beta": contents.point.beta,
         "bits": found.totals,
-        "parts": [part_facts(found, part) for part in found.architecture.parts],
+        "parts": [level_facts(found, level) for level in found.levels],
         "groups": {
             "bits_each": contents.point.group_bits,
             "block": np.repeat(np.arange(len(found.groups.counts)), found.groups.counts).tolist(),
@@ -43,18 +42,18 @@ def facts(found: Inspection) -> dict:
     }
 
 
-def part_facts(found: Inspection, part: Part) -> dict:
-    """Latents and bits of one layer or level, all tiles together."""
+def level_facts(found: Inspection, level: Level) -> dict:
+    """Latents and bits of one layer or size of tile, all tiles together."""
 
     def total(values):
-        return round(float(values[:, part.latents].sum()), 3)
+        return round(float(found.cells(level, values).sum()), 3)
 
     return {
-        "name": part.name,
-        "layer": part.layer,
-        "tile": part.hop,
-        "latents": found.costs[:, part.latents].size,
-        "coded": int(np.count_nonzero(found.costs[:, part.latents])),
+        "name": level.name,
+        "layer": level.part.layer,
+        "tile": level.side,
+        "latents": found.cells(level, found.costs).size,
+        "coded": int(np.count_nonzero(found.cells(level, found.costs))),
         "bits": total(found.bits),
         "prior_kl_bits": total(found.costs),
         "kl_bits": None if found.kl is None else total(found.kl),

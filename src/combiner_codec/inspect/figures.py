@@ -7,7 +7,7 @@ Rt x Ct tiles, B blocks with D latents each.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 
@@ -15,12 +15,13 @@ import numpy as np
 
 from ..decoder import Contents, decode_array
 from ..encoder.fitted import Fitted
+from ..encoder.tiling import squares
 from ..errors import FormatError
 from ..format import classmap
 from ..format.streams import UNIT, Partition, kl_table
 from ..image import psnr
 from ..synthesis.architecture import Architecture
-from ..synthesis.fields import Part
+from ..synthesis.fields import Part, tiles_of
 
 ACTIVE = 1.0  # bits of KL that make a hidden unit active
 EQUAL = 100.0  # dB of equal pictures
@@ -34,8 +35,18 @@ def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray
     """
     if architecture.field.linear:
         return []
-    maps = [values[:, part.latents].reshape(len(values), *part.shape) for part in architecture.parts]
+    maps = [values[:, part.latents].reshape(len(values), *part.shape) for part in architecture.parts]  # side is 1
     return [a.sum(1) + b[:, : a.shape[2]].sum(2) for a, b in pairwise(maps)]
+
+
+@dataclass(frozen=True)
+class Level:
+    """Latents that are shown together."""
+
+    name: str
+    part: Part
+    side: int  # pixels along the side of a tile
+    where: np.ndarray  # (Rt, Ct) bool, the tiles that have them
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class Inspection:
     @cached_property
     def indices(self) -> np.ndarray:
         """KL indices of all blocks: (B, D) uint8."""
-        return self.contents.point.block_kl(self.architecture, self.contents.blocks)
+        return self.contents.point.block_kl(self.contents.blocks)
 
     @cached_property
     def groups(self) -> Partition:
@@ -94,8 +105,8 @@ class Inspection:
         classes, point = self.contents.classes, self.contents.point
         if point.contexts is None or point.classes == 1:
             return np.full(classes.shape, float(point.class_bits))
-        each = classmap.bits(classes.astype(np.uint8), point.contexts)
-        return each * (len(classmap.encode(classes.astype(np.uint8), point.contexts)) / each.sum())
+        each = classmap.bits(classes.astype(np.uint8), point.contexts, point.single)
+        return each * (len(classmap.encode(classes.astype(np.uint8), point.contexts, point.single)) / each.sum())
 
     def group_sums(self, values: np.ndarray) -> np.ndarray:
         """Sum over the latents of every group: (B, D) -> (G,)."""
@@ -103,41 +114,55 @@ class Inspection:
         group = np.repeat(np.arange(len(self.groups.dims)), self.groups.dims)
         return np.bincount(group, values[row, self.groups.latents], len(self.groups.dims))
 
-    def of_part(self, part: Part, values: np.ndarray) -> np.ndarray:
-        """One part's tiles in rows and columns: (B, D) -> (rows, columns, *part.shape)."""
-        rows, columns = self.contents.grid
-        n = part.repeats
-        x = values[:, part.latents].reshape(rows, columns, n, n, *part.shape).swapaxes(1, 2)
-        return x.reshape(rows * n, columns * n, *part.shape)
+    @cached_property
+    def merged(self) -> np.ndarray:
+        """Tiles that are part of a merged one: (Rt, Ct) bool."""
+        return self.contents.classes >= self.contents.point.single
 
-    def parameter_map(self, part: Part, values: np.ndarray) -> np.ndarray:
-        """Mean over the tiles of one part, those beyond the picture left out: (B, D) -> part.shape."""
-        header = self.contents.header
-        rows, columns = -(-header.height // part.hop), -(-header.width // part.hop)
-        return self.of_part(part, values).sum((0, 1)) / (rows * columns)
+    @cached_property
+    def levels(self) -> list[Level]:
+        """What the latents are shown by: the layers of a SIREN, or cosines by size of tile."""
+        everywhere = np.ones(self.merged.shape, bool)
+        if not self.architecture.field.linear:
+            return [Level(part.name, part, self.architecture.tile, everywhere) for part in self.architecture.parts]
+        part, sides = self.architecture.parts[0], (self.architecture.tile, 2 * self.architecture.tile)
+        found = zip(sides, (~self.merged, self.merged), strict=True)
+        return [Level(f"layer 0, cosines of {n} x {n}", part, n, own) for n, own in found if own.any()]
+
+    def cells(self, level: Level, values: np.ndarray) -> np.ndarray:
+        """The latents of a level's tiles, four to a merged one: (B, D) -> (cells, latents)."""
+        tiles = tiles_of(self.architecture, values.reshape(1, *self.contents.grid, -1))[0]
+        rows, columns = self.merged.shape
+        return tiles[:rows, :columns][level.where][:, level.part.latents]
+
+    def parameter_map(self, level: Level, values: np.ndarray) -> np.ndarray:
+        """Mean over the tiles of a level: (B, D) -> the shape of a tile's latents."""
+        if level.side == self.architecture.tile:
+            return self.cells(level, values).mean(0).reshape(level.part.shape)
+        corners = np.indices((2, 2)).reshape(2, 4).T
+        own = [replace(level, where=level.where & self._corner(*corner)) for corner in corners]
+        means = np.stack([self.cells(one, values).mean(0).reshape(level.part.shape) for one in own])
+        n, _, colours = level.part.shape
+        return means.reshape(2, 2, n, n, colours).transpose(2, 0, 3, 1, 4).reshape(2 * n, 2 * n, colours)
+
+    def _corner(self, row, column):
+        r, c = np.indices(self.merged.shape) % 2
+        return (r == row) & (c == column)
 
     def tile_map(self, values: np.ndarray) -> np.ndarray:
-        """Sum over the latents of every tile; those of coarser levels are spread evenly: (B, D) -> (Rt, Ct)."""
-        rows, columns = self.contents.classes.shape
-        total = np.zeros((rows, columns))
-        for part in self.architecture.parts:
-            n = part.hop // self.architecture.tile
-            above = self.of_part(part, values)
-            above = above.reshape(*above.shape[:2], -1).sum(2)
-            owner = np.ix_(np.arange(rows) // n, np.arange(columns) // n)
-            inside = -(-rows // n), -(-columns // n)
-            held = np.zeros(inside)  # coarser tiles beyond the picture count for the nearest within it
-            place = [np.minimum(np.arange(a), b - 1) for a, b in zip(above.shape, inside, strict=True)]
-            np.add.at(held, np.ix_(*place), above)
-            covered = np.zeros(inside)
-            np.add.at(covered, owner, 1)
-            total += (held / covered)[owner]
-        return total
+        """Sum over the latents of every tile; a merged one's is spread evenly over its four: (B, D) -> (Rt, Ct)."""
+        rows, columns = self.merged.shape
+        total = tiles_of(self.architecture, values.reshape(1, *self.contents.grid, -1))[0].sum(2)[:rows, :columns]
+        return self._spread(total)
+
+    def _spread(self, values):
+        mean = squares(values[None])[0].repeat(2, 0).repeat(2, 1)[: values.shape[0], : values.shape[1]] / 4
+        return np.where(self.merged, mean, values)
 
     @cached_property
     def tile_bits(self) -> np.ndarray:
-        """Bits of every tile, its class and its share of coarser levels included: (Rt, Ct)."""
-        return self.tile_map(self.bits) + self.class_bits
+        """Bits of every tile, its class included: (Rt, Ct)."""
+        return self.tile_map(self.bits) + self._spread(self.class_bits)
 
     @cached_property
     def decoded(self) -> np.ndarray:

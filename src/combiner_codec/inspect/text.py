@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .facts import part_facts
+from .facts import level_facts
 from .figures import ACTIVE, Inspection
 
 
@@ -14,7 +14,7 @@ def report(found: Inspection) -> str:
 def _budget(found) -> list[str]:
     header, point, totals = found.contents.header, found.contents.point, found.totals
     pixels = header.width * header.height
-    parts = [(part.name, part_facts(found, part)) for part in found.architecture.parts]
+    parts = [(level.name, level_facts(found, level)) for level in found.levels]
     rows = [("header and checksum", {"bits": totals["header"]}), ("class map", {"bits": totals["class_map"]})]
     rows += [*parts, ("padding", {"bits": totals["padding"]})]
     last = {name: sum(row[name] for _, row in parts) for name in ("latents", "coded")}

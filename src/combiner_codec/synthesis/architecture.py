@@ -1,12 +1,12 @@
 """What an implicit neural representation is made of, as the prior file lists it (FORMAT.md, sections 5, 7 and 8).
 
 A picture is a function of position. Its first layers hold the weights that a file stores ("latents"): either a linear
-layer over lapped cosine features, at one or more levels that are summed, or all layers of a small SIREN. The result is
-a field over the whole picture, which the layers that follow ("shared", weights from the prior) turn into RGB, looking
-across tile borders.
+layer over lapped cosine features or all layers of a small SIREN. The result is a field over the whole picture, which the
+layers that follow ("shared", weights from the prior) turn into RGB, looking across tile borders.
 
 Shapes: P pictures of H x W pixels, cut into Rt x Ct tiles, which form Rb x Cb blocks, B of them in all; D latents per
-block, C channels. A tile has a class; a block's latents form one stream of the file.
+block, C channels. A tile has a class; four tiles of cosines may be merged into one of twice the side, and then share one
+(lapped.py). A block's latents form one stream of the file.
 """
 
 from dataclasses import asdict, dataclass
@@ -44,26 +44,13 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Grid:
-    """One level of cosine latents: tiles of `hop` pixels, the lowest `keep` x `keep` frequencies of each."""
-
-    hop: int
-    keep: int
-
-    @property
-    def latents(self) -> int:
-        """Latents per tile of this level, three colour components each."""
-        return 3 * self.keep**2
-
-
-@dataclass(frozen=True)
 class Architecture:
     """The layers, and how the picture is cut."""
 
     features: str  # "cosine": lapped cosines up to Nyquist; "fourier": sines and cosines of octaves
     tile: int  # pixels along the side of a tile
     layers: tuple[Layer, ...]
-    coarse: tuple[Grid, ...] = ()  # levels above the tiles; the largest hop is a block
+    side: int = 1  # tiles along the side of a block; even where tiles may be merged
 
     @property
     def field(self) -> Field:
@@ -73,17 +60,7 @@ class Architecture:
     @property
     def block(self) -> int:
         """Pixels along the side of a block."""
-        return max([self.tile, *(grid.hop for grid in self.coarse)])
-
-    @property
-    def side(self) -> int:
-        """Tiles along the side of a block."""
-        return self.block // self.tile
-
-    @cached_property
-    def grids(self) -> tuple[Grid, ...]:
-        """All levels, tiles first."""
-        return (Grid(self.tile, self.tile), *self.coarse)
+        return self.tile * self.side
 
     @property
     def stored(self) -> tuple[Layer, ...]:
@@ -102,30 +79,23 @@ class Architecture:
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:
-        """Latents of a block that belong together, in the block's order."""
+        """Latents of a tile that belong together, in the tile's order."""
         return tuple(self.field.parts(self))
+
+    @property
+    def own(self) -> int:
+        """U, the latents of a tile, and the columns of the prior's tables."""
+        return sum(part.size for part in self.parts)
 
     @cached_property
     def columns(self) -> np.ndarray:
         """Column of the prior's tables for each latent of a block: (D,)."""
-        starts = np.cumsum([0, *(part.size for part in self.parts)])
-        return np.concatenate([np.tile(np.arange(part.size), part.repeats**2) + start
-                               for part, start in zip(self.parts, starts, strict=False)])  # fmt: skip
-
-    @property
-    def own(self) -> int:
-        """Latents of a tile."""
-        return sum(part.size for part in self.parts if part.hop == self.tile)
+        return np.tile(np.arange(self.own), self.side**2)
 
     @property
     def latents(self) -> int:
         """D, the number of weights stored per block."""
-        return len(self.columns)
-
-    @property
-    def no_tiles(self) -> np.ndarray:
-        """Classes of a block that lies beyond the picture: (1, n, n) of -1."""
-        return np.full((1, self.side, self.side), -1)
+        return self.side**2 * self.own
 
     @property
     def margin(self) -> int:
@@ -150,7 +120,7 @@ class Architecture:
     def from_json(data: dict) -> "Architecture":
         """The inverse. Raises KeyError or TypeError for anything else."""
         layers = tuple(Layer(**layer) for layer in data["layers"])
-        return Architecture(data["features"], data["tile"], layers, tuple(Grid(**g) for g in data.get("coarse", ())))
+        return Architecture(data["features"], data["tile"], layers, data.get("side", 1))
 
 
 def counts(width: int, height: int, side: int) -> tuple[int, int]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .lapped import synthesise_columns, synthesise_rows
+from .lapped import Borders, synthesise
 
 if TYPE_CHECKING:
     from .architecture import Architecture
@@ -21,14 +21,12 @@ BAND = 16  # columns of blocks that are synthesised downwards at once
 
 @dataclass(frozen=True)
 class Part:
-    """Latents of a block that belong together: one stored layer of a SIREN, or one level of cosines."""
+    """Latents of a tile that belong together: one stored layer of a SIREN, or the cosines."""
 
     layer: int  # number in the architecture
     name: str
-    start: int  # first of its latents in a block
-    hop: int  # pixels along the side of one of its tiles
-    repeats: int  # its tiles along the side of a block
-    shape: tuple[int, ...]  # latents of one tile: (inputs, and one row of biases; outputs) or (v, h, colour)
+    start: int  # first of its latents in a tile
+    shape: tuple[int, ...]  # (inputs, and one row of biases; outputs) or (v, h, colour)
 
     @property
     def size(self) -> int:
@@ -37,8 +35,8 @@ class Part:
 
     @property
     def latents(self) -> slice:
-        """Its place among the latents of a block."""
-        return slice(self.start, self.start + self.repeats**2 * self.size)
+        """Its place among the latents of a tile."""
+        return slice(self.start, self.start + self.size)
 
 
 class Field(Protocol):
@@ -48,51 +46,47 @@ class Field(Protocol):
     components: int  # colour components that the columns of the prior's tables take turns with
 
     def parts(self, architecture: "Architecture") -> Iterator[Part]:
-        """Latents of a block that belong together, in the block's order."""
+        """Latents of a tile that belong together, in the tile's order."""
 
     def multiplies(self, architecture: "Architecture") -> float:
         """Multiply-adds per pixel of the field."""
 
-    def down(self, architecture: "Architecture", latents, tiles: tuple[int, int], ops) -> list:
-        """First half, for all rows: (P, Rb, Cb, D), tiles (Rt, Ct) -> what `across` takes."""
+    def down(self, architecture: "Architecture", latents, merged: np.ndarray, ops):
+        """First half, for all rows: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes."""
 
-    def across(self, architecture: "Architecture", halves: list, tiles: tuple[int, int], ops, rows=(0, None)):
+    def across(self, architecture: "Architecture", half, merged: np.ndarray, ops, rows=(0, None)):
         """Second half, for some rows (first, end): -> (P, end - first, W, C)."""
 
 
 class Cosines:
-    """Coefficients of lapped cosines, at one or more levels that are summed; a level that keeps none has no part."""
+    """Coefficients of lapped cosines (lapped.py)."""
 
     linear, components = True, 3
 
     def parts(self, architecture):
-        start = 0
-        for i, grid in enumerate(grid for grid in architecture.grids if grid.keep):
-            name = f"layer 0, {'coarse level' if i else 'tiles'} of {grid.hop} x {grid.hop}"
-            part = Part(0, name, start, grid.hop, architecture.block // grid.hop, (grid.keep, grid.keep, 3))
-            start = part.latents.stop
-            yield part
+        n = architecture.tile
+        yield Part(0, f"layer 0, cosines of tiles of {n} x {n}", 0, (n, n, 3))
 
     def multiplies(self, architecture):
-        """Products of cosines are separable: two passes."""
-        return sum(3 * (grid.keep + grid.keep * grid.keep / grid.hop) for grid in architecture.grids)
+        """Products of cosines are separable: two passes, twice as long in merged tiles."""
+        return 2 * 3 * architecture.tile
 
-    def down(self, architecture, latents, tiles, ops):
-        """A band of blocks after the other, so that a large picture's copies are small."""
-        halves, n = [], architecture.side
-        for part in architecture.parts:
-            bands = []
-            for first in range(0, latents.shape[2], BAND):
-                band = latents[:, :, first : first + BAND, part.latents]
-                bands.append(unfold(architecture, part, band, (tiles[0], min(n * BAND, tiles[1] - n * first)), ops))
-            halves.append(bands[0] if len(bands) == 1 else ops.concatenate(bands, 3))
-        return halves
+    def down(self, architecture, latents, merged, ops):
+        """Every tile's cosines, and borders between rows; a band of blocks after the other, so that copies are small."""
+        bands, hop, side = [], architecture.tile, architecture.side
+        borders = Borders.of(merged.swapaxes(1, 2), hop)
+        for first in range(0, latents.shape[2], BAND):
+            coefficients = tiles_of(architecture, latents[:, :, first : first + BAND])
+            coefficients = coefficients.reshape(*coefficients.shape[:3], hop, hop, 3)
+            columns = first * side, (first + BAND) * side
+            band = synthesise(coefficients, merged, ops, columns)
+            bands.append(borders.mixed(band, 1, ops, first=columns[0] * hop))
+        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3)
 
-    def across(self, architecture, halves, tiles, ops, rows=(0, None)):
-        total = 0
-        for part, half in zip(architecture.parts, halves, strict=True):
-            total = total + synthesise_rows(half[:, slice(*rows)], part.hop, ops)[..., : tiles[1] * architecture.tile]
-        return ops.permute(total, (0, 1, 3, 2))
+    def across(self, architecture, half, merged, ops, rows=(0, None)):
+        """Borders between columns."""
+        borders = Borders.of(merged, architecture.tile)
+        return ops.permute(borders.mixed(half[:, slice(*rows)], 3, ops, first=rows[0]), (0, 1, 3, 2))
 
 
 class Siren:
@@ -104,14 +98,14 @@ class Siren:
         start = 0
         for i, layer in enumerate(architecture.stored):
             name = f"layer {i}, {layer.kind} {layer.inputs} to {layer.outputs}"
-            part = Part(i, name, start, architecture.tile, 1, (layer.inputs + layer.bias, layer.outputs))
+            part = Part(i, name, start, (layer.inputs + layer.bias, layer.outputs))
             start = part.latents.stop
             yield part
 
     def multiplies(self, architecture):
         return sum(layer.multiplies for layer in architecture.stored)
 
-    def down(self, architecture, latents, tiles, ops):
+    def down(self, architecture, latents, merged, ops):
         p, r, c = latents.shape[:3]
         n, start = architecture.tile, 0
         latents = latents.reshape(p * r * c, -1)
@@ -126,23 +120,29 @@ class Siren:
                 x = ops.sin(layer.omega * x)
             start += layer.latents
         x = x.reshape(p, r, c, n, n, -1)
-        return [ops.permute(x, (0, 1, 3, 2, 4, 5)).reshape(p, r * n, c * n, -1)]
+        return ops.permute(x, (0, 1, 3, 2, 4, 5)).reshape(p, r * n, c * n, -1)
 
-    def across(self, architecture, halves, tiles, ops, rows=(0, None)):
-        return halves[0][:, slice(*rows)]
+    def across(self, architecture, half, merged, ops, rows=(0, None)):
+        return half[:, slice(*rows)]
 
 
 FIELDS: dict[str, Field] = {"cosine": Cosines(), "fourier": Siren()}
 
 
-def unfold(architecture: "Architecture", part: Part, latents, tiles: tuple[int, int], ops):
-    """One level synthesised downwards: (P, Rb, Cb, its latents of a block), tiles (Rt, Ct) -> (P, H, 3, C, k)."""
-    (p, r, c), n, k = latents.shape[:3], part.repeats, part.shape[0]
-    height, width = (count * architecture.tile for count in tiles)
-    rows, columns = -(-height // part.hop), -(-width // part.hop)
-    x = ops.permute(latents.reshape(p, r, c, n, n, k, k, 3), (0, 1, 3, 5, 7, 2, 4, 6))
-    x = x.reshape(p, r * n, k, 3, c * n, k)[:, :rows, :, :, :columns]
-    return synthesise_columns(x, part.hop, ops)[:, :height]
+def tiles_of(architecture: "Architecture", latents):
+    """Latents of blocks by tiles, in rows and columns: (P, Rb, Cb, D) -> (P, Rb * n, Cb * n, latents of a tile)."""
+    (p, r, c, _), n = latents.shape, architecture.side
+    x = latents.reshape(p, r, c, n, n, -1).swapaxes(2, 3)
+    return x.reshape(p, r * n, c * n, -1)
+
+
+def blocks_from(architecture: "Architecture", tiles, ops):
+    """The inverse; tiles beyond the picture are 0: (P, Rt, Ct, latents of a tile) -> (P, Rb, Cb, D)."""
+    (p, r, c, size), n = tiles.shape, architecture.side
+    rows, columns = -(-r // n), -(-c // n)
+    x = ops.zeros((p, rows * n, columns * n, size), tiles)
+    x[:, :r, :c] = tiles
+    return x.reshape(p, rows, n, columns, n, size).swapaxes(2, 3).reshape(p, rows, columns, -1)
 
 
 @cache

@@ -1,74 +1,150 @@
-"""The lapped cosine transform, synthesis and analysis, for numpy and for torch (FORMAT.md, section 7, "Field").
+"""The lapped cosine transform with tiles of two sizes, synthesis and analysis, for numpy and for torch (FORMAT.md,
+section 7, "Field").
 
-The modified discrete cosine transform with a sine window (Princen and Bradley, 1986), tiles mirrored at the picture's
-ends, plain cosines in the last tile; orthonormal. Shapes: P pictures of R x C tiles of `hop` pixels, k frequencies kept
-in each direction, three colour components.
+The modified discrete cosine transform with a sine window (Princen and Bradley, 1986): first every tile's cosines, then
+samples mirrored at a border are mixed, over half of the smaller neighbour; mirrored at the picture's ends, plain
+cosines in the last tile. Four tiles may be merged into one of twice the side. Its coefficient (v, h) stands in tile
+(v % 2, h % 2) of the four, at (v // 2, h // 2): a place stands for about the same frequency in tiles of both sizes.
+Borders between rows of tiles are mixed before those between columns, so any choice of merged tiles is orthonormal.
+
+Shapes: P pictures of R x C tiles of `hop` pixels, H x W pixels in all, three colour components. `merged` (P, R, C) bool
+marks all four tiles of a merged one, which begins at an even row and an even column.
 """
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cache
+from itertools import product
 
 import numpy as np
 
-
-def synthesise_columns(x, hop: int, ops):
-    """Downwards: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C, k)."""
-    p, r, k, colours, c, across = x.shape
-    y = _expand(x.reshape(p, r, k, colours * c * across), hop, ops)
-    return y.reshape(p, r * hop, colours, c, across)
+# axes of cells (N, row, column, 3, v, h) in the order of a tile, and back: frequencies take turns among the cells of a
+# tile, pixels lie in squares
+FREQUENCIES, PIXELS = ((0, 3, 4, 1, 5, 2), (0, 3, 5, 1, 2, 4)), ((0, 3, 1, 4, 2, 5), (0, 2, 4, 1, 3, 5))
 
 
-def synthesise_rows(x, hop: int, ops):
-    """Across: (P, H, 3, C, k) coefficients of rows -> (P, H, 3, C * hop)."""
-    p, height, colours, c, k = x.shape
-    return _expand(x.reshape(p * height * colours, c, k, 1), hop, ops).reshape(p, height, colours, c * hop)
+@dataclass(frozen=True)
+class Borders:
+    """Borders along one axis of S pixels, for each of the n tiles across it: y = keep * x + mix * (x mirrored)."""
+
+    hop: int
+    keep: np.ndarray  # (P, n, S)
+    mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
+
+    @staticmethod
+    def of(merged: np.ndarray, hop: int) -> "Borders":
+        """Of tiles in order along the axis: (P, n, S / hop)."""
+        left, right = merged[:, :, :-1], merged[:, :, 1:]
+        even = np.arange(1, merged.shape[2]) % 2 == 0  # where a merged tile may begin
+        wide = left & right & even
+        kinds = {hop // 2: ~wide & ~(left & ~even), hop: wide[:, :, 1::2]}
+        size = merged.shape[2] * hop
+        keep, mix = np.ones((*merged.shape[:2], size)), {}
+        for half, where in kinds.items():
+            if where.any():
+                sin, cos = window(half)
+                keep += _spread(where, sin - 1, size)
+                mix[half] = _spread(where, cos, size)
+        return Borders(hop, keep, mix)
+
+    def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0):
+        """Pixels (P, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it.
+
+        first: number of the first of y's lines across the axis.
+        """
+        across = (first + np.arange(y.shape[4 - axis])) // self.hop
+
+        def placed(values):
+            lines = values[:, across]
+            return ops.constant((lines.swapaxes(1, 2) if axis == 1 else lines)[:, :, None], y)
+
+        total = y * placed(self.keep)
+        for half, mix in self.mix.items():
+            total = total + _mirrored(y, half, axis, ops) * placed(sign * mix)
+        return total
 
 
-def analyse(x, hop: int, ops):
-    """Inverse and transpose of both syntheses, all `hop` frequencies: (P, H, 3, W) -> (P, R, hop, 3, C, hop)."""
-    p, h, colours, w = x.shape
-    y = _reduce(x.reshape(p, h // hop, hop, colours * w), hop, ops)
-    y = _reduce(y.reshape(-1, w // hop, hop, 1), hop, ops)
-    return y.reshape(p, h // hop, hop, colours, w // hop, hop)
+def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0, None)):
+    """Cosines of some columns of tiles, borders not mixed yet: (P, R', C', hop, hop, 3) -> (P, H, 3, W).
 
-
-def _expand(x, hop, ops):
-    """Along one axis: (N, tiles, k, M) coefficients -> (N, tiles, hop, M) samples."""
-    inner, last = (ops.constant(np.ascontiguousarray(b[: x.shape[2]]), x) for b in (lapped(hop), cosines(hop)))
-    if x.shape[1] == 1:
-        return _apply(last.T, x)
-    return _rotate(ops.concatenate([_apply(inner.T, x[:, :-1]), _apply(last.T, x[:, -1:])], 1), ops, 1)
-
-
-def _reduce(x, hop, ops):
-    """Transpose of `_expand`: (N, tiles, hop, M) samples -> (N, tiles, hop, M) coefficients."""
-    inner, last = ops.constant(lapped(hop), x), ops.constant(cosines(hop), x)
-    if x.shape[1] == 1:
-        return _apply(last, x)
-    x = _rotate(x, ops, -1)
-    return ops.concatenate([_apply(inner, x[:, :-1]), _apply(last, x[:, -1:])], 1)
-
-
-def _apply(matrix, x):
-    """Matrix times the third axis; columns of one element make one large product."""
-    if x.shape[3] == 1:
-        return (x[..., 0] @ matrix.T)[..., None]
-    return matrix @ x
-
-
-def _rotate(x, ops, sign):
-    """Mix samples mirrored at the borders of tiles, (N, tiles, hop, M); sign -1 undoes it.
-
-    Basis functions go on beyond their tile with the other half of a sine window, odd at its right end and even at its
-    left: the modified discrete cosine transform (Princen and Bradley, 1986). The picture's ends are left alone.
+    x: the coefficients (v, h, colour) of these columns' tiles, and of some beyond the picture. merged: of all columns.
     """
-    half = x.shape[2] // 2
+    hop, first, rows = x.shape[3], columns[0], merged.shape[1]
+    x = ops.permute(x, (0, 1, 2, 5, 3, 4))
+    out = ops.zeros((len(x), rows, merged[0, 0, slice(*columns)].size, *x.shape[3:]), x)
+    for place, down, across in _kinds(merged, hop, columns):
+        a, b = (ops.constant(matrix, x) for matrix in (down, across))
+        place = place[0], place[1], place[2] - first
+        out[place] = _cells(a.T @ _tiles(x[place], FREQUENCIES, ops) @ b, hop, PIXELS, ops)
+    p, r, c = out.shape[:3]
+    return ops.permute(out, (0, 1, 4, 3, 2, 5)).reshape(p, r * hop, 3, c * hop)
+
+
+def analyse(x, merged: np.ndarray, hop: int, ops):
+    """Inverse and transpose of synthesis and mixing: (P, H, 3, W) -> (P, R, C, hop, hop, 3)."""
+    x = Borders.of(merged, hop).mixed(x, 3, ops, -1)
+    x = Borders.of(merged.swapaxes(1, 2), hop).mixed(x, 1, ops, -1)
+    p, r, c = merged.shape
+    x = ops.permute(x.reshape(p, r, hop, 3, c, hop), (0, 1, 4, 3, 2, 5))
+    out = ops.zeros(x.shape, x)
+    for place, down, across in _kinds(merged, hop):
+        a, b = (ops.constant(matrix, x) for matrix in (down, across))
+        out[place] = _cells(a @ _tiles(x[place], PIXELS, ops) @ b.T, hop, FREQUENCIES, ops)
+    return ops.permute(out, (0, 1, 2, 4, 5, 3))
+
+
+def _kinds(merged, hop, columns=(0, None)) -> Iterator[tuple]:
+    """Tiles of one size that use the same cosines: where their cells are, and the two matrices (frequency, pixel)."""
+    for size in (1, 2):
+        first = merged[:, ::2, ::2] if size == 2 else ~merged
+        tiles = np.argwhere(first)
+        tiles = tiles[(tiles[:, 2] * size >= columns[0]) & (tiles[:, 2] * size < (columns[1] or merged.shape[2]))]
+        last = (tiles[:, 1:] + 1) * size == merged.shape[1:]
+        for at_end in product((False, True), repeat=2):
+            p, r, c = tiles[(last == at_end).all(1)].T[:, :, None, None]
+            if len(p):
+                part = np.arange(size)
+                place = p, size * r + part[:, None], size * c + part
+                yield place, *((cosines if end else lapped)(size * hop) for end in at_end)
+
+
+def _tiles(cells, order, ops):
+    """(N, s, s, 3, hop, hop) cells of tiles of s x s cells, of FREQUENCIES or PIXELS -> (N, 3, s hop, s hop)."""
+    n, size, _, colours, hop, _ = cells.shape
+    return ops.permute(cells, order[0]).reshape(n, colours, size * hop, size * hop)
+
+
+def _cells(tiles, hop, order, ops):
+    """The inverse of `_tiles`."""
+    n, colours, side, _ = tiles.shape
+    split = (hop, side // hop) if order is FREQUENCIES else (side // hop, hop)
+    return ops.permute(tiles.reshape(n, colours, *split, *split), order[1])
+
+
+def _spread(where, values, size):
+    """Values around borders, at equal distances and in order along the last axis: (P, n, k) (2 half,) -> (P, n, S)."""
+    half = len(values) // 2
+    flat = (where[..., None] * values).reshape(*where.shape[:2], -1)
+    return np.pad(flat, ((0, 0), (0, 0), (half, size - half - flat.shape[2])))
+
+
+def _mirrored(y, half, axis, ops):
+    """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
+    shape, size = y.shape, y.shape[axis]
+    y = y.reshape(shape[0], *shape[1:axis], size, -1) if axis == 3 else y.reshape(shape[0], size, -1)
+    end = size - (size - half) % (2 * half)
+    pairs = y[..., half:end, :]
+    pairs = pairs.reshape(*y.shape[:-2], -1, 2 * half, y.shape[-1])
+    pairs = ops.flip(pairs, pairs.ndim - 2).reshape(*y.shape[:-2], end - half, y.shape[-1])
+    return ops.concatenate([y[..., :half, :], pairs, y[..., end:, :]], y.ndim - 2).reshape(shape)
+
+
+@cache
+def window(half: int) -> tuple[np.ndarray, np.ndarray]:
+    """Sine window: the shares that pixels around a border keep and take from their mirror images: (2 half,) each."""
     angle = np.pi / 4 * (1 + (np.arange(half) + 0.5) / half)
-    sin, cos = (ops.constant(f(angle), x)[:, None] for f in (np.sin, np.cos))
-    left, right = ops.flip(x[:, :-1, half:], 2), x[:, 1:, :half]
-    left, right = sin * left + sign * cos * right, sin * right - sign * cos * left
-    first = ops.concatenate([x[:, :1, :half], right], 1)
-    second = ops.concatenate([ops.flip(left, 2), x[:, -1:, half:]], 1)
-    return ops.concatenate([first, second], 2)
+    sin, cos = np.sin(angle), np.cos(angle)
+    return np.concatenate([sin[::-1], sin]), np.concatenate([cos[::-1], -cos])
 
 
 @cache

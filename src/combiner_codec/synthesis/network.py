@@ -5,6 +5,9 @@ Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
 
 from .architecture import Architecture
 
@@ -20,24 +23,27 @@ class Network:
     classes: object  # (P, Rt, Ct) array
     ops: object
     grey: bool = False  # pictures have one channel: the mean of the network's three
+    single: int | None = None  # classes of tiles on their own: those from here on are of merged tiles
 
-    @property
-    def tiles(self) -> tuple[int, int]:
-        """Rows and columns of tiles."""
-        return tuple(self.classes.shape[1:])
+    @cached_property
+    def merged(self) -> np.ndarray:
+        """Tiles that are part of a merged one: (P, Rt, Ct) bool."""
+        if self.single is None:
+            return np.zeros(tuple(self.classes.shape), bool)
+        return np.asarray(self.classes if isinstance(self.classes, np.ndarray) else self.classes.cpu()) >= self.single
 
     @property
     def height(self) -> int:
         """Rows of pixels, whole tiles."""
         return self.classes.shape[1] * self.architecture.tile
 
-    def down(self, latents) -> list:
+    def down(self, latents):
         """First half of the field, for all rows: (P, Rb, Cb, D)."""
-        return self.architecture.field.down(self.architecture, latents, self.tiles, self.ops)
+        return self.architecture.field.down(self.architecture, latents, self.merged, self.ops)
 
-    def across(self, halves: list, rows: Rows | tuple[int, None] = (0, None)):
+    def across(self, half, rows: Rows | tuple[int, None] = (0, None)):
         """Second half of the field, for some rows: -> (P, end - first, W, C)."""
-        return self.architecture.field.across(self.architecture, halves, self.tiles, self.ops, rows)
+        return self.architecture.field.across(self.architecture, half, self.merged, self.ops, rows)
 
     def field(self, latents):
         """The whole field: (P, Rb, Cb, D) -> (P, H, W, C)."""
@@ -51,7 +57,7 @@ class Network:
     def strips(self, pixels: int, height: int | None = None) -> list[Rows]:
         """Rows of about so many pixels, whole pictures high or up to `height` rows."""
         height = height or self.height
-        each = max(self.architecture.tile, pixels // (self.classes.shape[0] * self.tiles[1] * self.architecture.tile))
+        each = max(self.architecture.tile, pixels // (self.classes.shape[0] * self.classes.shape[2] * self.architecture.tile))
         return [(first, min(first + each, height)) for first in range(0, height, each)]
 
     def shown(self, x, rows: Rows):
@@ -92,9 +98,9 @@ def render(network: Network, field_of: Callable, strips: list[Rows], each: Calla
     return each(lambda rows: (rows, network.shown(field_of(network.support(rows)), rows)), strips)
 
 
-def forward(architecture: Architecture, latents, shared: dict, classes, ops):
+def forward(architecture: Architecture, latents, shared: dict, classes, ops, single: int | None = None):
     """Whole pictures from latents: (P, Rb, Cb, D), shared weights, (P, Rt, Ct) classes -> (P, H, W, 3)."""
-    network = Network(architecture, shared, classes, ops)
+    network = Network(architecture, shared, classes, ops, single=single)
     return network.layers(network.field(latents))
 
 

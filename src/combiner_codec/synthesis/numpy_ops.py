@@ -35,6 +35,10 @@ class NumpyOps:
         return array.astype(like.dtype)
 
     @staticmethod
+    def zeros(shape, like):
+        return np.zeros(shape, like.dtype)
+
+    @staticmethod
     def flip(x, axis):
         return np.flip(x, axis)
 

@@ -21,6 +21,10 @@ class TorchOps:
         return torch.from_numpy(array).to(like)
 
     @staticmethod
+    def zeros(shape, like):
+        return like.new_zeros(shape)
+
+    @staticmethod
     def flip(x, axis):
         return torch.flip(x, (axis,))
 
