@@ -48,11 +48,13 @@ def tiny_prior(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_photo_prior(tmp_path_factory):
-    """Two operating points: classes with contexts, layers at half resolution."""
-    settings = replace(PHOTO, betas=(0.01, 0.002), classes=(5, 5), visits=(), crops=8, batch=4, steps=12)
-    folder, recipe = tmp_path_factory.mktemp("photo"), replace(RECIPES["photo"], settings=settings, side=128)
-    np.save(folder / "pictures.npy", busy_pictures(8))
-    points = endtoend.learn(Sources.of([folder / "pictures.npy"]), recipe, folder, lambda line: None)
+    """Two operating points: tiles of two sizes, classes with contexts, layers at half resolution."""
+    settings = replace(PHOTO, betas=(0.01, 0.002), classes=(5, 5), merged=3, visits=(), crops=24, batch=4, steps=12)
+    folder, recipe = tmp_path_factory.mktemp("photo"), replace(RECIPES["photo"], settings=settings, side=64)
+    paths = [folder / f"{side}.npy" for side in (64, 128)]
+    for path in paths:
+        np.save(path, busy_pictures(6, int(path.stem)))
+    points = endtoend.learn(Sources.of(paths), recipe, folder, lambda line: None)
     return as_file(folder / "tiny-photo.npz", "photo", points)
 
 

@@ -15,7 +15,7 @@ from .analysis import decompose
 from .classcosts import Classes, tile_nats
 from .maps import cheapest
 from .posterior import shared_weights
-from .tiling import begins, choose_tiling, everywhere, squares
+from .tiling import begins, cells, choose_tiling, everywhere, squares
 
 TILES = 1024  # of pictures whose class costs are computed at once
 NUMBER = 4.0  # bits of a class in a map, about
@@ -91,12 +91,10 @@ class Chooser:
         mean, each = torch.from_numpy(point.mean), max(1, TILES // merged[0].size)
         for i in range(0, len(pictures), each):
             some, own = errors[i : i + each], merged[i : i + each]
-            cells = decompose(self.prior.architecture, shared, pictures[i : i + each], own) - mean
-            some[~own, : point.single] = kinds[0].errors(cells[torch.from_numpy(~own)])
+            latents = decompose(self.prior.architecture, shared, pictures[i : i + each], own) - mean
+            some[~own, : point.single] = kinds[0].errors(latents[torch.from_numpy(~own)])
             some[own, point.single :] = 0
-            p, r, c = (index[:, None] for index in np.nonzero(own & begins(own)))
-            four = cells[p, r + (0, 0, 1, 1), c + (0, 1, 0, 1)].flatten(1)
-            some[p[:, 0], r[:, 0], c[:, 0], point.single :] = kinds[1].errors(four)
+            some[own & begins(own), point.single :] = kinds[1].errors(latents[cells(own)].flatten(1))
         return errors
 
     def _uniform(self, point, pictures) -> list[np.ndarray]:

@@ -21,6 +21,12 @@ def begins(merged: np.ndarray) -> np.ndarray:
     return ~merged | ~(rows[:, None] | columns).astype(bool)
 
 
+def cells(merged: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Where the four of every merged tile are, in the order of their first: three indices, (S, 4) once broadcast."""
+    picture, row, column = (index[:, None] for index in np.nonzero(merged & begins(merged)))
+    return picture, row + np.array((0, 0, 1, 1)), column + np.array((0, 1, 0, 1))
+
+
 def squares(values: np.ndarray) -> np.ndarray:
     """Sums over squares: (P, Rt, Ct) -> (P, Rt', Ct')."""
     (p, r, c), odd = values.shape, [n % 2 for n in values.shape]

@@ -73,9 +73,8 @@ class OperatingPoint:
         return np.concatenate([self.kl_index, self.merged.reshape(-1, self.kl_index.shape[1])])
 
     def row_of(self, classes: np.ndarray) -> np.ndarray:
-        """Number in `rows` of each tile, (..., even, even) classes, -1 beyond the picture; -1 there."""
-        place = np.add.outer(np.arange(classes.shape[-2]) % 2 * 2, np.arange(classes.shape[-1]) % 2)
-        return np.where(classes < self.single, classes, 4 * classes - 3 * self.single + place)
+        """Number in `rows` of each tile; -1 beyond the picture, as in the classes."""
+        return row_of(classes, self.single)
 
     @cached_property
     def tile_cost(self) -> np.ndarray:
@@ -117,6 +116,12 @@ class OperatingPoint:
         costs = np.append(kl_table()[self.rows].sum(1), 0)
         total = costs[self.row_of(classes)].reshape(len(classes), -1).sum(1)
         return self.group_bits * group_count(total, self.group_bits)
+
+
+def row_of(classes: np.ndarray, single: int) -> np.ndarray:
+    """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int."""
+    place = np.add.outer(np.arange(classes.shape[-2]) % 2 * 2, np.arange(classes.shape[-1]) % 2)
+    return np.where(classes < single, classes, 4 * classes - 3 * single + place)
 
 
 @cache

@@ -6,14 +6,15 @@ run.py          `combiner train`
 
 All operating points at once, end to end (photographs):
 crops.py        random crops                         begin.py       classes and posteriors in closed form
+sizes.py        classes of tiles of two sizes        mixture.py     classes by hard EM
 joint.py        the network of all points            persistent.py  posteriors that persist, M-steps
 together.py     steps                                checkpoint.py  what is kept
 endtoend.py     the order of it all, log             contexts.py    tables of the class map
 
 One operating point after the other (thumbnails):
 pictures.py     one process's share of them          draft.py       a point while it is learned
-family.py       start, descent, next                 start.py       its draft: classes and tables (classes.py,
-                                                     mixture.py), shared layers (weights.py)
+family.py       start, descent, next                 start.py       its draft: classes and tables (classes.py),
+                                                     shared layers (weights.py)
 descent.py      its steps (estep.py, mstep.py, log.py)
 
 siren.py        the plain SIREN

@@ -3,22 +3,20 @@
 Shapes: see persistent.py.
 """
 
-import numpy as np
+from collections.abc import Iterator
+from dataclasses import replace
+
 import torch
 
 from ..encoder.analysis import decompose
 from ..encoder.posterior import closed_form, noise_variance, reachable
 from ..synthesis.architecture import Architecture
-from .classes import classes_by_energy
 from .draft import Tables
-from .mixture import MAP_SHARE, Mixture
-from .persistent import Crops, Evidence, Point
+from .persistent import Crops, Evidence, Point, count, m_step
 from .pictures import AT_ONCE
 from .recipes import JointSettings
 from .shards import Shards
-
-ROUNDS, MORE_ROUNDS = 14, 6  # of hard EM, from ranks of energies and from a neighbour's tables
-REACH_ROUNDS = 2  # of these with what lies out of reach counted, at the end
+from .sizes import Sizes, counted, energies, first_sizes, mixture_of
 
 
 def first_points(
@@ -30,69 +28,56 @@ def first_points(
     """
     found, middle = {}, len(pixels) // 2
     for p in (*range(middle, len(pixels)), *range(middle - 1, -1, -1)):
-        neighbour = found.get(p - 1 if p > middle else p + 1)
-        energy = energies(architecture, colour, pixels[p])
-        variance = torch.full((architecture.own,), noise_variance(settings.betas[p]))
-        fixed, K = torch.zeros(0, architecture.own), settings.classes[p]
-        mixture = Mixture(energy, variance, fixed, K, shards, settings.smoothing, MAP_SHARE)
-        found[p] = first_point(architecture, colour, pixels[p], mixture, neighbour, settings.betas[p])
+        neighbour, noise = found.get(p - 1 if p > middle else p + 1), noise_variance(settings.betas[p])
+        last = Sizes.of(neighbour.tables, neighbour.frequency, noise) if neighbour else None
+        single = energies(architecture, colour, pixels[p], merged=False)
+        mixture = mixture_of(single, settings.classes[p], noise, shards, settings.smoothing)
+        sizes = first_sizes(architecture, colour, pixels[p], mixture, last, settings.merged)
+        del single, mixture  # hundreds of megabytes
+        found[p] = first_point(architecture, colour, pixels[p], sizes, settings.betas[p], settings.smoothing, shards)
     return [found[p] for p in range(len(pixels))]
 
 
+@torch.no_grad()
 def first_point(
     architecture: Architecture,
     colour: dict,
     pixels: torch.Tensor,
-    mixture: Mixture,
-    neighbour: Point | None,
+    sizes: Sizes,
     beta: float,
+    smoothing: float,
+    shards: Shards,
 ) -> Point:
-    """An operating point before its first visit; its tables are those of the linear part."""
-    tiles, variance = (pixels.shape[1] // architecture.tile) ** 2, mixture.posterior_variance
-    if neighbour and len(neighbour.frequency) == mixture.classes:
-        marginal = neighbour.marginal.clamp(min=variance)
-        assigned = mixture.learn(mixture.likeliest(marginal, neighbour.frequency), MORE_ROUNDS)[0]
-    else:
-        assigned = mixture.learn(classes_by_energy(mixture, tiles), ROUNDS)[0]
-    for _ in range(REACH_ROUNDS):
-        assigned = mixture.likeliest(mixture.variances(assigned), mixture.frequencies(assigned), reach=True)
-    excess, own = mixture.variances(assigned) - variance, architecture.own
-    tables = Tables(beta, torch.zeros(own), torch.ones(own), excess)
-    crops = closed(architecture, colour, tables, pixels, in_rows(architecture, pixels, assigned))
-    return Point(tables, mixture.frequencies(assigned), crops, Evidence.none(mixture.classes, architecture))
+    """An operating point before its first visit; its tables are those of the linear part, of tiles as they lie."""
+    U = architecture.own
+    rows = torch.cat([sizes.single, sizes.merged.reshape(-1, U)]) - sizes.noise
+    tables = Tables(beta, torch.zeros(U), torch.ones(U), rows, len(sizes.single))
+    assigned, evidence = sizes.settled(architecture, colour, pixels), Evidence.none(tables)
+    for target, classes in targets(architecture, colour, tables, pixels, assigned):
+        count(evidence, target**2 - sizes.noise, tables.rows_of(classes))
+    frequency = counted(shards.sum(evidence.tiles)[0], tables.single)
+    point = m_step(architecture, shards, smoothing, Point(tables, frequency, Crops(pixels, assigned, None), evidence))
+    return replace(point, crops=closed(architecture, colour, point.tables, pixels, assigned))
 
 
 def held_crops(architecture: Architecture, colour: dict, point: Point, pixels: torch.Tensor) -> Crops:
     """Other crops as an operating point begins with them: (N, side, side, 3) uint8."""
-    energy, none = energies(architecture, colour, pixels), torch.zeros(0, architecture.own)
-    variance = torch.full((architecture.own,), point.unit**2)
-    mixture = Mixture(energy, variance, none, len(point.frequency), Shards(0), 0.0, MAP_SHARE)
-    assigned = mixture.likeliest(point.marginal, point.frequency, reach=True)
-    return closed(architecture, colour, point.tables, pixels, in_rows(architecture, pixels, assigned))
+    sizes = Sizes.of(point.tables, point.frequency, point.unit**2)
+    return closed(architecture, colour, point.tables, pixels, sizes.settled(architecture, colour, pixels))
 
 
 @torch.no_grad()
 def closed(architecture: Architecture, colour: dict, tables: Tables, pixels, assigned) -> Crops:
     """Crops (N, side, side, 3) uint8 of classes (N, Rt, Ct) with the posteriors of the linear part."""
     unit, differences = noise_variance(tables.beta) ** 0.5, []
-    for some, classes in zip(pixels.split(AT_ONCE), assigned.split(AT_ONCE), strict=True):
-        target = decompose(architecture, colour, some.float() / 255, np.zeros(classes.shape, bool))
-        prior = tables.prior(classes.long())
+    for target, classes in targets(architecture, colour, tables, pixels, assigned):
+        prior = tables.prior(classes)
         mean = reachable(closed_form(target, prior)[0], prior)
         differences.append(((mean - target) / unit).half())
     return Crops(pixels, assigned, torch.cat(differences))
 
 
-@torch.no_grad()
-def energies(architecture: Architecture, colour: dict, pixels: torch.Tensor) -> torch.Tensor:
-    """Squares of the tiles' latents: (N, side, side, 3) uint8 -> (N * Rt * Ct, U)."""
-    n = pixels.shape[1] // architecture.tile
-    none = np.zeros((AT_ONCE, n, n), bool)
-    parts = (decompose(architecture, colour, part.float() / 255, none[: len(part)]) for part in pixels.split(AT_ONCE))
-    return torch.cat([part.flatten(0, 2) ** 2 for part in parts])
-
-
-def in_rows(architecture: Architecture, pixels: torch.Tensor, assigned: torch.Tensor) -> torch.Tensor:
-    """Classes of all tiles as those of crops: (N * Rt * Ct,) -> (N, Rt, Ct) uint8."""
-    n = pixels.shape[1] // architecture.tile
-    return assigned.reshape(len(pixels), n, n).to(torch.uint8)
+def targets(architecture: Architecture, colour: dict, tables: Tables, pixels, assigned) -> Iterator[tuple]:
+    """Of some crops at a time: latents whose linear part reproduces them (n, Rt, Ct, U), and classes, int64."""
+    for some, classes in zip(pixels.split(AT_ONCE), assigned.split(AT_ONCE), strict=True):
+        yield decompose(architecture, colour, some.float() / 255, tables.merged(classes)), classes.long()

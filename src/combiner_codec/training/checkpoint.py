@@ -11,12 +11,11 @@ import torch
 
 from ..errors import FormatError
 from .draft import Tables
-from .joint import class_features
 from .persistent import Crops, Evidence, Point
 from .shards import Shards
 from .together import Plan, Progress, State, first_state
 
-SAME = ("betas", "classes", "crops", "batch", "seed")  # settings that a resumed run cannot change
+SAME = ("betas", "classes", "merged", "crops", "batch", "seed")  # settings that a resumed run cannot change
 
 
 def save(path: Path, plan: Plan, state: State) -> None:
@@ -59,8 +58,8 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
     if kept["plan"] != fingerprint(plan):
         raise FormatError(f"{path}: made with other settings: use these, or another folder of checkpoints")
     points = [_point(plan, p, *pair) for p, pair in enumerate(zip(kept["points"], pixels, strict=True))]
-    features = [class_features(torch.ones_like(point.tables.variance), plan.architecture.tile) for point in points]
-    state = first_state(plan, kept["colour"], features)  # whose features are in the network's state
+    features = [point.features(plan.architecture.tile) for point in points]
+    state = first_state(plan, kept["colour"], features)  # those of the beginning are in the network's state
     for name in ("network", "average", "muon", "adam"):
         getattr(state, name).load_state_dict(kept[name])
     crops = [_crops(plan.held, crops, held) for crops in kept["held"]]
@@ -70,7 +69,8 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
 def _point(plan: Plan, p: int, kept: dict, pixels: torch.Tensor) -> Point:
     """What is a sum over processes goes to the first."""
     variance, curvature = (kept[name].clone() for name in ("variance", "curvature"))
-    tables = Tables(plan.settings.betas[p], torch.zeros_like(curvature), curvature, variance)
+    mean, settings = torch.zeros_like(curvature), plan.settings
+    tables = Tables(settings.betas[p], mean, curvature, variance, settings.classes[p])
     evidence = Evidence(*(s.clone() * (plan.shards.rank == 0) for s in kept["evidence"]))
     return Point(tables, kept["frequency"].clone(), _crops(plan.shards, kept, pixels), evidence)
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..encoder.posterior import Gaussians, closed_form, noise_variance
-from ..format.prior import OperatingPoint
+from ..format.prior import OperatingPoint, row_of
 from ..format.streams import UNIT, index_of
 from ..synthesis.latents import kl_bits_of
 
@@ -24,7 +24,8 @@ class Tables:
     beta: float  # squared error, summed over pixels, per nat
     mean: torch.Tensor  # (U,)
     curvature: torch.Tensor  # (U,) of the squared error in a latent; 1 where the network neither damps nor amplifies
-    variance: torch.Tensor  # (K, U) of the prior; up to 0 where a latent is not coded
+    variance: torch.Tensor  # (R, U) of the prior; up to 0 where a latent is not coded
+    single: int  # K - M classes of single tiles, the first rows; classes of merged tiles have four each
 
     @property
     def posterior_variance(self) -> torch.Tensor:
@@ -32,20 +33,28 @@ class Tables:
         return noise_variance(self.beta) / self.curvature
 
     def kl_bits(self) -> torch.Tensor:
-        """KL of latents in bits: (K, U)."""
+        """KL of latents in bits: (R, U)."""
         return kl_bits_of(self.variance.clamp(min=0), self.posterior_variance)
+
+    def rows_of(self, assigned: torch.Tensor) -> torch.Tensor:
+        """Rows that stand for tiles of these classes: (n, Rt, Ct) int64 -> the same."""
+        return torch.from_numpy(row_of(assigned.numpy(), self.single))
+
+    def merged(self, assigned: torch.Tensor) -> np.ndarray:
+        """Which tiles of these classes are merged: (n, Rt, Ct) -> the same, bool."""
+        return assigned.numpy() >= self.single
 
     def prior(self, assigned: torch.Tensor) -> Gaussians:
         """Prior of pictures' latents from the classes of their tiles: (n, Rt, Ct) -> (n, Rt, Ct, U), means (U,)."""
         scale = torch.where(self.kl_bits() > CODED, self.variance.clamp(min=0).sqrt(), 0.0)
-        return Gaussians(self.mean, scale[assigned], self.posterior_variance.sqrt())
+        return Gaussians(self.mean, scale[self.rows_of(assigned)], self.posterior_variance.sqrt())
 
     def frozen(
         self, shared: dict[str, torch.Tensor], contexts: np.ndarray | None, group_bits: int, index_bits: int
     ) -> OperatingPoint:
         """As the prior file holds it, with weights of the shared layers and tables of the class map."""
-        kl_index = index_of(self.kl_bits().numpy())
-        merged = np.zeros((0, 4, kl_index.shape[1]), np.uint8)
+        rows = index_of(self.kl_bits().numpy())
+        kl_index, merged = rows[: self.single], rows[self.single :].reshape(-1, 4, rows.shape[1])
         weights = {name: value.detach().numpy().copy() for name, value in shared.items()}
         scale, mean = self.posterior_variance.sqrt().numpy(), self.mean.numpy()
         return OperatingPoint(self.beta, mean, scale, kl_index, merged, weights, group_bits, index_bits, contexts)

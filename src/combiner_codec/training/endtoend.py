@@ -14,7 +14,6 @@ from ..format.prior import OperatingPoint
 from . import checkpoint, contexts
 from .begin import first_points, held_crops
 from .crops import Picture, pictures_of, random_crops
-from .joint import class_features
 from .log import Report
 from .recipes import Recipe
 from .shards import Shards
@@ -70,8 +69,7 @@ def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor) -> State:
     axes, mean = principal_axes(flat / 255, plan.shards)
     colour = dict(zip(colour_names(architecture), (axes[None, None], mean), strict=True))
     points = first_points(architecture, colour, pixels, settings, plan.shards)
-    classes = [class_features(point.marginal / point.unit**2, architecture.tile) for point in points]
-    state = first_state(plan, colour, classes)
+    state = first_state(plan, colour, [point.features(architecture.tile) for point in points])
     state.points = points
     state.held = [held_crops(architecture, colour, point, held) for point in points] if plan.held.count else []
     progress, closed = state.progress, [(p, colour) for p in range(len(points))]
@@ -140,5 +138,5 @@ def change(now: float, before: float) -> str:
 def operating_point(plan: Plan, state: State, p: int) -> OperatingPoint:
     """As the prior file holds it, with a class map learned from all crops."""
     maps, point, settings = plan.shards.whole(state.points[p].crops.assigned), state.points[p], plan.settings
-    tables = contexts.learn(list(maps.numpy()), len(point.frequency), len(point.frequency))
+    tables = contexts.learn(list(maps.numpy()), len(point.frequency), point.tables.single)
     return point.tables.frozen(average_weights(state, p), tables, settings.group_bits, settings.index_bits)

@@ -27,11 +27,15 @@ FIRST, INNER, BIAS = 2.0, 0.7, 0.1  # bounds of starting weights, over the root 
 BANDS = (0, 1, 2, 4, 8, 16, 32)  # borders between frequencies that features average over
 
 
-def class_features(marginal: torch.Tensor, tile: int) -> torch.Tensor:
-    """Logarithms of a class's scales, averages over bands: variances (K, own) in units of the noise's -> (K, F)."""
+def class_features(marginal: torch.Tensor, tile: int, single: int) -> torch.Tensor:
+    """Logarithms of a class's scales, averages over bands: variances (R, U) in units of the noise's -> (K, F).
+
+    Bands of a merged tile have borders twice as far apart, so each averages over the same places of all four.
+    """
     logs = 0.5 * marginal.log().reshape(-1, tile, tile, 3)
     bands = [slice(a, b) for a, b in pairwise(BANDS) if b <= tile]
-    return torch.cat([logs[:, v, h].mean((1, 2)) for v in bands for h in bands], 1)
+    rows = torch.cat([logs[:, v, h].mean((1, 2)) for v in bands for h in bands], 1)
+    return torch.cat([rows[:single], rows[single:].unflatten(0, (-1, 4)).mean(1)])
 
 
 class OwnWeights(nn.Module):

@@ -12,7 +12,8 @@ from .shards import Shards
 
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
 AT_ONCE = 2**12  # tiles whose class costs are computed together
-FARTHEST, LEAST_NATS = 48, 0.1  # latents of a tile that may lie beyond reach; what counts of them
+FARTHEST, LEAST_NATS = 64, 0.1  # latents of a tile that may lie beyond reach; what counts of them
+TINY = 1e-30  # energy of no tiles at all
 GAIN = (1e-3, 50.0)  # energy of a class against that of all tiles, as far as its smoothing follows it
 
 
@@ -33,20 +34,22 @@ class Mixture:
         assigned = start
         for _ in range(rounds):
             variance = self.variances(assigned)
-            assigned = self.likeliest(variance, self.frequencies(assigned))
+            assigned = self.likeliest(variance, self.frequencies(assigned))[1]
         return assigned, variance
 
-    def likeliest(self, variance: torch.Tensor, frequency: torch.Tensor, reach: bool = False) -> torch.Tensor:
-        """Classes of tiles from marginal variances (K, D) and frequencies (K,): (T,).
+    def likeliest(
+        self, variance: torch.Tensor, frequency: torch.Tensor, reach: bool = False
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Costs in nats and classes of tiles from marginal variances (K, D) and frequencies (K,): (T,) each.
 
         reach: count what no candidate reaches, too.
         """
-        map_nats, assigned = -self.map_share * frequency.log(), []
+        map_nats, parts = -self.map_share * frequency.log(), []
         for energy in self.energy.split(AT_ONCE):
             nats = class_nats(energy, variance, self.posterior_variance) + map_nats
-            chosen = nats.argmin(1)
-            assigned.append(within_reach(energy, variance, self.posterior_variance, nats, chosen) if reach else chosen)
-        return torch.cat(assigned)
+            parts.append(within_reach(energy, variance, self.posterior_variance, nats) if reach else nats.min(1))
+        costs, chosen = zip(*parts, strict=True)
+        return torch.cat(costs), torch.cat(chosen)
 
     def frequencies(self, assigned: torch.Tensor) -> torch.Tensor:
         """Share of every class, as if it had one more tile: (T,) -> (K,)."""
@@ -58,8 +61,8 @@ class Mixture:
         n = torch.bincount(assigned, minlength=self.classes).float()
         sums = torch.zeros(self.classes, self.energy.shape[1]).index_add(0, assigned, self.energy)
         n, sums = self.shards.sum(n, sums)
-        average = sums.sum(0) / n.sum()
-        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum())).clamp(*GAIN)[:, None]
+        average = sums.sum(0) / n.sum().clamp(min=1)
+        gain = (sums.sum(1) / (n.clamp(min=1) * average.sum().clamp(min=TINY))).clamp(*GAIN)[:, None]
         variance = (sums + self.smoothing * gain * average) / (n + self.smoothing)[:, None]
         variance[self.classes - len(self.fixed) :] = self.fixed
         return variance.clamp(min=self.posterior_variance)
@@ -70,15 +73,18 @@ def class_nats(energy: torch.Tensor, marginal: torch.Tensor, posterior_variance:
     return 0.5 * torch.log(marginal / posterior_variance).sum(1) + 0.5 * energy @ (1 / marginal).T
 
 
-def within_reach(energy, marginal, posterior_variance, nats, chosen) -> torch.Tensor:
-    """Classes anew where those chosen leave latents out of reach: (T, D), (K, D), (D,), (T, K), (T,) -> (T,)."""
+def within_reach(energy, marginal, posterior_variance, nats) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least nats and their classes, anew where these leave latents out of reach: (T, D), (K, D), (D,), (T, K) -> (T,)
+    each.
+    """
+    least, chosen = nats.min(1)
     deviation = (energy / posterior_variance).sqrt()
     scale = (marginal / posterior_variance - 1).clamp(min=0).sqrt()  # (K, D)
     far = torch.nonzero(beyond(deviation, scale[chosen]) > LEAST_NATS)[:, 0]
     if len(far):
         values, places = deviation[far].topk(min(FARTHEST, energy.shape[1]))
-        chosen[far] = (nats[far] + beyond(values[..., None], scale.T[places])).argmin(1)
-    return chosen
+        least[far], chosen[far] = (nats[far] + beyond(values[..., None], scale.T[places])).min(1)
+    return least, chosen
 
 
 def beyond(deviation: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:

@@ -8,18 +8,19 @@ Shapes: N crops of this process, side x side pixels; n of a batch are this proce
 
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch.nn import functional
 
 from ..encoder.analysis import decompose
 from ..encoder.posterior import Gaussians, closed_form, distortion, kl_nats, noise_variance, reachable
+from ..encoder.tiling import begins
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import blocks_from
 from ..synthesis.network import forward
 from ..synthesis.torch_ops import TorchOps
 from .draft import Tables
 from .estep import Sample
+from .joint import class_features
 from .mixture import MAP_SHARE
 from .mstep import CURVATURE, fixed_point
 from .shards import Draw, Shards
@@ -33,7 +34,7 @@ class Crops:
     """Pictures of an operating point, and their posteriors."""
 
     pixels: torch.Tensor  # (N, side, side, 3) uint8
-    assigned: torch.Tensor  # (N, Rt, Ct) uint8 classes
+    assigned: torch.Tensor  # (N, Rt, Ct) uint8 classes, those of merged tiles last
     difference: torch.Tensor  # (N, Rt, Ct, U) float16, posterior mean less target, in noise units; visits write it
 
     def colours(self, own: torch.Tensor) -> torch.Tensor:
@@ -45,16 +46,16 @@ class Crops:
 class Evidence:
     """What visits have seen since the last M-step, summed in place."""
 
-    tiles: torch.Tensor  # (K,) of each class
-    energy: torch.Tensor  # (K, U) `fixed_point` over tiles of each class
+    tiles: torch.Tensor  # (R,) of each row
+    energy: torch.Tensor  # (R, U) `fixed_point` over tiles of each row
     squares: torch.Tensor  # (U,) probes of the curvature, over latents that are well coded
     probes: torch.Tensor  # (U,) their number
 
     @staticmethod
-    def none(classes: int, architecture: Architecture) -> "Evidence":
+    def none(tables: Tables) -> "Evidence":
         """Before the first visit."""
-        own = architecture.own
-        return Evidence(torch.zeros(classes), torch.zeros(classes, own), torch.zeros(own), torch.zeros(own))
+        energy = torch.zeros_like(tables.variance)
+        return Evidence(energy[:, 0].clone(), energy, torch.zeros_like(energy[0]), torch.zeros_like(energy[0]))
 
     @property
     def sums(self) -> tuple[torch.Tensor, ...]:
@@ -67,7 +68,7 @@ class Point:
     """An operating point while it is learned."""
 
     tables: Tables
-    frequency: torch.Tensor  # (K,) of the classes
+    frequency: torch.Tensor  # (K,) of the classes, see sizes.py
     crops: Crops
     evidence: Evidence
 
@@ -78,12 +79,17 @@ class Point:
 
     @property
     def marginal(self) -> torch.Tensor:
-        """Prior variances and the noise's together, by which classes are chosen at the beginning: (K, U)."""
+        """Prior variances and the noise's together, by which classes are chosen at the beginning: (R, U)."""
         return self.tables.variance + self.unit**2
+
+    def features(self, tile: int) -> torch.Tensor:
+        """What the network knows of the classes: (K, F)."""
+        return class_features(self.marginal / self.unit**2, tile, self.tables.single)
 
     def map_nats(self, assigned: torch.Tensor) -> torch.Tensor:
         """What the class maps of crops cost, about: (n, Rt, Ct) -> (n,)."""
-        return -MAP_SHARE * self.frequency.log()[assigned].sum((1, 2))
+        named = torch.from_numpy(begins(self.tables.merged(assigned)))
+        return -MAP_SHARE * (self.frequency.log()[assigned] * named).sum((1, 2))
 
 
 @dataclass(frozen=True)
@@ -115,13 +121,13 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
     mean = target + point.unit * crops.difference[own].float()
     mean = torch.where(prior.coded, mean, prior.mean).requires_grad_()
     blocks = blocks_from(architecture, mean + scale * turn.draw.eps, TorchOps)
-    shown = forward(architecture, blocks, shared, assigned, TorchOps)
+    shown = forward(architecture, blocks, shared, assigned, TorchOps, point.tables.single)
     sample = Sample(turn.draw, prior, scale, mean, shown)
     gradient, *of_weights = sample.gradients(pixels, learned, keep=turn.probe is not None)
     moved = reachable(sample.moved(gradient, beta, turn.rate), prior)
     crops.difference[own] = ((moved - target) / point.unit).half()
     if turn.counts:
-        count(point.evidence, fixed_point(moved, scale, prior), assigned)
+        count(point.evidence, fixed_point(moved, scale, prior), point.tables.rows_of(assigned))
     if turn.probe is not None:
         count_probe(point.evidence, sample.squares(turn.probe), prior)
     error = distortion(shown.detach(), pixels).sum((1, 2))
@@ -132,14 +138,14 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
 @torch.no_grad()
 def posterior_parts(architecture: Architecture, point: Point, pixels, assigned, shared: dict):
     """Of some crops: latents whose linear part reproduces them (n, Rt, Ct, U), their prior, posteriors' scales."""
-    target = decompose(architecture, shared, pixels, np.zeros(assigned.shape, bool))
+    target = decompose(architecture, shared, pixels, point.tables.merged(assigned))
     prior = point.tables.prior(assigned)
     return target, prior, closed_form(target, prior)[1]
 
 
-def count(evidence: Evidence, energy: torch.Tensor, assigned: torch.Tensor) -> None:
-    """Add to the evidence: what an M-step averages, (n, Rt, Ct, U) of crops of these classes (n, Rt, Ct)."""
-    flat = assigned.reshape(-1)
+def count(evidence: Evidence, energy: torch.Tensor, rows: torch.Tensor) -> None:
+    """Add to the evidence: what an M-step averages, (n, Rt, Ct, U) of tiles that these rows (n, Rt, Ct) stand for."""
+    flat = rows.reshape(-1)
     evidence.energy.index_add_(0, flat, energy.flatten(0, 2))
     evidence.tiles.add_(torch.bincount(flat, minlength=len(evidence.tiles)))
 
@@ -163,7 +169,7 @@ def m_step(architecture: Architecture, shards: Shards, smoothing: float, point: 
     tables = replace(point.tables, variance=variance.clamp(min=0))
     if probes.any():
         tables = replace(tables, curvature=curvature_of(architecture.tile, squares, probes))
-    return replace(point, tables=tables, evidence=Evidence.none(len(variance), architecture))
+    return replace(point, tables=tables, evidence=Evidence.none(tables))
 
 
 def curvature_of(tile: int, squares: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:

@@ -97,7 +97,8 @@ class JointSettings:
     """How all operating points of a family are learned at once, the shared layers end to end (joint.py)."""
 
     betas: tuple[float, ...]  # squared error, summed over pixels, per nat
-    classes: tuple[int, ...]  # K per operating point
+    classes: tuple[int, ...]  # of single tiles, per operating point
+    merged: int = 0  # classes of merged tiles of every operating point
     visits: tuple[float, ...] = ()  # how often each has its turn, against the others; () for all alike
     crops: int = 2000  # of each operating point
     minutes: float = 600.0  # over all runs
@@ -113,6 +114,7 @@ class JointSettings:
 PHOTO = JointSettings(
     (0.06, 0.03, 0.018, 0.011, 0.007, 0.0045, 0.0028, 0.0016, 0.0009, 0.0005, 0.00025),
     (128,) * 11,
+    64,
     (0.6, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 0.6),  # the ends are for few pictures
 )
 

@@ -65,7 +65,7 @@ def begin(pictures: Pictures, settings: TrainSettings, number: int, start: Start
     mixture = Mixture(energy, variance, fixed, K, pictures.shards, settings.smoothing)
     assigned, marginal = mixture.learn(first_classes(pictures, mixture, start.assigned))
     assigned = assigned.reshape(pictures.tiles)
-    tables = Tables(beta, mean, start.curvature, marginal - variance)
+    tables = Tables(beta, mean, start.curvature, marginal - variance, K)
     posterior = closed_form(start.pulled, tables.prior(assigned))[0]
     return Draft(number, tables, target, posterior, assigned, with_classes(pictures.architecture, start.shared, K))
 
