@@ -188,7 +188,7 @@ def test_a_small_file_cannot_claim_a_huge_picture(classes, each_prior):
     shared = {name: value[:classes] if value.shape == (5, 24) else value for name, value in point.shared.items()}
     prior = resaved(each_prior, [replace(point, kl_index=point.kl_index[:classes], shared=shared, contexts=contexts)])
     header = file.Header(priors.CUSTOM, 0, 16, 1 << 20, 1 << 20, 0, prior.digest[:4])
-    data = file.write(header, prior.architecture.tile, bytes(100), prior.digest)
+    data = file.write(header, prior.architecture.block, bytes(100), prior.digest)
     with pytest.raises(FormatError, match="max_pixels"):
         decode_array(data, prior)
     with pytest.raises(FormatError, match="truncated"):

@@ -57,30 +57,35 @@ def read_header(data, prior_file):
     arrays = np.load(io.BytesIO(prior_file))
     meta = json.loads(bytes(arrays["metadata"]))
     architecture = meta["architecture"]
-    assert data[:2] == b"\xcb\x4d" and data[2] >> 4 == 1
+    assert data[:2] == b"\xcb\x4d"
     assert crc16(digest + data[:-2]) == data[-2] + 256 * data[-1]
-    flags, position = data[2] & 15, 5
-    f = SimpleNamespace(prior=data[3], index_bits=8 + 2 * (data[4] >> 5), point=data[4] & 31, prior_hash=b"", seed=0)
+    what, how, position = data[2], data[3], 4
+    f = SimpleNamespace(prior=what >> 4, channels=what >> 2 & 3, point=how & 63, prior_hash=b"", seed=0)
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
     f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
     f.side = architecture.get("side", 1)
     own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
     f.kl, f.merged, f.contexts = own["kl"], own.get("merged", []), own.get("contexts")
-    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, bool(flags & 8)
+    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, f.channels == 1
     if f.grey:  # the first colour component alone
         f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
         f.merged = [[[i * (k % 3 == 0) for k, i in enumerate(row)] for row in four] for four in f.merged]
-    f.width = f.height = f.tile
-    if flags & 4:
-        f.prior_hash, position = data[5:9], 9
+    if f.prior == 15:
+        f.prior_hash, position = data[4:8], 8
         assert f.prior_hash == digest[:4]
-    if not flags & 1:
+    f.width = f.height = f.tile * f.side
+    if not what & 1:
         width, position = varint(data, position)
+        f.width = width + 1
+    if not what & 2:
         height, position = varint(data, position)
-        f.width, f.height = width + 1, height + 1
-    if flags & 2:
+        f.height = height + 1
+    if how >> 6 == 3:
+        f.index_bits, position = data[position], position + 1
         f.seed, position = varint(data, position)
+    else:
+        f.index_bits = 14 + 2 * (how >> 6)
     f.start = position
     return f
 
@@ -206,7 +211,7 @@ def partition(kl, group_bits, index_bits, mixed):
 def read_indices(stream, groups, group_bits, index_bits):
     """Section 6."""
     ends = [(g + 1) * group_bits for g in range(groups)]
-    return [number(stream[max(0, end - index_bits) : end]) for end in ends]
+    return [number([stream[i % len(stream)] for i in range(end - index_bits, end)]) for end in ends]
 
 
 def latents(f, block, kl, columns, groups, indices):
