@@ -12,7 +12,7 @@ BOXES = {  # name: (centre across, centre down, width, height, colour, text)
     "prior": (4.95, 1.75, 2.4, 0.75, YELLOW, "prior $p$ (in the package):\nclasses, scales, sine layers"),
     "stream": (7.3, 1.75, 1.9, 0.75, YELLOW, "shared random\ncandidates (Philox)"),
     "latents": (7.3, 0.35, 1.9, 0.9, GREEN, "latents\n$m + s\\,\\varepsilon_{\\mathrm{index}}$"),
-    "field": (4.95, 0.35, 2.0, 0.9, GREEN, "field: lapped cosines,\ncoarse level + tiles"),
+    "field": (4.95, 0.35, 2.0, 0.9, GREEN, "field: lapped cosines,\ntiles of two sizes"),
     "network": (2.65, 0.35, 1.7, 0.9, GREEN, "sine layers\nacross tiles"),
     "decoded": (0.75, 0.35, 1.2, 0.9, GREY, "decoded\npicture"),
 }
