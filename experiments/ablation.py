@@ -3,8 +3,7 @@
 Every variant gets a prior of its own, trained for the same time on the same crops, and codes the same photographs.
 """
 
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,8 +25,7 @@ from .session import Say, Session
 
 PICTURES = 6
 CROPS = 400
-PROBE = 16  # steps that a variant's pace is measured on
-WITHOUT = ("hierarchy", "permutation", "the adapting prior", "sine layers")
+WITHOUT = ("permutation", "the adapting prior", "the network")
 HEADER = ["beta", "row", "bpp", "dB", "J, 1e-3", "encode, s", "training"]
 
 
@@ -44,48 +42,29 @@ class Settings:
     note: str = ""
 
 
-def plan_without(part: str, beta: float):
-    """Architecture and training settings of the family for photographs without one of its parts."""
-    from combiner_codec.training.recipes import RECIPES, TrainSettings, linear_part
-
-    architecture, whole = RECIPES["photo"].architecture, RECIPES["photo"].settings
-    classes = (1,) if part == "the adapting prior" else whole.classes[:1]
-    settings = TrainSettings((beta,), classes, batch=whole.batch)  # alone, within the experiment's time
-    if part == "hierarchy":  # blocks stay as large: streams are as long
-        architecture = replace(architecture, coarse=tuple(replace(grid, keep=0) for grid in architecture.coarse))
-    return linear_part(architecture) if part == "sine layers" else architecture, settings
-
-
 def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -> None:
     """Train a prior for photographs without one of its parts, and write it."""
     import torch
 
-    from combiner_codec.training.data import load_images
-    from combiner_codec.training.family import Family
-    from combiner_codec.training.recipes import METADATA, RECIPES
+    from combiner_codec.training import endtoend
+    from combiner_codec.training.recipes import METADATA, RECIPES, linear_part
+    from combiner_codec.training.weights import colour_names
 
     torch.set_num_threads(settings.threads or torch.get_num_threads())
-    recipe, (architecture, plan) = RECIPES["photo"], plan_without(without, beta)
-    pixels = load_images([settings.photos / "train"], recipe.side, CROPS, 0, octaves=recipe.octaves)
-
-    def fit(pixels, steps):
-        family = Family(pixels, architecture, replace(plan, steps=steps, first_steps=steps), say)
-        started = time.perf_counter()
-        return family.learn(0), time.perf_counter() - started
-
-    steps = 0  # without sine layers, it has a closed form
-    if without != "sine layers":
-        steps = affordable(lambda count: fit(pixels[: 4 * plan.batch], count)[1], settings.seconds)
-    point, seconds = fit(pixels, steps)
-    trained = {"without": without, "steps": steps, "seconds": round(seconds), "crops": CROPS}
+    recipe, linear = RECIPES["photo"], without == "the network"
+    seconds = 0.0 if linear else settings.seconds  # the linear part has a closed form
+    plan = replace(recipe.settings, betas=(beta,), visits=(), crops=CROPS, minutes=seconds / 60)
+    plan = replace(plan, classes=(1,) if without == "the adapting prior" else plan.classes[:1])
+    folder, architecture = path.with_suffix(""), recipe.architecture
+    folder.mkdir(exist_ok=True)
+    sources = endtoend.Sources.of([settings.photos / "train"])
+    (point,) = endtoend.learn(sources, replace(recipe, settings=plan), folder, say)
+    if linear:
+        architecture = linear_part(architecture)
+        point = replace(point, shared={name: point.shared[name] for name in colour_names(architecture)})
     point = replace(point, permuted=without != "permutation")
+    trained = {"without": without, "seconds": round(seconds), "crops": CROPS}
     priors.save(path, {**METADATA, "trained": trained}, architecture, [point])
-
-
-def affordable(seconds_of: Callable[[int], float], seconds: float) -> int:
-    """Steps that take some time, from the difference of two short fits: what comes before the steps is left out."""
-    pace = (seconds_of(2 * PROBE) - seconds_of(PROBE)) / PROBE
-    return max(1, round(seconds / pace))
 
 
 def variants(settings: Settings, beta: float, say: Say) -> dict[str, tuple[CombinerCodec, Prior]]:
@@ -126,8 +105,8 @@ def measured(session: Session, codec: CombinerCodec, groups: Sequence[Group], be
     if not found:
         raise FormatError(session.failed[-1])
     cost = lagrangian(beta, [session.store.find(codec, beta, group) for group in groups], groups)
-    spent = f"{trained['seconds']} s, {trained['steps']} steps"
-    return [f"{found[0].bpp:.3f}", f"{found[0].psnr:.2f}", f"{cost:.3f}", f"{found[0].encode_seconds:.1f}", spent]
+    cells = [f"{found[0].bpp:.3f}", f"{found[0].psnr:.2f}", f"{cost:.3f}", f"{found[0].encode_seconds:.1f}"]
+    return [*cells, f"{trained['seconds']} s"]
 
 
 def write(settings: Settings, names: str, rows: Sequence[list[str]], stamps: Sequence[str]) -> None:
@@ -137,7 +116,7 @@ def write(settings: Settings, names: str, rows: Sequence[list[str]], stamps: Seq
         "",
         f"Made by `make ablation`. {PICTURES} validation photographs ({names}), whole files, means.",
         "J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
-        f"compares rows of different rates at one beta. Each prior had about {settings.seconds:g} s of gradient steps",
+        f"compares rows of different rates at one beta. Each prior had {settings.seconds:g} s of gradient steps",
         f"on the same {CROPS} crops (classes not counted); only the linear one has a closed form and needs none.",
         settings.note,
         "",

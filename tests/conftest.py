@@ -8,8 +8,9 @@ import torch
 from PIL import Image
 
 from combiner_codec.format import prior as priors
-from combiner_codec.synthesis.architecture import Grid
-from combiner_codec.training.recipes import METADATA, RECIPES, TrainSettings
+from combiner_codec.training import endtoend
+from combiner_codec.training.endtoend import Sources
+from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, TrainSettings
 from combiner_codec.training.run import train_cosine
 
 torch.set_num_threads(1)
@@ -30,14 +31,9 @@ def busy_pictures(count, side=128, seed=0):
     return (smooth_pictures(count, side, seed) * 0.7 + 38 + noise).clip(0, 255).astype(np.uint8)
 
 
-def train_tiny(folder, family, settings, pictures, **changes):
-    """A prior of a family's architecture, but for `changes`, learned from uint8 pictures."""
-    recipe = replace(RECIPES[family], settings=settings)
-    recipe = replace(recipe, architecture=replace(recipe.architecture, **changes))
-    pixels = torch.from_numpy(pictures).float() / 255
-    points = train_cosine(pixels, recipe, folder, lambda line: None)
-    path = folder / f"tiny-{family}.npz"
-    priors.save(path, METADATA, recipe.architecture, points)
+def as_file(path, family, points):
+    """The prior of a file of a family's operating points."""
+    priors.save(path, METADATA, RECIPES[family].architecture, points)
     return priors.load_file(path)
 
 
@@ -45,16 +41,19 @@ def train_tiny(folder, family, settings, pictures, **changes):
 def tiny_prior(tmp_path_factory):
     """Two operating points of the small family: one level of tiles, class numbers as they are."""
     settings = TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
-    return train_tiny(tmp_path_factory.mktemp("small"), "small", settings, smooth_pictures(64))
+    folder, recipe = tmp_path_factory.mktemp("small"), replace(RECIPES["small"], settings=settings)
+    pixels = torch.from_numpy(smooth_pictures(64)).float() / 255
+    return as_file(folder / "tiny-small.npz", "small", train_cosine(pixels, recipe, folder, lambda line: None))
 
 
 @pytest.fixture(scope="session")
 def tiny_photo_prior(tmp_path_factory):
-    """Two operating points: classes with contexts, layers at half resolution, and a coarse level, which other priors
-    for photographs have had.
-    """
-    settings = TrainSettings((0.01, 0.002), (5, 5), steps=6, first_steps=6, batch=4, m_steps=2)
-    return train_tiny(tmp_path_factory.mktemp("photo"), "photo", settings, busy_pictures(6), coarse=(Grid(64, 4),))
+    """Two operating points: classes with contexts, layers at half resolution."""
+    settings = replace(PHOTO, betas=(0.01, 0.002), classes=(5, 5), visits=(), crops=8, batch=4, steps=12)
+    folder, recipe = tmp_path_factory.mktemp("photo"), replace(RECIPES["photo"], settings=settings, side=128)
+    np.save(folder / "pictures.npy", busy_pictures(8))
+    points = endtoend.learn(Sources.of([folder / "pictures.npy"]), recipe, folder, lambda line: None)
+    return as_file(folder / "tiny-photo.npz", "photo", points)
 
 
 @pytest.fixture(params=["tiny_prior", "tiny_photo_prior"])

@@ -131,9 +131,9 @@ FIELDS: dict[str, Field] = {"cosine": Cosines(), "fourier": Siren()}
 
 def tiles_of(architecture: "Architecture", latents):
     """Latents of blocks by tiles, in rows and columns: (P, Rb, Cb, D) -> (P, Rb * n, Cb * n, latents of a tile)."""
-    (p, r, c, _), n = latents.shape, architecture.side
-    x = latents.reshape(p, r, c, n, n, -1).swapaxes(2, 3)
-    return x.reshape(p, r * n, c * n, -1)
+    (p, r, c, size), n = latents.shape, architecture.side
+    x = latents.reshape(p, r, c, n, n, size // n**2).swapaxes(2, 3)
+    return x.reshape(p, r * n, c * n, size // n**2)
 
 
 def blocks_from(architecture: "Architecture", tiles, ops):

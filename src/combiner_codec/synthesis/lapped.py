@@ -71,7 +71,7 @@ def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0,
     """
     hop, first, rows = x.shape[3], columns[0], merged.shape[1]
     x = ops.permute(x, (0, 1, 2, 5, 3, 4))
-    out = ops.zeros((len(x), rows, merged[0, 0, slice(*columns)].size, *x.shape[3:]), x)
+    out = ops.zeros((len(x), rows, merged[:, :, slice(*columns)].shape[2], *x.shape[3:]), x)
     for place, down, across in _kinds(merged, hop, columns):
         a, b = (ops.constant(matrix, x) for matrix in (down, across))
         place = place[0], place[1], place[2] - first
@@ -131,10 +131,10 @@ def _spread(where, values, size):
 def _mirrored(y, half, axis, ops):
     """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
     shape, size = y.shape, y.shape[axis]
-    y = y.reshape(shape[0], *shape[1:axis], size, -1) if axis == 3 else y.reshape(shape[0], size, -1)
+    y = y.reshape(*shape[: axis + 1], int(np.prod(shape[axis + 1 :])))
     end = size - (size - half) % (2 * half)
     pairs = y[..., half:end, :]
-    pairs = pairs.reshape(*y.shape[:-2], -1, 2 * half, y.shape[-1])
+    pairs = pairs.reshape(*y.shape[:-2], (end - half) // (2 * half), 2 * half, y.shape[-1])
     pairs = ops.flip(pairs, pairs.ndim - 2).reshape(*y.shape[:-2], end - half, y.shape[-1])
     return ops.concatenate([y[..., :half, :], pairs, y[..., end:, :]], y.ndim - 2).reshape(shape)
 

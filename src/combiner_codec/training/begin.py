@@ -3,15 +3,16 @@
 Shapes: see persistent.py.
 """
 
+import numpy as np
 import torch
 
-from ..encoder.analysis import decompose, tiles_of
+from ..encoder.analysis import decompose
 from ..encoder.posterior import closed_form, noise_variance, reachable
 from ..synthesis.architecture import Architecture
 from .classes import classes_by_energy
 from .draft import Tables
 from .mixture import MAP_SHARE, Mixture
-from .persistent import NOTHING_ABOVE, Crops, Evidence, Point
+from .persistent import Crops, Evidence, Point
 from .pictures import AT_ONCE
 from .recipes import JointSettings
 from .shards import Shards
@@ -56,7 +57,7 @@ def first_point(
     for _ in range(REACH_ROUNDS):
         assigned = mixture.likeliest(mixture.variances(assigned), mixture.frequencies(assigned), reach=True)
     excess, own = mixture.variances(assigned) - variance, architecture.own
-    tables = Tables(beta, torch.zeros(own), torch.ones(own), excess, torch.zeros(0))
+    tables = Tables(beta, torch.zeros(own), torch.ones(own), excess)
     crops = closed(architecture, colour, tables, pixels, in_rows(architecture, pixels, assigned))
     return Point(tables, mixture.frequencies(assigned), crops, Evidence.none(mixture.classes, architecture))
 
@@ -75,8 +76,8 @@ def closed(architecture: Architecture, colour: dict, tables: Tables, pixels, ass
     """Crops (N, side, side, 3) uint8 of classes (N, Rt, Ct) with the posteriors of the linear part."""
     unit, differences = noise_variance(tables.beta) ** 0.5, []
     for some, classes in zip(pixels.split(AT_ONCE), assigned.split(AT_ONCE), strict=True):
-        target = decompose(architecture, colour, some.float() / 255, NOTHING_ABOVE)
-        prior = tables.prior(architecture, classes.long())
+        target = decompose(architecture, colour, some.float() / 255, np.zeros(classes.shape, bool))
+        prior = tables.prior(classes.long())
         mean = reachable(closed_form(target, prior)[0], prior)
         differences.append(((mean - target) / unit).half())
     return Crops(pixels, assigned, torch.cat(differences))
@@ -84,9 +85,11 @@ def closed(architecture: Architecture, colour: dict, tables: Tables, pixels, ass
 
 @torch.no_grad()
 def energies(architecture: Architecture, colour: dict, pixels: torch.Tensor) -> torch.Tensor:
-    """Squares of the tiles' latents: (N, side, side, 3) uint8 -> (N * Rt * Ct, own)."""
-    parts = (decompose(architecture, colour, part.float() / 255, NOTHING_ABOVE) for part in pixels.split(AT_ONCE))
-    return torch.cat([tiles_of(architecture, part).reshape(-1, architecture.own) ** 2 for part in parts])
+    """Squares of the tiles' latents: (N, side, side, 3) uint8 -> (N * Rt * Ct, U)."""
+    n = pixels.shape[1] // architecture.tile
+    none = np.zeros((AT_ONCE, n, n), bool)
+    parts = (decompose(architecture, colour, part.float() / 255, none[: len(part)]) for part in pixels.split(AT_ONCE))
+    return torch.cat([part.flatten(0, 2) ** 2 for part in parts])
 
 
 def in_rows(architecture: Architecture, pixels: torch.Tensor, assigned: torch.Tensor) -> torch.Tensor:

@@ -41,7 +41,7 @@ def fingerprint(plan: Plan) -> dict:
 def _of_point(shards: Shards, point: Point) -> dict:
     """An operating point of all processes."""
     sums = shards.sum(*point.evidence.sums)
-    tables = {name: getattr(point.tables, name) for name in ("tiles", "curvature")}
+    tables = {name: getattr(point.tables, name) for name in ("variance", "curvature")}
     return {**tables, "frequency": point.frequency, "evidence": sums, **_of_crops(shards, point.crops)}
 
 
@@ -59,7 +59,7 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
     if kept["plan"] != fingerprint(plan):
         raise FormatError(f"{path}: made with other settings: use these, or another folder of checkpoints")
     points = [_point(plan, p, *pair) for p, pair in enumerate(zip(kept["points"], pixels, strict=True))]
-    features = [class_features(torch.ones_like(point.tables.tiles), plan.architecture.tile) for point in points]
+    features = [class_features(torch.ones_like(point.tables.variance), plan.architecture.tile) for point in points]
     state = first_state(plan, kept["colour"], features)  # whose features are in the network's state
     for name in ("network", "average", "muon", "adam"):
         getattr(state, name).load_state_dict(kept[name])
@@ -69,8 +69,8 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
 
 def _point(plan: Plan, p: int, kept: dict, pixels: torch.Tensor) -> Point:
     """What is a sum over processes goes to the first."""
-    tiles, curvature = (kept[name].clone() for name in ("tiles", "curvature"))
-    tables = Tables(plan.settings.betas[p], torch.zeros_like(curvature), curvature, tiles, torch.zeros(0))
+    variance, curvature = (kept[name].clone() for name in ("variance", "curvature"))
+    tables = Tables(plan.settings.betas[p], torch.zeros_like(curvature), curvature, variance)
     evidence = Evidence(*(s.clone() * (plan.shards.rank == 0) for s in kept["evidence"]))
     return Point(tables, kept["frequency"].clone(), _crops(plan.shards, kept, pixels), evidence)
 

@@ -12,13 +12,16 @@ LEAST_STEPS = 400  # of Adam, where maps are few
 TOP = 127  # weight of the likeliest class for each neighbour, the largest of int8
 
 
-def learn(maps: Sequence[np.ndarray], K: int, epochs: int = 6, seed: int = 0) -> np.ndarray:
+def learn(maps: Sequence[np.ndarray], K: int, single: int, epochs: int = 6, seed: int = 0) -> np.ndarray:
     """Tables (3, K + 1, K) int8 for maps like these, (rows, cols) uint8 each: logistic regression by Adam.
 
-    Deterministic; a normal prior of one nat on every weight keeps rare pairs of classes near the average.
+    Classes from `single` on are of merged tiles. Deterministic; a normal prior of one nat on every weight keeps rare
+    pairs of classes near the average.
     """
-    classes = np.concatenate([m.reshape(-1) for m in maps]).astype(np.intp)
-    neighbours = np.concatenate([np.stack(classmap.neighbours(m, K), -1).reshape(-1, 3) for m in maps])  # (tiles, 3)
+    allowed = np.concatenate([classmap.allowed(m, single, K).reshape(-1) for m in maps])
+    named = allowed > 0  # by the tile itself
+    classes, allowed = np.concatenate([m.reshape(-1) for m in maps])[named].astype(np.intp), allowed[named]
+    neighbours = np.concatenate([np.stack(classmap.neighbours(m, K), -1).reshape(-1, 3) for m in maps])[named]  # (n, 3)
     n, batch = len(classes), min(4096, 64 + len(classes) // 16)
     marginal = np.log((np.bincount(classes, minlength=K) + 1) / (n + K)).astype(np.float32)
     parameters = [np.zeros((3, K + 1, K), np.float32), marginal]
@@ -26,7 +29,7 @@ def learn(maps: Sequence[np.ndarray], K: int, epochs: int = 6, seed: int = 0) ->
     random, steps = np.random.Generator(np.random.Philox(seed)), max(LEAST_STEPS, epochs * n // batch)
     for step in range(1, steps + 1):
         some = random.integers(n, size=batch)
-        gradients = _gradients(*parameters, neighbours[some], classes[some], n)
+        gradients = _gradients(*parameters, neighbours[some], classes[some], allowed[some], n)
         rate = RATE * (1 - step / (steps + 1))
         for p, g, (m, v) in zip(parameters, gradients, moments, strict=True):
             m += (1 - MEMORY) * (g - m)
@@ -44,9 +47,12 @@ def _rounded(weights, marginal):
     return np.rint(weights.clip(-128)).astype(np.int8)
 
 
-def _gradients(weights, marginal, neighbours, classes, n):
-    """Gradients of the mean nats of a tile: weights (3, K + 1, K), marginal (K,), neighbours (B, 3), classes (B,)."""
+def _gradients(weights, marginal, neighbours, classes, allowed, n):
+    """Gradients of the mean nats of a tile: weights (3, K + 1, K), marginal (K,), neighbours (B, 3), classes (B,) of
+    as many (B,) as are allowed.
+    """
     scores = marginal + sum(w[c] for w, c in zip(weights, neighbours.T, strict=True))  # (B, K)
+    scores[np.arange(len(marginal)) >= allowed[:, None]] = -np.inf
     error = np.exp(scores - scores.max(-1, keepdims=True))
     error /= error.sum(-1, keepdims=True)
     error[np.arange(len(classes)), classes] -= 1

@@ -59,7 +59,7 @@ def descend(pictures: Pictures, schedule: Schedule, draft: Draft, report: Report
     """
     started, learned = time.time(), learned_weights(pictures.architecture, draft.shared)
     optimizer = torch.optim.Adam(learned) if learned else None
-    probe = none = Probe(torch.zeros(pictures.architecture.latents))
+    probe = none = Probe(torch.zeros(pictures.architecture.own))
     for step in range(schedule.steps):
         draw = schedule.draw(draft, pictures, step)
         sample = Sample.of(pictures, draft, draw)

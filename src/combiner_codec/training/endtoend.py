@@ -140,5 +140,5 @@ def change(now: float, before: float) -> str:
 def operating_point(plan: Plan, state: State, p: int) -> OperatingPoint:
     """As the prior file holds it, with a class map learned from all crops."""
     maps, point, settings = plan.shards.whole(state.points[p].crops.assigned), state.points[p], plan.settings
-    tables = contexts.learn(list(maps.numpy()), len(point.frequency)) if plan.architecture.coarse else None
+    tables = contexts.learn(list(maps.numpy()), len(point.frequency), len(point.frequency))
     return point.tables.frozen(average_weights(state, p), tables, settings.group_bits, settings.index_bits)

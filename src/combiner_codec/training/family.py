@@ -22,7 +22,7 @@ class Family:
     def __init__(
         self, pixels: torch.Tensor, architecture: Architecture, settings: TrainSettings, report: Report = print
     ):
-        """Pixels: (N, H, W, 3) in [0, 1], those of all processes, whole blocks."""
+        """Pixels: (N, H, W, 3) in [0, 1], those of all processes, whole tiles, each of which is a block."""
         self.settings, self.report = settings, report
         self.pictures = Pictures.share(architecture, pixels)
         self.start: Start = first_start(self.pictures, settings.seed)
@@ -32,7 +32,7 @@ class Family:
         steps = self.settings.first_steps if self.start.assigned is None else self.settings.steps
         draft = begin(self.pictures, self.settings, index, self.start)
         draft = descend(self.pictures, Schedule(self.settings, steps), draft, self.report)
-        self.start = next_start(self.pictures, draft)
+        self.start = next_start(draft)
         return self.freeze(draft)
 
     def resume(self, point: OperatingPoint) -> None:
@@ -40,15 +40,12 @@ class Family:
         self.start = start_from(self.pictures, point)
 
     def freeze(self, draft: Draft) -> OperatingPoint:
-        """The finished operating point; without levels above tiles its last class, which no training picture has,
-        takes the mean of the others' biases.
+        """The finished operating point; its last class, which no training picture has, takes the mean of the others'
+        biases.
         """
-        point, architecture = (
-            draft.frozen(self.settings.group_bits, self.settings.index_bits),
-            self.pictures.architecture,
-        )
-        if architecture.coarse or point.classes == 1:
+        point = draft.frozen(self.settings.group_bits, self.settings.index_bits)
+        if point.classes == 1:
             return point
-        biases = {name: point.shared[name][:-1] for name in class_biases(architecture)}
+        biases = {name: point.shared[name][:-1] for name in class_biases(self.pictures.architecture)}
         biases = {name: np.concatenate([b, b.mean(0, keepdims=True)]) for name, b in biases.items()}
         return replace(point, shared=point.shared | biases)

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..encoder.analysis import decompose, tiles_of
-from ..encoder.posterior import coarse_prior, shared_weights, undamped
+from ..encoder.analysis import decompose
+from ..encoder.posterior import shared_weights, undamped
 from ..format.prior import OperatingPoint
 from ..format.streams import index_of
 from ..synthesis.architecture import Architecture
@@ -70,37 +70,39 @@ def pictures(side: int, seed: int = 0) -> torch.Tensor:
 
 @torch.no_grad()
 def add_classes(point: OperatingPoint, architecture: Architecture, side: int) -> OperatingPoint:
-    """The operating point with one more class for each kind of picture, where its own classes do worse.
+    """The operating point with one more class of single tiles for each kind of picture, where its own do worse.
 
-    Learned on pictures of `side` pixels by hard EM, in which the point's own classes take part as they are.
+    Learned on pictures of `side` pixels by hard EM, in which the point's own such classes take part as they are. Those
+    of merged tiles come after the new ones.
     """
-    own, old, count = point.kl_index.shape[1], point.classes, len(kinds())
-    above, shared = coarse_prior(point), shared_weights(point)
-    latents = decompose(architecture, shared, pictures(side), above)
-    tiles = tiles_of(architecture, latents).reshape(-1, own) - torch.from_numpy(point.mean[:own])
-    noise2 = torch.from_numpy(point.posterior_scale[:own]) ** 2
-    energy = undamped(tiles, noise2, point.beta) ** 2
-    fixed = torch.from_numpy(point.scale) ** 2 + noise2
+    count, single, shared = len(kinds()), point.single, shared_weights(point)
+    made = pictures(side)
+    none = np.zeros((len(made), *[side // architecture.tile] * 2), bool)  # merged tiles
+    latents = decompose(architecture, shared, made, none).flatten(0, 2) - torch.from_numpy(point.mean)
+    noise2 = torch.from_numpy(point.posterior_scale) ** 2
+    energy = undamped(latents, noise2, point.beta) ** 2
+    fixed = torch.from_numpy(point.scale_of(point.kl_index, slice(None))) ** 2 + noise2
     kind, shards = torch.arange(count).repeat_interleave(len(energy) // count), Shards(len(energy))
-    mixture = Mixture(energy[shards.mine], noise2, fixed, count + old, shards, SMOOTHING)
+    mixture = Mixture(energy[shards.mine], noise2, fixed, count + single, shards, SMOOTHING)
     variance = mixture.learn(kind[shards.mine], ROUNDS)[1][:count]
     kl_index = index_of(kl_bits_of(variance - noise2, noise2).numpy())
     biases = {name: value for name, value in point.shared.items() if value.ndim == 2}
-    biases = {name: np.concatenate([b, np.tile(b.mean(0), (count, 1))]) for name, b in biases.items()}
-    contexts = None if point.contexts is None else _widen(point.contexts, count)
+    biases = {name: np.insert(b, [single] * count, b[:single].mean(0), 0) for name, b in biases.items()}
+    contexts = None if point.contexts is None else _widen(point.contexts, single, count)
     return replace(
         point, kl_index=np.concatenate([point.kl_index, kl_index]), shared=point.shared | biases, contexts=contexts
     )
 
 
-def _widen(tables, count):
-    """Tables (3, K + 1, K) of a class map with `count` more classes: neighbours are mostly of one sort."""
-    old = tables.shape[2]
-    wide = np.full((3, old + count + 1, old + count), TOP - LEAVING, np.int64)
-    wide[:, [*range(old), -1], :old] = tables
-    wide[:, [*range(old), -1], old:] = TOP - RARE
-    wide[:, old:-1, old:] = TOP - OTHER
-    wide[:, range(old, old + count), range(old, old + count)] = TOP
+def _widen(tables, single, count):
+    """Tables (3, K + 1, K) of a class map with more classes after the first: neighbours are mostly of one sort."""
+    size, new = tables.shape[2] + count, range(single, single + count)
+    old = np.setdiff1d(np.arange(size + 1), new)
+    wide = np.full((3, size + 1, size), TOP - LEAVING, np.int64)
+    wide[:, old[:, None], old[:-1]] = tables
+    wide[:, old[:, None], new] = TOP - RARE
+    wide[:, new, single : single + count] = TOP - OTHER
+    wide[:, new, new] = TOP
     return wide.astype(np.int8)
 
 

@@ -23,7 +23,7 @@ def line(pictures: Pictures, draft: Draft, step: int) -> str:
     sine layers.
     """
     own, area = torch.arange(min(SHOWN // pictures.area, len(draft.posterior_mean))), pictures.area
-    prior, scale = draft.posterior(pictures.architecture, own)
+    prior, scale = draft.posterior(own)
     mean = draft.posterior_mean[own]
     latents = mean + scale * torch.randn(scale.shape, generator=torch.Generator().manual_seed(2))
     nats = kl_nats(mean, scale, prior).sum((1, 2, 3))

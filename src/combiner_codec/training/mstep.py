@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import torch
 
-from ..encoder.analysis import tiles_of
 from ..encoder.posterior import Gaussians
 from .classes import flat_variances
 from .draft import Draft, widening
@@ -22,12 +21,12 @@ LOUD = 2.0  # widening below which the data speak: s^2 > sigma^2
 def m_step(pictures: Pictures, smoothing: float, draft: Draft, probe: Probe) -> Draft:
     """Curvature from the probes, prior variances from the posteriors, both in closed form."""
     tables = replace(draft.tables, curvature=measured_curvature(pictures, probe, draft.tables.curvature))
-    n, sums, above = pictures.shards.sum(*posterior_energy(pictures, replace(draft, tables=tables)))
-    tiles = (sums + smoothing * tables.tiles.clamp(min=0)) / (n + smoothing)[:, None]
-    tiles = tiles.clamp(min=0)
-    fixed = flat_variances(pictures.architecture, len(tiles))
-    tiles[len(tiles) - len(fixed) :] = fixed
-    return replace(draft, tables=replace(tables, tiles=tiles, above=(above / pictures.shards.count).clamp(min=0)))
+    n, sums = pictures.shards.sum(*posterior_energy(replace(draft, tables=tables)))
+    variance = (sums + smoothing * tables.variance.clamp(min=0)) / (n + smoothing)[:, None]
+    variance = variance.clamp(min=0)
+    fixed = flat_variances(pictures.architecture, len(variance))
+    variance[len(variance) - len(fixed) :] = fixed
+    return replace(draft, tables=replace(tables, variance=variance))
 
 
 def measured_curvature(pictures: Pictures, probe: Probe, last: torch.Tensor) -> torch.Tensor:
@@ -35,22 +34,18 @@ def measured_curvature(pictures: Pictures, probe: Probe, last: torch.Tensor) -> 
     square, count = pictures.shards.sum(probe.square, torch.tensor([float(probe.count)]))
     if count == 0:
         return last
-    return (pictures.column_sums(square[None])[0] / pictures.repeats / count).clamp(*CURVATURE)
+    return (square / count).clamp(*CURVATURE)
 
 
-def posterior_energy(pictures: Pictures, draft: Draft) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Tiles of each class (K,), and sums of `fixed_point` over tiles of each class (K, own) and, for the levels above
-    tiles, over pictures (U - own,).
-    """
-    n = torch.bincount(draft.assigned.reshape(-1), minlength=len(draft.tables.tiles)).float()
-    sums, above = torch.zeros_like(draft.tables.tiles), torch.zeros_like(draft.tables.above)
+def posterior_energy(draft: Draft) -> tuple[torch.Tensor, torch.Tensor]:
+    """Tiles of each class (K,), and sums of `fixed_point` over them (K, U)."""
+    variance = draft.tables.variance
+    n, sums = torch.bincount(draft.assigned.reshape(-1), minlength=len(variance)).float(), torch.zeros_like(variance)
     for rows in torch.arange(len(draft.posterior_mean)).split(AT_ONCE):
-        prior, scale = draft.posterior(pictures.architecture, rows)
+        prior, scale = draft.posterior(rows)
         energy = fixed_point(draft.posterior_mean[rows], scale, prior)
-        tiles = tiles_of(pictures.architecture, energy).reshape(-1, pictures.own)
-        sums.index_add_(0, draft.assigned[rows].reshape(-1), tiles)
-        above += pictures.by_column(energy)[:, pictures.own :].sum(0)
-    return n, sums, above
+        sums.index_add_(0, draft.assigned[rows].reshape(-1), energy.flatten(0, 2))
+    return n, sums
 
 
 def fixed_point(mean: torch.Tensor, scale: torch.Tensor, prior: Gaussians) -> torch.Tensor:

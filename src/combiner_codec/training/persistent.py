@@ -3,18 +3,19 @@
     visit:   pixels -> target -> posterior (difference) -> sample -> shared layers -> gradients -> posterior moved
     M-step:  what visits have seen since the last one -> curvature, prior variances
 
-Shapes: N crops of this process, side x side pixels; n of a batch are this process's; others see pictures.py. All
-latents belong to tiles: U = own.
+Shapes: N crops of this process, side x side pixels; n of a batch are this process's; others see pictures.py.
 """
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch.nn import functional
 
-from ..encoder.analysis import decompose, tiles_of
+from ..encoder.analysis import decompose
 from ..encoder.posterior import Gaussians, closed_form, distortion, kl_nats, noise_variance, reachable
 from ..synthesis.architecture import Architecture
+from ..synthesis.fields import blocks_from
 from ..synthesis.network import forward
 from ..synthesis.torch_ops import TorchOps
 from .draft import Tables
@@ -25,7 +26,6 @@ from .shards import Draw, Shards
 
 WELL_CODED = 0.3  # prior variance over the noise's from which a latent's curvature counts
 FEW = 50  # probes' worth of the neighbours' curvature in that of a frequency
-NOTHING_ABOVE = Gaussians(torch.zeros(0), torch.zeros(0), torch.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Crops:
 
     pixels: torch.Tensor  # (N, side, side, 3) uint8
     assigned: torch.Tensor  # (N, Rt, Ct) uint8 classes
-    difference: torch.Tensor  # (N, Rb, Cb, D) float16, posterior mean less target, in noise units; visits write it
+    difference: torch.Tensor  # (N, Rt, Ct, U) float16, posterior mean less target, in noise units; visits write it
 
     def colours(self, own: torch.Tensor) -> torch.Tensor:
         """Some crops in [0, 1]."""
@@ -46,9 +46,9 @@ class Evidence:
     """What visits have seen since the last M-step, summed in place."""
 
     tiles: torch.Tensor  # (K,) of each class
-    energy: torch.Tensor  # (K, own) `fixed_point` over tiles of each class
-    squares: torch.Tensor  # (own,) probes of the curvature, over latents that are well coded
-    probes: torch.Tensor  # (own,) their number
+    energy: torch.Tensor  # (K, U) `fixed_point` over tiles of each class
+    squares: torch.Tensor  # (U,) probes of the curvature, over latents that are well coded
+    probes: torch.Tensor  # (U,) their number
 
     @staticmethod
     def none(classes: int, architecture: Architecture) -> "Evidence":
@@ -78,8 +78,8 @@ class Point:
 
     @property
     def marginal(self) -> torch.Tensor:
-        """Prior variances and the noise's together, by which classes are chosen at the beginning: (K, own)."""
-        return self.tables.tiles + self.unit**2
+        """Prior variances and the noise's together, by which classes are chosen at the beginning: (K, U)."""
+        return self.tables.variance + self.unit**2
 
     def map_nats(self, assigned: torch.Tensor) -> torch.Tensor:
         """What the class maps of crops cost, about: (n, Rt, Ct) -> (n,)."""
@@ -114,15 +114,16 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
     target, prior, scale = posterior_parts(architecture, point, pixels, assigned, shared)
     mean = target + point.unit * crops.difference[own].float()
     mean = torch.where(prior.coded, mean, prior.mean).requires_grad_()
-    shown = forward(architecture, mean + scale * turn.draw.eps, shared, assigned, TorchOps)
+    blocks = blocks_from(architecture, mean + scale * turn.draw.eps, TorchOps)
+    shown = forward(architecture, blocks, shared, assigned, TorchOps)
     sample = Sample(turn.draw, prior, scale, mean, shown)
     gradient, *of_weights = sample.gradients(pixels, learned, keep=turn.probe is not None)
     moved = reachable(sample.moved(gradient, beta, turn.rate), prior)
     crops.difference[own] = ((moved - target) / point.unit).half()
     if turn.counts:
-        count(architecture, point.evidence, fixed_point(moved, scale, prior), assigned)
+        count(point.evidence, fixed_point(moved, scale, prior), assigned)
     if turn.probe is not None:
-        count_probe(architecture, point.evidence, sample.squares(turn.probe), prior)
+        count_probe(point.evidence, sample.squares(turn.probe), prior)
     error = distortion(shown.detach(), pixels).sum((1, 2))
     nats = kl_nats(moved, scale, prior).sum((1, 2, 3)) + point.map_nats(assigned)
     return Visited([g / beta for g in of_weights], error, nats)
@@ -130,43 +131,43 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
 
 @torch.no_grad()
 def posterior_parts(architecture: Architecture, point: Point, pixels, assigned, shared: dict):
-    """Of some crops: latents whose linear part reproduces them (n, Rb, Cb, D), their prior, posteriors' scales."""
-    target = decompose(architecture, shared, pixels, NOTHING_ABOVE)
-    prior = point.tables.prior(architecture, assigned)
+    """Of some crops: latents whose linear part reproduces them (n, Rt, Ct, U), their prior, posteriors' scales."""
+    target = decompose(architecture, shared, pixels, np.zeros(assigned.shape, bool))
+    prior = point.tables.prior(assigned)
     return target, prior, closed_form(target, prior)[1]
 
 
-def count(architecture: Architecture, evidence: Evidence, energy: torch.Tensor, assigned: torch.Tensor) -> None:
-    """Add to the evidence: what an M-step averages, (n, Rb, Cb, D) of crops of these classes (n, Rt, Ct)."""
+def count(evidence: Evidence, energy: torch.Tensor, assigned: torch.Tensor) -> None:
+    """Add to the evidence: what an M-step averages, (n, Rt, Ct, U) of crops of these classes (n, Rt, Ct)."""
     flat = assigned.reshape(-1)
-    evidence.energy.index_add_(0, flat, tiles_of(architecture, energy).reshape(-1, architecture.own))
+    evidence.energy.index_add_(0, flat, energy.flatten(0, 2))
     evidence.tiles.add_(torch.bincount(flat, minlength=len(evidence.tiles)))
 
 
-def count_probe(architecture: Architecture, evidence: Evidence, squares: torch.Tensor, prior: Gaussians) -> None:
-    """Add a probe of the curvature (n, Rb, Cb, D) to the evidence.
+def count_probe(evidence: Evidence, squares: torch.Tensor, prior: Gaussians) -> None:
+    """Add a probe of the curvature (n, Rt, Ct, U) to the evidence.
 
     Of well coded latents only: where a class codes nothing, the network damps what is there. With the mean over all
     latents J was 0.3102 on validation, with this one 0.3068, with curvature 1 everywhere 0.3074 (beta 0.011).
     """
     coded = prior.scale**2 > WELL_CODED * prior.posterior_scale**2
     for total, values in ((evidence.squares, squares * coded), (evidence.probes, coded.float())):
-        total.add_(tiles_of(architecture, values).sum((0, 1, 2)))
+        total.add_(values.sum((0, 1, 2)))
 
 
 @torch.no_grad()
 def m_step(architecture: Architecture, shards: Shards, smoothing: float, point: Point) -> Point:
     """Curvature from the probes, prior variances from the posteriors; the evidence starts afresh."""
     tiles, energy, squares, probes = shards.sum(*point.evidence.sums)
-    variance = (energy + smoothing * point.tables.tiles) / (tiles + smoothing)[:, None]
-    tables = replace(point.tables, tiles=variance.clamp(min=0))
+    variance = (energy + smoothing * point.tables.variance) / (tiles + smoothing)[:, None]
+    tables = replace(point.tables, variance=variance.clamp(min=0))
     if probes.any():
         tables = replace(tables, curvature=curvature_of(architecture.tile, squares, probes))
     return replace(point, tables=tables, evidence=Evidence.none(len(variance), architecture))
 
 
 def curvature_of(tile: int, squares: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
-    """Mean squares of J's columns, drawn to those of frequencies around where there are few: (own,) -> (own,)."""
+    """Mean squares of J's columns, drawn to those of frequencies around where there are few: (U,) -> (U,)."""
 
     def around(sums):
         planes = sums.reshape(1, tile, tile, 3).permute(0, 3, 1, 2)

@@ -1,17 +1,15 @@
 """One process's training pictures, as a cosine family sees them. Needs torch.
 
 Shapes, here and in all of training: N training pictures of one size (this process's; `shards.count` of them in all),
-Rt x Ct tiles and Rb x Cb blocks each; D latents per block, U columns of the prior's tables, of which the first `own`
-are those of a tile; K classes.
+Rt x Ct tiles each; U latents per tile; K classes.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 
+import numpy as np
 import torch
 
 from ..encoder.analysis import decompose
-from ..encoder.posterior import Gaussians
 from ..synthesis.architecture import Architecture
 from .shards import Shards
 
@@ -20,7 +18,7 @@ AT_ONCE = 64  # pictures whose latents are computed together
 
 @dataclass(frozen=True)
 class Pictures:
-    """Pictures of whole blocks, and the architecture that is to show them."""
+    """Pictures of whole tiles, each a block, and the architecture that is to show them."""
 
     architecture: Architecture
     pixels: torch.Tensor  # (N, H, W, 3) in [0, 1]
@@ -43,30 +41,8 @@ class Pictures:
         n, height, width = self.pixels.shape[:3]
         return n, height // self.architecture.tile, width // self.architecture.tile
 
-    @property
-    def own(self) -> int:
-        """Latents of a tile."""
-        return self.architecture.own
-
-    @cached_property
-    def columns(self) -> torch.Tensor:
-        """Column of the prior's tables for each latent of a block: (D,) int64."""
-        return torch.from_numpy(self.architecture.columns)
-
-    @cached_property
-    def repeats(self) -> torch.Tensor:
-        """Latents of a block in each column: (U,) int64."""
-        return torch.bincount(self.columns)
-
-    def by_column(self, values: torch.Tensor) -> torch.Tensor:
-        """Average over the tiles of a picture: (n, Rb, Cb, D) -> (n, U)."""
-        return self.column_sums(values.mean((1, 2))) / self.repeats
-
-    def column_sums(self, values: torch.Tensor) -> torch.Tensor:
-        """Sums over the latents of each column: (n, D) -> (n, U)."""
-        return torch.zeros(len(values), len(self.repeats)).index_add(1, self.columns, values)
-
-    def decompose(self, shared: dict, above: Gaussians) -> torch.Tensor:
-        """Latents whose linear part reproduces the pictures, `above` the prior of the upper levels: (N, Rb, Cb, D)."""
-        parts = [decompose(self.architecture, shared, part, above) for part in self.pixels.split(AT_ONCE)]
-        return torch.cat(parts)
+    def decompose(self, shared: dict) -> torch.Tensor:
+        """Latents whose linear part reproduces the pictures: (N, Rt, Ct, U)."""
+        none = np.zeros((AT_ONCE, *self.tiles[1:]), bool)  # merged tiles
+        parts = self.pixels.split(AT_ONCE)
+        return torch.cat([decompose(self.architecture, shared, part, none[: len(part)]) for part in parts])

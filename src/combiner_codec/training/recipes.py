@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from ..synthesis.architecture import Architecture, Grid, Layer
+from ..synthesis.architecture import Architecture, Layer
 
 # What prior files say to the encoder (FORMAT.md, section 8): steps of a fit and their rate, whether posterior scales
 # are fitted too, and how many groups share one controlled beta (0: none has its own).
@@ -10,7 +10,7 @@ METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 SIREN_METADATA = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
 
 
-def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Architecture:
+def cosine_architecture(tile: int = 32) -> Architecture:
     """A linear layer of latents on cosine features, then shared sine layers that refine the field."""
     return Architecture(
         "cosine",
@@ -19,14 +19,13 @@ def cosine_architecture(tile: int = 32, coarse: tuple[Grid, ...] = ()) -> Archit
             Layer("linear", tile * tile, 3, latent=True, bias=False),
             Layer("linear", 3, 3),  # colour map
             Layer("sine", 3, 24, window=5, by_class=True),
-            Layer("sine", 24, 16, window=3, by_class=not coarse),
+            Layer("sine", 24, 16, window=3, by_class=True),
             Layer("linear", 16, 3, residual_of=1),
         ),
-        coarse,
     )
 
 
-def folded_architecture(tile: int = 16, block: int = 64, width: int = 32) -> Architecture:
+def folded_architecture(tile: int = 16, side: int = 4, width: int = 32) -> Architecture:
     """A linear layer of latents on cosine features, then shared layers at half resolution that refine the field.
 
     SiLU layers and a sine layer, each with a bias for every class; what they say is added to the field's colours.
@@ -44,7 +43,7 @@ def folded_architecture(tile: int = 16, block: int = 64, width: int = 32) -> Arc
             Layer("sine", width, width, residual_of=4, **hidden),
             Layer("linear", width, 12, window=3, fold=2, residual_of=1),
         ),
-        (Grid(block, 0),),  # no latents, but tiles share a stream
+        side,
     )
 
 

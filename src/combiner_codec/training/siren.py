@@ -98,8 +98,8 @@ class PlainSiren:
         index = index_of((nats / np.log(2)).numpy())
         least = np.maximum(kl_table()[index], 1) / UNIT  # bits; every latent is given a posterior scale
         posterior_scale = self.variance.sqrt().numpy() / scale_factor(least)
-        above, widths = index[:0], (GROUP_BITS, GROUP_BITS)
-        return OperatingPoint(self.beta, self.mean.numpy(), posterior_scale, index[None], above, {}, *widths)
+        merged, widths = np.zeros((0, 4, len(index)), np.uint8), (GROUP_BITS, GROUP_BITS)
+        return OperatingPoint(self.beta, self.mean.numpy(), posterior_scale, index[None], merged, {}, *widths)
 
 
 def train_siren(

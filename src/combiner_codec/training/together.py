@@ -81,9 +81,9 @@ class Plan:
 
     @property
     def latents(self) -> tuple[int, int, int]:
-        """(Rb, Cb, D)."""
-        blocks = self.side // self.architecture.block
-        return blocks, blocks, self.architecture.latents
+        """(Rt, Ct, U)."""
+        tiles = self.side // self.architecture.tile
+        return tiles, tiles, self.architecture.own
 
 
 @dataclass
