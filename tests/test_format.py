@@ -211,7 +211,7 @@ def partition(kl, group_bits, index_bits, mixed):
 def read_indices(stream, groups, group_bits, index_bits):
     """Section 6."""
     ends = [(g + 1) * group_bits for g in range(groups)]
-    return [number([stream[i % len(stream)] for i in range(end - index_bits, end)]) for end in ends]
+    return [number(stream[max(0, end - index_bits) : end]) for end in ends]
 
 
 def latents(f, block, kl, columns, groups, indices):

@@ -12,7 +12,7 @@ from .fit import Descent, Subject
 from .fitted import Fitted
 from .posterior import Posterior
 from .settings import Progress, Settings
-from .streams import Code, bundles, code_segment, streams, tie
+from .streams import Code, bundles, code_segment, streams
 
 FITTED = 0.2  # share of the work that is done when the posterior is fitted, about
 
@@ -44,7 +44,6 @@ def code(prior: Prior, number: int, settings: Settings, subject: Subject, progre
     fitted = fitted_of(subject, posterior) if settings.keep_posterior else [None] * len(sampled)
     how = Code(settings.seed, settings.index_bits(subject.point), settings.temperature, plan.segments)
     own = bundles(subject, how)
-    tie(own, posterior)
     for segment in range(plan.segments):
         posterior = code_segment(own, segment, posterior)
         progress(FITTED + (1 - FITTED) * (segment + 1) / plan.segments)

@@ -5,7 +5,7 @@ as a bundle, so that the scores of a Viterbi step stay in the processor's cache.
 of the longest, G groups of the longest; D latents of every block.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -20,7 +20,7 @@ from .fit import Subject
 from .posterior import Posterior, as_tensor
 from .trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
 
-AHEAD = 3  # index widths that the coder looks beyond a segment, and to both sides of where a stream is tied
+AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
 
 
@@ -66,10 +66,11 @@ class Layout:
         """Latents of the largest group g."""
         return int((self.starts[:, g + 1] - self.starts[:, g]).max())
 
-    def places(self, g: int, rows: slice) -> np.ndarray:
-        """Places of the latents of some blocks' group g; M, where one has fewer than others: (rows, dims)."""
-        places = self.starts[rows, g, None] + np.arange(self.dims(g))
-        return np.where(places < self.starts[rows, g + 1, None], places, self.used.shape[1])
+    def places(self, g: int) -> np.ndarray:
+        """Places of group g's latents; M, where a block has fewer than others: (active, dims)."""
+        n = self.active(g)
+        places = self.starts[:n, g, None] + np.arange(self.dims(g))
+        return np.where(places < self.starts[:n, g + 1, None], places, self.used.shape[1])
 
     def segment(self, number: int, segments: int) -> range:
         """Groups of one of `segments` equal parts of the longest stream."""
@@ -91,7 +92,7 @@ class Bundle:
     def of(subject: Subject, code: Code, blocks: np.ndarray) -> "Bundle":
         """Of some blocks, longest first."""
         layout, group_bits = Layout.of(subject, blocks), subject.point.group_bits
-        chain = Chain(code.index_bits, group_bits, layout.counts, subject.device)
+        chain = Chain(code.index_bits, group_bits, len(blocks), subject.device)
         return Bundle(subject, code, layout, chain, np.zeros((len(blocks), layout.counts[0]), np.int64))
 
     @cached_property
@@ -122,20 +123,11 @@ class Bundle:
         """Prior mean of every place: (n, M) float64."""
         return self.subject.prior.mean[self.where[1]].double()
 
-    @property
-    def ahead(self) -> int:
-        """Groups that the coder looks beyond those that it settles: as far as indices overlap, and some more."""
-        point = self.subject.point
-        return AHEAD * self.code.index_bits // point.group_bits if point.chained else 0
-
     def pushed(self, segment: int) -> range:
-        """Groups that coding a segment looks at: its own, and some ahead."""
-        own = self.layout.segment(segment, self.code.segments)
-        return range(own.start, min(own.stop + (self.ahead if own else 0), int(self.layout.counts[0])))
-
-    def last(self, g: int) -> slice:
-        """Blocks of which group g is one of the last."""
-        return slice(self.layout.active(g + self.ahead), self.layout.active(g))
+        """Groups that coding a segment looks at: its own, and some of look-ahead where indices overlap."""
+        own, point = self.layout.segment(segment, self.code.segments), self.subject.point
+        ahead = AHEAD * self.code.index_bits // point.group_bits if point.chained and own else 0
+        return range(own.start, min(own.stop + ahead, int(self.layout.counts[0])))
 
     def ratio(self, posterior: Posterior) -> Ratio:
         """log q - log p of every place. A last column, of latents that do not count, fills short groups; coded latents
@@ -148,23 +140,16 @@ class Bundle:
         centre = torch.where(live, shift / torch.where(live, self.scale, 1.0), 0.0)
         return Ratio(functional.pad(ratio, (0, 1), value=1.0), functional.pad(centre, (0, 1)))
 
-    def behind(self, g: int, ratio: Ratio, drawn: Candidates) -> None:
-        """Take group g into what the streams' ends say of the bits that they share with the beginnings."""
-        self.chain.behind(self.last(g), *self._group(g, self.last(g), ratio, drawn))
-
     def push(self, g: int, ratio: Ratio, drawn: Candidates) -> None:
         """Code group g, or take it into the trellis."""
-        rows = slice(0, self.layout.active(g))
+        places = as_tensor(self.layout.places(g), self.subject.device)
+        n, dims = places.shape
+        scores = Ratio(ratio.ratio[:n].gather(1, places), ratio.centre[:n].gather(1, places))
+        gumbels = self._gumbels(g, n, drawn.eps.shape[1])
         if self.subject.point.chained:
-            self.chain.push(g, *self._group(g, rows, ratio, drawn))
+            self.chain.push(scores, drawn.first(dims), gumbels)
         else:
-            self.indices[rows, g] = choose(*self._group(g, rows, ratio, drawn)).cpu()
-
-    def _group(self, g, rows, ratio, drawn):
-        """What group g of some blocks is chosen by: its ratio, its candidates, its Gumbels."""
-        places = as_tensor(self.layout.places(g, rows), self.subject.device)
-        own = Ratio(ratio.ratio[rows].gather(1, places), ratio.centre[rows].gather(1, places))
-        return own, drawn.first(places.shape[1]), self._gumbels(g, rows, drawn.eps.shape[1])
+            self.indices[:n, g] = choose(scores, drawn.first(dims), gumbels).cpu()
 
     def settle(self, segment: int) -> tuple[tuple, torch.Tensor]:
         """Settle the indices of a segment: its latents' rows and numbers, and the values that they have from now on."""
@@ -182,10 +167,10 @@ class Bundle:
         value = latent(*(x[row, place] for x in (self.mean, self.scale, self.signs)), as_tensor(eps, on))
         return (self.where[0][row, 0], self.where[1][row, place]), value.float()
 
-    def _gumbels(self, g, rows, count):
+    def _gumbels(self, g, n, count):
         if not self.code.temperature:
             return None
-        drawn = np.stack([gumbel_sequence(self.code.seed, int(number), g, count) for number in self.numbers[rows]])
+        drawn = np.stack([gumbel_sequence(self.code.seed, int(number), g, count) for number in self.numbers[:n]])
         return as_tensor(self.code.temperature * drawn.astype(np.float32), self.subject.device)
 
 
@@ -197,35 +182,21 @@ def bundles(subject: Subject, code: Code) -> list[Bundle]:
     return [Bundle.of(subject, code, part) for part in np.split(order, range(most, len(order), most)) if len(part)]
 
 
-def tie(own: Iterable[Bundle], posterior: Posterior) -> None:
-    """Settle the bits that the ends of every stream share, by groups on both sides of them."""
-    chained = [(bundle, bundle.ratio(posterior)) for bundle in own if bundle.subject.point.chained]
-    ends = [(b, [g for g in range(b.layout.counts[0]) if b.last(g).start < b.last(g).stop], r) for b, r in chained]
-    _walk(ends, Bundle.behind)
-    _walk([(b, range(min(b.ahead, int(b.layout.counts[0]))), r) for b, r in chained], Bundle.push)
-    for bundle, _ in chained:
-        bundle.chain.tie()
-
-
 def code_segment(own: Iterable[Bundle], segment: int, posterior: Posterior) -> Posterior:
     """Code one part of every stream, group by group; its latents are fixed in the posterior that comes back."""
     spans = [(bundle, bundle.pushed(segment)) for bundle in own]
     spans = [(bundle, span, bundle.ratio(posterior)) for bundle, span in spans if span]
-    _walk(spans, Bundle.push)
+    for g in range(min((s.start for _, s, _ in spans), default=0), max((s.stop for _, s, _ in spans), default=0)):
+        active = [(bundle, ratio) for bundle, span, ratio in spans if g in span]
+        if active:
+            first = active[0][0]
+            dims = max(bundle.layout.dims(g) for bundle, _ in active)
+            eps = candidates.candidates(first.code.seed, g, 1 << first.code.index_bits, dims)
+            drawn = Candidates.of(as_tensor(eps, first.subject.device))
+            for bundle, ratio in active:
+                bundle.push(g, ratio, drawn)
     settled = [bundle.settle(segment) for bundle, _, _ in spans]
     return posterior.fixed([where for where, _ in settled], [value for _, value in settled])
-
-
-def _walk(spans: Sequence[tuple[Bundle, Sequence[int], Ratio]], step: Callable) -> None:
-    """Groups in order, each of all bundles that ask for it: their candidates are drawn once."""
-    for g in sorted({g for _, span, _ in spans for g in span}):
-        active = [(bundle, ratio) for bundle, span, ratio in spans if g in span]
-        first = active[0][0]
-        dims = max(bundle.layout.dims(g) for bundle, _ in active)
-        eps = candidates.candidates(first.code.seed, g, 1 << first.code.index_bits, dims)
-        drawn = Candidates.of(as_tensor(eps, first.subject.device))
-        for bundle, ratio in active:
-            step(bundle, g, ratio, drawn)
 
 
 def streams(subject: Subject, own: Iterable[Bundle]) -> list[np.ndarray]:

@@ -7,14 +7,12 @@ candidate of least distortion.
 
 Chained groups (a bitshift trellis: format/streams.py). Independent groups of b bits pay for being short: about a sixth
 of the rate at 16 bits. Here consecutive indices overlap: a group adds b bits to its block's stream, and its index is
-the L >= b bits that end with them, so that every bit takes part in choosing about L / b groups. The stream is a circle
-(a tail-biting trellis). Once the bits that its ends share are settled, the best stream is a path through a trellis of
-2^L states, which the Viterbi algorithm finds exactly on the same scores. With b = L groups are independent again, and
-this is the paper's coder. Shapes: B blocks, N = 2^L candidates, d latents of a group.
+the last L >= b bits of the stream so far, so that every bit takes part in choosing about L / b groups. The best stream
+is then a path through a trellis of 2^L states, which the Viterbi algorithm finds exactly on the same scores. With b = L
+groups are independent again, and this is the paper's coder. Shapes: B blocks, N = 2^L candidates, d latents of a group.
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 import torch
@@ -23,7 +21,6 @@ from ..format import candidates
 
 SHARP = 256.0  # prior over posterior scale from which float32 products lose the score
 RIDING = 8  # dropped bits that fit into the lowest bits of a float32 score
-BARRED = -1e30  # score of what cannot be
 RESCORED = 256  # best candidates that independent groups score again in float64
 
 
@@ -100,73 +97,34 @@ def choose(ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None)
 
 
 class Chain:
-    """Viterbi coder of some blocks, whose streams are circles: before the first group's bits stand the last ones.
+    """Viterbi coder of some blocks: groups are pushed in order, `finish` gives the indices of the best streams.
 
-    Blocks stand in order of falling length: `push` takes a group number and concerns the first blocks, those that have
-    such a group. First the bits that both ends of a stream share are settled: the last groups go `behind`, the first
-    ones are pushed, then `tie`. After that the groups are pushed in order, and `finish` gives the indices of the best
-    streams from there to there. state: (B,) int64, the last L bits of every stream so far.
+    Blocks stand in order of falling length: a push concerns the first of them.
+    state: (B,) int64, the last L bits of every stream so far, 0 at its start.
     """
 
-    def __init__(self, index_bits: int, group_bits: int, counts: np.ndarray, device="cpu"):
+    def __init__(self, index_bits: int, group_bits: int, blocks: int, device="cpu"):
         self.index_bits, self.bits = index_bits, group_bits
         self.keep = index_bits - group_bits  # bits of the last index that stay in the window
-        self.counts = torch.as_tensor(counts, device=device)  # (B,) groups of each
-        self.entry = torch.zeros(len(counts), 1 << self.keep, device=device)  # score of the bits before the first group
-        self.state = torch.zeros(len(counts), dtype=torch.int64, device=device)
-        self.shared = None  # (B,) the bits before the first group, once they are settled
+        self.state = torch.zeros(blocks, dtype=torch.int64, device=device)
         self.score, self.stages = None, []
 
-    def behind(self, rows: slice, ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> None:
-        """Let one of the last groups of some streams judge the bits that follow it. Groups come in order."""
-        total = self._scores(rows, ratio, drawn, gumbels)
-        total.view(len(total), 1 << self.keep, 1 << self.bits).add_(self.entry[rows, :, None])
-        best = self._best(total)[0]
-        self.entry[rows] = best - best.amax(1, keepdim=True)
-
-    def push(self, g: int, ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> None:
-        """Add group g to the first n streams: (n, d), gumbels (n, N) tau * Gumbels or None."""
-        n = len(ratio.ratio)
-        total = self._scores(slice(0, n), ratio, drawn, gumbels)
+    def push(self, ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> None:
+        """Add a group to the first n streams: (n, d), gumbels (n, N) tau * Gumbels or None."""
+        total = ratio.scores(drawn)
+        total = total if gumbels is None else total + gumbels
+        n = len(total)
         if self.score is None:
-            entry, choice = self._enter(n)
+            entry, choice = self._enter(total)
         else:
             if n < len(self.score):
-                self.state[n : len(self.score)] = self._ends(g - 1)[n:]
+                self.state[n : len(self.score)] = self.score[n:].argmax(1)
             entry, choice = self._best(self.score[:n])
         total.view(n, 1 << self.keep, 1 << self.bits).add_(entry[:, :, None])
         self.score = total
         if len(self.stages) % 8 == 7:
             self.score -= self.score.amax(1, keepdim=True)
-        self.stages.append((g, choice.to(torch.uint8 if self.bits <= 8 else torch.int32)))
-
-    def tie(self) -> None:
-        """Settle the bits that the streams' ends share, by all that was looked at, and begin."""
-        _, before = self._trace()
-        self.state = before & ((1 << self.keep) - 1)
-        self.shared = self.state.clone()
-        self.score, self.stages = None, []
-
-    def finish(self, keep: int | None = None) -> torch.Tensor:
-        """Indices of the best paths' first `keep` groups (all if None): (B, G) int64, 0 after the end of a stream.
-
-        The chain then goes on from the last of them. Groups pushed beyond `keep` are a look ahead: without it, the
-        next groups would start from a state chosen without regard to them.
-        """
-        kept = self._trace()[0][:, :keep]
-        n = len(self.stages[kept.shape[1] - 1][1])
-        self.state[:n], self.score, self.stages = kept[:n, -1], None, []
-        return kept
-
-    def _scores(self, rows, ratio, drawn, gumbels):
-        """Of all windows; in a stream shorter than those only such as repeat it can be: (n, N)."""
-        total = ratio.scores(drawn)
-        total = total if gumbels is None else total + gumbels
-        lengths = (self.bits * self.counts[rows]).tolist()
-        for row, length in enumerate(lengths):
-            if length < self.keep:
-                total[row, ~repeating(length, self.index_bits).to(total.device)] = BARRED
-        return total
+        self.stages.append(choice.to(torch.uint8 if self.bits <= 8 else torch.int32))
 
     def _best(self, scores):
         """Best predecessor of every window over the bits that drop out: score and those bits, (n, 2^keep) each.
@@ -183,42 +141,28 @@ class Chain:
         best = scores.amax(1)
         return best, best.view(torch.int32) & mask
 
-    def _enter(self, n):
-        """First stage: every window that follows the bits judged so far, or, once tied, the known state."""
-        state = self.state[:n]
-        entry = self.entry[:n]
-        if self.shared is not None:
-            entry = torch.full_like(entry, BARRED).scatter_(1, (state & ((1 << self.keep) - 1))[:, None], 0.0)
-        return entry, (state >> self.keep)[:, None].expand(-1, 1 << self.keep)
+    def finish(self, keep: int | None = None) -> torch.Tensor:
+        """Indices of the best paths' first `keep` groups (all if None): (B, G) int64, 0 after the end of a stream.
 
-    def _ends(self, g):
-        """Last windows of the best paths that were pushed up to group g; of a tied stream's end, one that closes it."""
-        score = self.score
-        found = score.argmax(1)
-        if self.shared is not None:
-            n, shared = len(score), self.shared[: len(score), None]
-            closing = score.view(n, 1 << self.bits, 1 << self.keep).gather(
-                2, shared[:, None].expand(-1, 1 << self.bits, 1)
-            )
-            closing = (closing.argmax(1) << self.keep | shared)[:, 0]
-            found = torch.where(self.counts[:n] == g + 1, closing, found)
-        return found
-
-    def _trace(self):
-        """Indices of the best paths, and the windows before them: (B, G) int64, 0 after the end of a stream; (B,)."""
+        The chain then goes on from the last of them. Groups pushed beyond `keep` are a look ahead: without it, the
+        next groups would start from a state chosen without regard to them.
+        """
         state = self.state.clone()  # of streams that end here, the last
-        state[: len(self.score)] = self._ends(self.stages[-1][0])
+        state[: len(self.score)] = self.score.argmax(1)
         indices = torch.zeros(len(state), len(self.stages), dtype=torch.int64, device=state.device)
-        for stage, (_, choice) in reversed(list(enumerate(self.stages))):
+        for stage, choice in reversed(list(enumerate(self.stages))):
             n = len(choice)
             indices[:n, stage] = state[:n]
             low = state[:n] >> self.bits
             state[:n] = (choice.gather(1, low[:, None])[:, 0].long() << self.keep) | low
-        return indices, state
+        kept = indices[:, :keep]
+        n = len(self.stages[kept.shape[1] - 1])
+        self.state[:n], self.score, self.stages = kept[:n, -1], None, []
+        return kept
 
-
-@cache
-def repeating(length: int, index_bits: int) -> torch.Tensor:
-    """Windows that repeat their last `length` bits: (N,) bool."""
-    window = torch.arange(1 << index_bits)
-    return (window >> length) == (window & ((1 << index_bits - length) - 1))
+    def _enter(self, total):
+        """First stage: only windows that follow the known state."""
+        state = self.state[: len(total)]
+        entry = torch.full((len(total), 1 << self.keep), -1e30, device=total.device)
+        entry.scatter_(1, (state & ((1 << self.keep) - 1))[:, None], 0.0)
+        return entry, (state >> self.keep)[:, None].expand(-1, 1 << self.keep)

@@ -2,9 +2,8 @@
 
 The prior's tables say what every latent costs. A walk over a block's latents adds these costs up; a group ends where
 they have filled its bits. So lengths of streams, number and members of groups follow from the classes. A group adds
-`group_bits` bits to its block's stream, and its index is the `index_bits` of the stream that end with them: a bitshift
-trellis (Mao and Gray, 2010; QTIP, arXiv 2406.11235), whose streams are circles. Shapes: B blocks, D latents each, G
-groups in all.
+`group_bits` bits to its block's stream, and its index is the last `index_bits` of the stream so far: a bitshift trellis
+(Mao and Gray, 2010; QTIP, arXiv 2406.11235). Shapes: B blocks, D latents each, G groups in all.
 """
 
 from dataclasses import dataclass
@@ -116,12 +115,9 @@ def from_bits(bits: np.ndarray, width: int) -> np.ndarray:
 
 
 def read_indices(stream: np.ndarray, groups: np.ndarray, group_bits: int, index_bits: int) -> np.ndarray:
-    """Index of every group, the L bits of its block's stream that end with it: streams one after another, (B,) -> (G,).
-
-    A stream is a circle: what is before its first bit are its last ones.
-    """
-    new, number, count = from_bits(stream, group_bits), within(groups), np.repeat(groups, groups)
-    start, value = np.arange(len(new)) - number, new.copy()
+    """Index of every group, the last L bits of its block's stream so far: streams one after another, (B,) -> (G,)."""
+    new, number = from_bits(stream, group_bits), within(groups)
+    value = new.copy()
     for back in range(1, -(-index_bits // group_bits)):
-        value += new[start + (number - back) % count] << (back * group_bits)
+        value[back:] += np.where(number[back:] >= back, new[:-back] << (back * group_bits), 0)
     return value & ((1 << index_bits) - 1)
