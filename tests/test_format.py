@@ -31,17 +31,16 @@ def decode(data, prior_file):
     payload = [byte >> bit & 1 for byte in data[f.start : -2] for bit in range(7, -1, -1)]
     rows, columns = -(-f.height // f.tile), -(-f.width // f.tile)
     f.classes, position = read_classes(payload, rows, columns, f)
-    n = f.block // f.tile
+    n = f.side
     block_columns = -(-columns // n)
     f.indices, f.latents = [], []
     for block in range(-(-rows // n) * block_columns):
         top, left = block // block_columns * n, block % block_columns * n
-        tiles = [
-            f.classes[row][column] if row < rows and column < columns else None
-            for row in range(top, top + n)
-            for column in range(left, left + n)
-        ]
-        columns_of, kl = latents_of_block(f, tiles)
+        kl = []
+        for row in range(top, top + n):
+            for column in range(left, left + n):
+                kl += kl_of_tile(f, row, column) if row < rows and column < columns else [0] * len(f.mean)
+        columns_of = list(range(len(f.mean))) * n**2
         groups = partition(kl, f.group_bits, f.prior_index_bits, f.mixed)
         length = len(groups) * f.group_bits
         f.indices.append(read_indices(payload[position : position + length], len(groups), f.group_bits, f.index_bits))
@@ -58,31 +57,35 @@ def read_header(data, prior_file):
     arrays = np.load(io.BytesIO(prior_file))
     meta = json.loads(bytes(arrays["metadata"]))
     architecture = meta["architecture"]
-    assert data[:2] == b"\xcb\x4d" and data[2] >> 4 == 1
+    assert data[:2] == b"\xcb\x4d"
     assert crc16(digest + data[:-2]) == data[-2] + 256 * data[-1]
-    flags, position = data[2] & 15, 5
-    f = SimpleNamespace(prior=data[3], index_bits=8 + 2 * (data[4] >> 5), point=data[4] & 31, prior_hash=b"", seed=0)
+    what, how, position = data[2], data[3], 4
+    f = SimpleNamespace(prior=what >> 4, channels=what >> 2 & 3, point=how & 63, prior_hash=b"", seed=0)
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
     f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
-    f.levels = [(f.tile, f.tile), *((grid["hop"], grid["keep"]) for grid in architecture.get("coarse", []))]
-    f.block = max(hop for hop, _ in f.levels)
+    f.side = architecture.get("side", 1)
     own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
-    f.kl, f.coarse, f.contexts = own["kl"], own.get("coarse", []), own.get("contexts")
-    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, bool(flags & 8)
+    f.kl, f.merged, f.contexts = own["kl"], own.get("merged", []), own.get("contexts")
+    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, f.channels == 1
     if f.grey:  # the first colour component alone
         f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
-        f.coarse = [i * (k % 3 == 0) for k, i in enumerate(f.coarse)]
-    f.width = f.height = f.tile
-    if flags & 4:
-        f.prior_hash, position = data[5:9], 9
+        f.merged = [[[i * (k % 3 == 0) for k, i in enumerate(row)] for row in four] for four in f.merged]
+    if f.prior == 15:
+        f.prior_hash, position = data[4:8], 8
         assert f.prior_hash == digest[:4]
-    if not flags & 1:
+    f.width = f.height = f.tile * f.side
+    if not what & 1:
         width, position = varint(data, position)
+        f.width = width + 1
+    if not what & 2:
         height, position = varint(data, position)
-        f.width, f.height = width + 1, height + 1
-    if flags & 2:
+        f.height = height + 1
+    if how >> 6 == 3:
+        f.index_bits, position = data[position], position + 1
         f.seed, position = varint(data, position)
+    else:
+        f.index_bits = 14 + 2 * (how >> 6)
     f.start = position
     return f
 
@@ -110,15 +113,15 @@ def number(bits):
 
 def read_classes(payload, rows, columns, f):
     """Section 3: classes row by row, and how many bits they take."""
-    count = len(f.kl)
+    count = len(f.kl) + len(f.merged)
     if f.contexts is not None:
-        return class_map(payload, rows, columns, count, f.contexts)
+        return class_map(payload, rows, columns, count, len(f.kl), f.contexts)
     bits = len(f"{count - 1:b}") if count > 1 else 0
     numbers = [number(payload[i * bits : (i + 1) * bits]) for i in range(rows * columns)]
     return [numbers[row * columns : (row + 1) * columns] for row in range(rows)], rows * columns * bits
 
 
-def class_map(payload, rows, columns, count, tables):
+def class_map(payload, rows, columns, count, single, tables):
     """Section 3, class maps: bit after bit."""
     if count == 1:
         return [[0] * columns] * rows, 0
@@ -131,14 +134,21 @@ def class_map(payload, rows, columns, count, tables):
         for column in range(columns):
             left = classes[row][column - 1] if column else count
             up, up_right = classes[row - 1][column : column + 2]
-            score = [tables[0][left][c] + tables[1][up][c] + tables[2][up_right][c] for c in range(count)]
+            odd_row, odd_column = (row - 1) % 2, column % 2
+            first = classes[row - odd_row][column - odd_column]  # of the four tiles that may be merged
+            if (odd_row or odd_column) and single <= first < count:
+                classes[row][column] = first
+                continue
+            begins = not odd_row and not odd_column and row < rows and column + 1 < columns
+            may = count if begins else single
+            score = [tables[0][left][c] + tables[1][up][c] + tables[2][up_right][c] for c in range(may)]
             ends = [0]
             for s in score:
                 x = max(score) - s
                 ends.append(ends[-1] + max(1, halving[x % 16] >> x // 16))
             span, total = high - low + 1, ends[-1]
             value = ((code - low + 1) * total - 1) // span
-            c = next(c for c in range(count) if ends[c] <= value < ends[c + 1])
+            c = next(c for c in range(may) if ends[c] <= value < ends[c + 1])
             classes[row][column] = c
             low, high = low + span * ends[c] // total, low + span * ends[c + 1] // total - 1
             while True:
@@ -168,19 +178,10 @@ def words(seed, purpose, lane, count):
     return [w for n in range(-(-count // 4)) for w in four_words(seed, purpose, lane, 0, n)][:count]
 
 
-def latents_of_block(f, tiles):
-    """Section 5: table column and cost index of each latent, from the classes of the block's tiles."""
-    columns, kl, start = [], [], 0
-    for level, (hop, keep) in enumerate(f.levels):
-        size = 3 * keep**2
-        for tile in range((f.block // hop) ** 2):
-            columns += range(start, start + size)
-            if level:
-                kl += f.coarse[start - len(f.kl[0]) :][:size]
-            else:
-                kl += [0] * size if tiles[tile] is None else f.kl[tiles[tile]]
-        start += size
-    return columns, kl
+def kl_of_tile(f, row, column):
+    """Section 5: cost index of each latent of a tile."""
+    c, single = f.classes[row][column], len(f.kl)
+    return f.kl[c] if c < single else f.merged[c - single][row % 2 * 2 + column % 2]
 
 
 @cache
@@ -231,61 +232,64 @@ def single(x):
 
 
 def whole_field(f, rows, columns, block_columns):
-    """Section 7: [row][column][colour], the sum of all levels."""
-    height, width = rows * f.tile, columns * f.tile
-    total = [[[0.0] * 3 for _ in range(width)] for _ in range(height)]
-    start = 0
-    for hop, keep in f.levels:
-        n, size = f.block // hop, 3 * keep**2
-        level_rows, level_columns = -(-height // hop), -(-width // hop)
-        for colour in range(3):
-            # coefficients in a square: tile and frequency down, tile and frequency across
-            square = [[0.0] * (level_columns * keep) for _ in range(level_rows * keep)]
-            for row in range(level_rows * keep):
-                for column in range(level_columns * keep):
-                    (down, v), (across, h) = divmod(row, keep), divmod(column, keep)
-                    tile = down % n * n + across % n
-                    place = start + tile * size + (v * keep + h) * 3 + colour
-                    square[row][column] = f.latents[down // n * block_columns + across // n][place]
-            lines = [synthesis(line, level_columns, hop, keep)[:width] for line in square]
-            for column in range(width):
-                line = synthesis([row[column] for row in lines], level_rows, hop, keep)
-                for row in range(height):
-                    total[row][column][colour] += line[row]
-        start += n * n * size
-    return total
+    """Section 7: [row][column][colour]."""
+    n, hop = f.side, f.tile
+    hops = [[hop * (1 + (c >= len(f.kl))) for c in line] for line in f.classes]  # of the tile that each is part of
+    field = [[[0.0] * 3 for _ in range(columns * hop)] for _ in range(rows * hop)]
+    for row in range(rows):
+        for column in range(columns):
+            size = hops[row][column] // hop
+            if row % size or column % size:
+                continue
+            for colour in range(3):
+                square = [[0.0] * (size * hop) for _ in range(size * hop)]
+                for v in range(size * hop):
+                    for h in range(size * hop):
+                        r, c = row + v % size, column + h % size
+                        place = (r % n * n + c % n) * len(f.mean) + (v // size * hop + h // size) * 3 + colour
+                        square[v][h] = f.latents[r // n * block_columns + c // n][place]
+                down, across = basis(size * hop, row + size == rows), basis(size * hop, column + size == columns)
+                lines = [[sum(map(float.__mul__, line, cosines)) for cosines in across] for line in square]
+                for i, cosines in enumerate(down):
+                    for j in range(size * hop):
+                        value = sum(cosines[v] * lines[v][j] for v in range(size * hop))
+                        field[row * hop + i][column * hop + j][colour] = value
+    for x in range(columns * hop):
+        along = [line[x // hop] for line in hops]
+        mixed = mix([[line[x][k] for line in field] for k in range(3)], along, hop)
+        for y, colours in enumerate(zip(*mixed, strict=True)):
+            field[y][x] = list(colours)
+    for y, line in enumerate(field):
+        mixed = mix([[colours[k] for colours in line] for k in range(3)], hops[y // hop], hop)
+        field[y] = [list(colours) for colours in zip(*mixed, strict=True)]
+    return field
 
 
-def synthesis(x, tiles, hop, keep):
-    """Section 7, one axis: tiles * keep coefficients -> tiles * hop samples."""
-    y = []
-    for t in range(tiles):
-        basis = last_basis(hop, keep) if t == tiles - 1 else inner_basis(hop, keep)
-        part = x[t * keep : (t + 1) * keep]
-        y += [sum(map(float.__mul__, part, column)) for column in basis]
-    for border in range(hop, tiles * hop, hop):
-        for i in range(hop // 2):
-            angle = math.pi / 4 * (1 + (i + 1 / 2) / (hop // 2))
-            a, b = y[border - 1 - i], y[border + i]
-            y[border - 1 - i] = math.sin(angle) * a + math.cos(angle) * b
-            y[border + i] = math.sin(angle) * b - math.cos(angle) * a
-    return y
+def mix(lines, along, hop):
+    """Section 7: samples around the borders of tiles of the hops `along` the axis."""
+    for t in range(1, len(along)):
+        if t % 2 and along[t] > hop:  # within a merged tile
+            continue
+        half, border = min(along[t - 1], along[t]) // 2, t * hop
+        for y in lines:
+            for i in range(half):
+                angle = math.pi / 4 * (1 + (i + 1 / 2) / half)
+                a, b = y[border - 1 - i], y[border + i]
+                y[border - 1 - i] = math.sin(angle) * a + math.cos(angle) * b
+                y[border + i] = math.sin(angle) * b - math.cos(angle) * a
+    return lines
 
 
 @cache
-def inner_basis(hop, keep):
-    return [
-        [math.sqrt(2 / hop) * math.cos(math.pi * (k + 1 / 2) * (i + 1 / 2) / hop) for k in range(keep)]
-        for i in range(hop)
-    ]
+def basis(hop, last):
+    """Section 7: [sample][frequency]."""
 
+    def cosine(k, i):
+        if not last:
+            return math.sqrt(2 / hop) * math.cos(math.pi * (k + 1 / 2) * (i + 1 / 2) / hop)
+        return math.sqrt((2 if k else 1) / hop) * math.cos(math.pi * k * (i + 1 / 2) / hop)
 
-@cache
-def last_basis(hop, keep):
-    return [
-        [math.sqrt((2 if k else 1) / hop) * math.cos(math.pi * k * (i + 1 / 2) / hop) for k in range(keep)]
-        for i in range(hop)
-    ]
+    return [[cosine(k, i) for k in range(hop)] for i in range(hop)]
 
 
 def pixels(f):
@@ -384,7 +388,7 @@ def test_a_decoder_written_from_the_page_agrees(request, name, width, height, se
     assert [index for own in ours.indices for index in own] == indices.tolist()
     latents = decoder.sample_latents(theirs, slice(None), np.float64)
     np.testing.assert_allclose(ours.latents, latents, atol=1e-6)
-    network = Network(prior.architecture, {}, theirs.classes[None], NumpyOps())
+    network = Network(prior.architecture, {}, theirs.classes[None], NumpyOps(), single=theirs.point.single)
     whole = network.field(latents.reshape(1, *theirs.grid, -1))[0]
     np.testing.assert_allclose(ours.field, whole, atol=1e-5)
 
@@ -430,4 +434,4 @@ def test_the_numbers_on_the_page():
     assert table[[0, 1, 32768]].tolist() == pytest.approx([-4.3249192, -4.0762067, 1.9124056e-05], rel=1e-7)
     bits = [int(bit) for bit in "00010010000101100111000111011001"]
     tables = [[[(12 * i + 3 * j + c) * 37 % 61 - 30 for c in range(3)] for j in range(4)] for i in range(3)]
-    assert class_map(bits, 3, 4, 3, tables) == ([[0, 1, 1, 2], [0, 0, 1, 2], [2, 0, 1, 1]], 32)
+    assert class_map(bits, 3, 4, 3, 3, tables) == ([[0, 1, 1, 2], [0, 0, 1, 2], [2, 0, 1, 1]], 32)

@@ -1,7 +1,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from combiner_codec.errors import FormatError
@@ -11,12 +11,13 @@ from combiner_codec.format.header import CUSTOM, Header
 DIGEST = hashlib.sha256(b"prior").digest()
 headers = st.builds(
     Header,
-    prior=st.integers(0, 254),
+    prior=st.integers(0, CUSTOM - 1),
     point=st.integers(0, 31),
     index_bits=st.sampled_from(file.INDEX_BITS),
-    width=st.integers(1, file.MAX_SIDE),
-    height=st.integers(1, file.MAX_SIDE),
-    seed=st.integers(0, file.MAX_SEED),
+    width=st.just(32) | st.integers(1, file.MAX_SIDE),
+    height=st.just(32) | st.integers(1, file.MAX_SIDE),
+    seed=st.just(0) | st.integers(0, file.MAX_SEED),
+    channels=st.sampled_from([file.RGB, file.GREY]),
 )
 
 
@@ -36,14 +37,23 @@ def test_a_custom_prior_is_named_by_its_hash():
 
 
 def test_bytes_beside_the_indices():
-    assert file.write(Header(1, 0, 16, 32, 32), 32, b"", DIGEST).hex() == "cb4d110180" + crc("cb4d110180")
-    assert len(file.write(Header(1, 0, 16, 32, 32), 32, b"", DIGEST)) == 7
+    """Two for the magic, two for the rest, two for the checksum; more where size, index width or seed are unusual."""
+    for header, text in [
+        (Header(1, 0, 16, 32, 32), "cb4d1340"),
+        (Header(3, 5, 18, 32, 24, channels=file.GREY), "cb4d358517"),
+        (Header(1, 0, 14, 200, 32), "cb4d1200c701"),
+        (Header(1, 0, 20, 32, 32), "cb4d13c01400"),
+        (Header(1, 0, 16, 32, 32, seed=3), "cb4d13c01003"),
+        (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "cb4df34061626364"),
+    ]:
+        assert file.write(header, 32, b"", DIGEST).hex() == text + crc(text)
 
 
 def crc(text):
     return file.checksum(bytes.fromhex(text), DIGEST).to_bytes(2, "little").hex()
 
 
+@settings(derandomize=True, deadline=None)  # of random prefixes one in 65,536 has a right checksum
 @given(headers, st.binary(min_size=1, max_size=20))
 def test_every_prefix_and_every_flipped_bit_is_refused(header, payload):
     data = file.write(header, 32, payload, DIGEST)
@@ -69,9 +79,17 @@ def test_another_prior_is_noticed():
     [
         (b"", "truncated"),
         (b"\x89PNG\r\n\x1a\n and more", "not a combiner file"),
-        (bytes.fromhex("cb4df1018000000000"), "version 15"),
-        (bytes.fromhex("cb4d100180ffffffff00000000"), "out of range"),
-        (bytes.fromhex("cb4d1001808000000000"), "shortest"),
+        (bytes.fromhex("cb4e13400000"), "version 2 is not supported"),
+        (bytes.fromhex("cb5a13400000"), "version 14 is not supported"),
+        (bytes.fromhex("cb5b13400000"), "not a combiner file"),
+        (bytes.fromhex("cb4d13"), "truncated"),
+        (bytes.fromhex("cb4d1040ffffffff00000000"), "out of range"),
+        (bytes.fromhex("cb4d10408000000000"), "shortest"),
+        (bytes.fromhex("cb4d1340") + b"\0", "truncated"),
+        (bytes.fromhex("cb4d1f400000"), "out of range"),  # channels 3
+        (bytes.fromhex("cb4d13c010000000"), "out of range"),  # a seed of 0 and a usual index width, written
+        (bytes.fromhex("cb4d13c011010000"), "out of range"),  # an odd index width
+        (bytes.fromhex("cb4df340616263"), "truncated"),
     ],
 )
 def test_bad_headers_are_explained(data, message):

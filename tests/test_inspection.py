@@ -23,7 +23,6 @@ from combiner_codec.format.streams import index_of
 from combiner_codec.inspect.facts import facts
 from combiner_codec.inspect.figures import ACTIVE, EQUAL, Inspection, unit_bits
 from combiner_codec.inspect.text import report
-from combiner_codec.synthesis.architecture import Grid
 from combiner_codec.training import recipes
 from conftest import busy_pictures, smooth_pictures
 
@@ -39,20 +38,20 @@ def siren_prior(tmp_path_factory):
     architecture, rng = recipes.siren_architecture(8), np.random.default_rng(0)
     d = architecture.latents
     kl_index = index_of(rng.uniform(0, 3, (1, d)))
-    tables = rng.normal(size=d), np.full(d, 0.3), kl_index, kl_index[0, :0]
+    tables = rng.normal(size=d), np.full(d, 0.3), kl_index, np.zeros((0, 4, d), np.uint8)
     point = priors.OperatingPoint(0.01, *tables, {}, group_bits=8, index_bits=8)
     return saved(tmp_path_factory.mktemp("siren"), architecture, {**recipes.SIREN_METADATA, "steps": 4}, point)
 
 
 @pytest.fixture(scope="module")
-def deep_prior(tmp_path_factory):
-    """A linear prior of three levels, whose blocks of 64 pixels hold tiles of the middle level beyond the picture."""
-    architecture = recipes.linear_part(recipes.cosine_architecture(16, (Grid(32, 2), Grid(64, 4))))
-    columns, rng = int(architecture.columns.max()) + 1, np.random.default_rng(1)
-    kl, coarse = rng.integers(0, 90, (3, 768), np.uint8), rng.integers(0, 120, columns - 768, np.uint8)
+def merged_prior(tmp_path_factory):
+    """A linear prior of tiles of two sizes, as likely one as the other."""
+    architecture, rng = replace(recipes.linear_part(recipes.cosine_architecture(16)), side=4), np.random.default_rng(1)
+    kl, merged = rng.integers(0, 90, (3, 768), np.uint8), rng.integers(0, 80, (2, 4, 768), np.uint8)
     shared = {"w1": np.eye(3, dtype=np.float32)[None, None], "b1": np.full(3, 0.5, np.float32)}
-    point = priors.OperatingPoint(0.01, np.zeros(columns), np.full(columns, 0.1), kl, coarse, shared, 6, 16)
-    return saved(tmp_path_factory.mktemp("deep"), architecture, {**recipes.METADATA, "steps": 2}, point)
+    tables = np.zeros(768), np.full(768, 0.1), kl, merged, shared
+    point = priors.OperatingPoint(0.01, *tables, 6, 16, np.zeros((3, 6, 5), np.int8))
+    return saved(tmp_path_factory.mktemp("merged"), architecture, {**recipes.METADATA, "steps": 2}, point)
 
 
 def look(prior, picture, **given):
@@ -63,7 +62,7 @@ def look(prior, picture, **given):
 
 
 @pytest.mark.parametrize("grey", [False, True])
-@pytest.mark.parametrize("name", ["tiny_prior", "tiny_photo_prior", "siren_prior", "deep_prior"])
+@pytest.mark.parametrize("name", ["tiny_prior", "tiny_photo_prior", "siren_prior", "merged_prior"])
 def test_bits_add_up_to_the_file(name, grey, request):
     picture = busy_pictures(1, 80)[0][: 8 if name == "siren_prior" else 70]
     result, found = look(request.getfixturevalue(name), picture[..., 0].copy() if grey else picture)

@@ -107,7 +107,7 @@ def test_a_truncated_header_is_not_identified(length, data):
 
 def test_an_unknown_version_is_not_identified(data):
     with pytest.raises(UnidentifiedImageError):
-        Image.open(io.BytesIO(data[:2] + bytes([data[2] + 16]) + data[3:]))
+        Image.open(io.BytesIO(data[:1] + b"\x4e" + data[2:]))
 
 
 @pytest.mark.parametrize("cut", [1, 5, 40])

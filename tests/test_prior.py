@@ -62,10 +62,12 @@ def test_a_block_is_cut_as_if_it_were_alone(kl, group_bits, chained):
 
 
 def block_classes(prior, seed=0):
-    """Random classes of some blocks' tiles, a part of them beyond the picture: (B, n, n)."""
-    n = prior.architecture.block // prior.architecture.tile
+    """Random classes of some blocks' tiles, a part of them beyond the picture, a part merged: (B, n, n)."""
+    n, point = prior.architecture.side, prior.operating_point(0)
     rng = np.random.default_rng(seed)
-    classes = rng.integers(0, prior.operating_point(0).classes, (6, n, n))
+    classes = rng.integers(0, point.single, (6, n, n))
+    if len(point.merged):
+        classes[:2, :2, 2:4] = rng.integers(point.single, point.classes, (2, 1, 1))
     classes[2, :, n // 2 + 1 :] = -1
     classes[3, n // 2 + 1 :] = -1
     classes[4, 1:], classes[4, :, 1:] = -1, -1
@@ -78,20 +80,20 @@ def test_stream_lengths_are_those_of_the_partition(each_prior, chained):
     for index in range(2):
         point = each_prior.operating_point(index)
         point = point if chained else replace(point, group_bits=point.index_bits)
-        kl = point.block_kl(each_prior.architecture, classes)
+        kl = point.block_kl(classes)
         expected = point.partition(kl).counts * point.group_bits
-        assert point.stream_lengths(each_prior.architecture, classes).tolist() == expected.tolist()
+        assert point.stream_lengths(classes).tolist() == expected.tolist()
         assert expected.min() > 0
 
 
 def test_tiles_beyond_the_picture_cost_nothing(each_prior):
-    """A block's KL is the sum of its tiles in the picture and of the points above."""
+    """A block's KL is the sum of its tiles in the picture; that of a merged tile counts once."""
     point, classes = each_prior.operating_point(1), block_classes(each_prior)
-    kl = kl_table()[point.block_kl(each_prior.architecture, classes)]
+    kl = kl_table()[point.block_kl(classes)]
     assert kl.shape == (len(classes), each_prior.architecture.latents)
-    above = kl_table()[point.coarse].sum()
     for row, own in zip(kl, classes, strict=True):
-        assert row.sum() == pytest.approx(UNIT * point.tile_bits[own[own >= 0]].sum() + above)
+        share = point.tile_bits[own] / np.where(own >= point.single, 4, 1)
+        assert row.sum() == pytest.approx(UNIT * share[own >= 0].sum())
 
 
 def test_prior_files_keep_every_table(each_prior, tmp_path):
@@ -104,7 +106,7 @@ def test_prior_files_keep_every_table(each_prior, tmp_path):
             if isinstance(value, np.ndarray):
                 np.testing.assert_array_equal(value, getattr(point, name), err_msg=name)
         assert again.operating_point(i).shared.keys() == point.shared.keys()
-    assert (again.operating_point(0).contexts is None) == (not each_prior.architecture.coarse)
+    assert (again.operating_point(0).contexts is None) == (each_prior.architecture.side == 1)
 
 
 def test_kl_index_is_the_nearest():
@@ -116,11 +118,11 @@ def test_kl_index_is_the_nearest():
 def test_scale_and_table_agree(each_prior):
     """log2(s / sigma) is the tabulated KL, sigma the posterior scale that goes with s."""
     point = each_prior.operating_point(1)
-    noise = point.posterior_scale[: point.own]
-    coded = point.scale[0] > 0
+    noise, scale = point.posterior_scale, point.scale_of(point.kl_index[0], slice(None))
+    coded = scale > 0
     assert coded.any()
-    sigma2 = 1 / (1 / point.scale[0, coded] ** 2 + 1 / noise[coded] ** 2)
-    bits = np.log2(point.scale[0, coded] / np.sqrt(sigma2))
+    sigma2 = 1 / (1 / scale[coded] ** 2 + 1 / noise[coded] ** 2)
+    bits = np.log2(scale[coded] / np.sqrt(sigma2))
     np.testing.assert_allclose(bits, kl_table()[point.kl_index[0, coded]] / UNIT, atol=1e-3)
 
 

@@ -1,80 +1,99 @@
 """Fields and shared layers, in numpy and in torch."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.analysis import decompose, tiles_of
-from combiner_codec.encoder.posterior import Gaussians, shared_weights
-from combiner_codec.synthesis.architecture import Grid, blocks_of, counts
-from combiner_codec.synthesis.lapped import analyse, synthesise_columns, synthesise_rows
+from combiner_codec.encoder.analysis import decompose
+from combiner_codec.encoder.posterior import shared_weights
+from combiner_codec.encoder.tiling import everywhere
+from combiner_codec.synthesis.architecture import blocks_of, counts
+from combiner_codec.synthesis.fields import blocks_from, tiles_of
+from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
 from combiner_codec.synthesis.network import Network, forward, render
 from combiner_codec.synthesis.numpy_ops import NumpyOps
 from combiner_codec.synthesis.torch_ops import TorchOps
-from combiner_codec.training.recipes import cosine_architecture, linear_part, siren_architecture
+from combiner_codec.training.recipes import linear_part, siren_architecture
 from conftest import busy_pictures
 
 OPS = NumpyOps()
 
 
-def synthesise(x, hop, ops):
-    """Both directions: (P, R, k, 3, C, k) coefficients -> (P, R * hop, 3, C * hop)."""
-    return synthesise_rows(synthesise_columns(x, hop, ops), hop, ops)
+def shown(x, merged, ops=OPS):
+    """Cosines and borders: (P, R, C, hop, hop, 3) coefficients -> (P, R * hop, 3, C * hop)."""
+    hop = x.shape[3]
+    y = Borders.of(merged.swapaxes(1, 2), hop).mixed(synthesise(x, merged, ops), 1, ops)
+    return Borders.of(merged, hop).mixed(y, 3, ops)
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 2), (2, 1), (3, 5), (7, 4)])
+def some_merged(rows, columns, seed=0, pictures=2):
+    """Half of the squares that can be: (P, R, C) bool."""
+    squares = np.random.default_rng(seed).random((pictures, -(-rows // 2), -(-columns // 2))) < 0.5
+    return everywhere((pictures, rows, columns)) & squares.repeat(2, 1).repeat(2, 2)[:, :rows, :columns]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (1, 2), (2, 1), (3, 5), (7, 4), (8, 8)])
 @pytest.mark.parametrize("hop", [2, 8, 16])
 def test_lapped_synthesis_is_orthonormal_and_analysis_its_inverse(rows, columns, hop):
-    x = np.random.default_rng(hop).normal(size=(2, rows, hop, 3, columns, hop))
-    pixels = synthesise(x, hop, OPS)
+    merged = some_merged(rows, columns, hop)
+    x = np.random.default_rng(hop).normal(size=(2, rows, columns, hop, hop, 3))
+    pixels = shown(x, merged)
     assert pixels.shape == (2, rows * hop, 3, columns * hop)
     assert (pixels**2).sum() == pytest.approx((x**2).sum())
-    np.testing.assert_allclose(analyse(pixels, hop, OPS), x, atol=1e-12)
+    np.testing.assert_allclose(analyse(pixels, merged, hop, OPS), x, atol=1e-12)
     y = np.random.default_rng(1).normal(size=pixels.shape)
-    np.testing.assert_allclose(synthesise(analyse(y, hop, OPS), hop, OPS), y, atol=1e-12)
-    assert (pixels * y).sum() == pytest.approx((x * analyse(y, hop, OPS)).sum())  # each is the other's transpose
+    np.testing.assert_allclose(shown(analyse(y, merged, hop, OPS), merged), y, atol=1e-12)
+    assert (pixels * y).sum() == pytest.approx((x * analyse(y, merged, hop, OPS)).sum())  # each the other's transpose
 
 
-def test_the_lowest_frequencies_are_those_of_all():
-    """A point that keeps some frequencies is one that has all, the others 0."""
-    x = np.random.default_rng(0).normal(size=(1, 3, 4, 3, 2, 4))
-    padded = np.zeros((1, 3, 16, 3, 2, 16))
-    padded[:, :, :4, :, :, :4] = x
-    np.testing.assert_allclose(synthesise(x, 16, OPS), synthesise(padded, 16, OPS), atol=1e-12)
-
-
-def test_a_lapped_tile_reaches_into_its_neighbours_and_no_further():
-    x = np.zeros((1, 4, 8, 3, 4, 8))
-    x[0, 1, :, :, 2] = np.random.default_rng(0).normal(size=(8, 3, 8))
-    reached = synthesise(x, 8, OPS)[0, :, 0] != 0
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_lapped_tile_reaches_into_its_neighbours_and_no_further(size):
+    """Half as far as it is wide, and from a merged tile into its small neighbours half as far as those are."""
+    merged = np.zeros((1, 8, 8), bool)
+    merged[:, 2:4, 4:6] = size == 2
+    x = np.zeros((1, 8, 8, 8, 8, 3))
+    x[0, 2 : 2 + size, 4 : 4 + size] = np.random.default_rng(0).normal(size=(size, size, 8, 8, 3))
+    reached = shown(x, merged)[0, :, 0] != 0
     rows, columns = np.flatnonzero(reached.any(1)), np.flatnonzero(reached.any(0))
-    assert (rows.min(), rows.max()) == (4, 19) and (columns.min(), columns.max()) == (12, 27)
+    assert (rows.min(), rows.max()) == (12, 19 + 8 * size) and (columns.min(), columns.max()) == (28, 35 + 8 * size)
+
+
+def test_all_merged_is_the_transform_of_tiles_twice_as_large():
+    x = np.random.default_rng(0).normal(size=(2, 48, 3, 32))
+    every = np.ones((2, 6, 4), bool)
+    small = analyse(x, every, 8, OPS).reshape(2, 3, 2, 2, 2, 8, 8, 3).transpose(0, 1, 3, 5, 2, 6, 4, 7)
+    large = analyse(x, np.zeros((2, 3, 2), bool), 16, OPS)
+    np.testing.assert_allclose(small.reshape(large.shape), large, atol=1e-12)
 
 
 def inputs(architecture, point, rows, columns, pictures=2):
     """Random latents (P, Rb, Cb, D) float64, classes (P, Rt, Ct) of pictures of so many tiles, shared weights."""
-    rng = np.random.default_rng(0)
+    rng, M = np.random.default_rng(0), len(point.merged)
     blocks = counts(columns, rows, architecture.block // architecture.tile)
     latents = rng.normal(size=(pictures, *blocks, architecture.latents)) * 0.3
-    classes = rng.integers(0, point.classes, (pictures, rows, columns))
+    classes = rng.integers(0, point.single, (pictures, rows, columns))
+    if M:
+        merged = some_merged(rows, columns, 1, pictures)
+        own = rng.integers(point.single, point.classes, (pictures, -(-rows // 2), -(-columns // 2)))
+        classes = np.where(merged, own.repeat(2, 1).repeat(2, 2)[:, :rows, :columns], classes)
     return latents, classes, {name: value.astype(np.float64) for name, value in point.shared.items()}
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 5), (8, 4)])
 def test_torch_and_numpy_compute_the_same_pixels(each_prior, rows, columns):
     architecture = each_prior.architecture
-    latents, classes, shared = inputs(architecture, each_prior.operating_point(1), rows, columns)
+    point = each_prior.operating_point(1)
+    latents, classes, shared = inputs(architecture, point, rows, columns)
     # the training is too short for the last layer to do anything
     last = f"w{len(architecture.layers) - 1}"
     shared[last] = np.random.default_rng(1).normal(size=shared[last].shape)
-    ours = forward(architecture, latents, shared, classes, OPS)
+    ours = forward(architecture, latents, shared, classes, OPS, point.single)
     assert ours.shape == (2, rows * architecture.tile, columns * architecture.tile, 3)
     torched = {name: torch.from_numpy(value) for name, value in shared.items()}
-    theirs = forward(architecture, torch.from_numpy(latents), torched, torch.from_numpy(classes), TorchOps)
-    np.testing.assert_allclose(ours, theirs.numpy(), atol=1e-11)
-    np.testing.assert_allclose(forward(architecture, latents[1:], shared, classes[1:], OPS), ours[1:], atol=1e-11)
+    tensors = torch.from_numpy(latents), torched, torch.from_numpy(classes)
+    np.testing.assert_allclose(ours, forward(architecture, *tensors, TorchOps, point.single).numpy(), atol=1e-11)
+    alone = forward(architecture, latents[1:], shared, classes[1:], OPS, point.single)
+    np.testing.assert_allclose(alone, ours[1:], atol=1e-11)
 
 
 def test_torch_and_numpy_compute_the_same_sirens():
@@ -112,22 +131,17 @@ def test_a_window_layer_is_a_dense_layer_on_every_neighbourhood():
     np.testing.assert_allclose(OPS.window(x, 5, weights), np.array(expected).transpose(2, 0, 1, 3), atol=1e-12)
 
 
-@pytest.mark.parametrize("coarse", [(), (Grid(64, 4),), (Grid(32, 8), Grid(128, 2))])
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 5), (8, 6)])
-def test_decomposition_reproduces_the_pixels(tiny_photo_prior, coarse, rows, columns):
-    """Whatever the levels above take, all frequencies of the tiles make up for it."""
-    architecture = replace(linear_part(cosine_architecture(16)), coarse=coarse)
-    columns_above = sum(part.size for part in architecture.parts[1:])
-    above = Gaussians(*(torch.full((columns_above,), value) for value in (0.0, 1.0, 0.2)))
+def test_decomposition_reproduces_the_pixels(tiny_photo_prior, rows, columns):
+    architecture = linear_part(tiny_photo_prior.architecture)
     shared = shared_weights(tiny_photo_prior.operating_point(0))
     pixels = torch.from_numpy(busy_pictures(2)[:, : 16 * rows, : 16 * columns]).float() / 255
-    latents = decompose(architecture, shared, pixels, above)
-    assert latents.shape == (2, *counts(columns, rows, architecture.block // 16), architecture.latents)
-    again = forward(architecture, latents, shared, torch.zeros((2, rows, columns), dtype=torch.int64), TorchOps)
+    merged = some_merged(rows, columns)
+    tiles = decompose(architecture, shared, pixels, merged)
+    assert tiles.shape == (2, rows, columns, architecture.own)
+    latents = blocks_from(architecture, tiles, TorchOps)
+    again = forward(architecture, latents, shared, torch.from_numpy(merged.astype(np.int64)), TorchOps, single=1)
     torch.testing.assert_close(again, pixels, atol=2e-5, rtol=0)
-    if coarse and rows > 1:  # the point above takes a share
-        own = architecture.side**2 * architecture.own
-        assert latents[..., own:].abs().max() > 0.5
 
 
 def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
@@ -138,7 +152,7 @@ def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
     outside = np.repeat(classes < 0, architecture.own, -1)
     assert outside.any()
     changed = latents.copy()
-    changed[..., : outside.shape[-1]] += 10 * outside
+    changed += 10 * outside
     network = Network(architecture, {}, np.zeros((1, 5, 6), int), OPS)
     before, after = (network.field(x) for x in (latents, changed))
     np.testing.assert_array_equal(before, after)

@@ -98,8 +98,8 @@ SIZES = ((65535, 65535), (1 << 20, 1 << 20), (13377, 13377), (1, 1 << 20), (4096
 def bombs() -> Iterator[tuple[str, bytes]]:
     """Headers that claim much and hold nothing, of every shipped prior, checksums in order."""
     for name, (number, _) in priors.MANIFEST.items():
-        width = header.INDEX_BITS.index(priors.load(name).operating_point(0).index_bits) << 5
-        head = header.HEADER.pack(header.MAGIC, header.VERSION << 4, number, width)
+        coder = header.USUAL_BITS.index(priors.load(name).operating_point(0).index_bits) << 6
+        head = header.HEADER.pack(header.MAGIC, number << 4, coder)
         for w, h in SIZES:
             size = header.write_varint(w - 1) + header.write_varint(h - 1)
             for payload in (b"", bytes(64)):

@@ -71,10 +71,10 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     no limit. Raises FormatError on anything that is not a whole, undamaged file.
     """
     head, start = header.read(data)
-    if max_pixels and head.width * head.height > max_pixels:  # one tile, whose size the prior knows, is small
-        raise FormatError(f"{head.width} x {head.height} pixels are more than {max_pixels}", "max_pixels")
     found = priors.by_number(head.prior, head.prior_hash, prior)
-    head, architecture = head.sized(found.architecture.tile), found.architecture
+    head, architecture = head.sized(found.architecture.block), found.architecture
+    if max_pixels and head.width * head.height > max_pixels:
+        raise FormatError(f"{head.width} x {head.height} pixels are more than {max_pixels}", "max_pixels")
     payload = header.payload(data, start, found.digest)  # before anything of the prior is unpacked
     point = found.operating_point(head.point, head.grey)
     if head.index_bits < point.group_bits or (not point.chained and head.index_bits != point.index_bits):

@@ -29,9 +29,9 @@ class CombinerImageFile(ImageFile.ImageFile):
     def _open(self) -> None:
         try:
             head, _ = header.read(self.fp.read(HEADER_BYTES))
-            if not head.width:
+            if not (head.width and head.height):
                 found = priors.by_number(head.prior, head.prior_hash, self.custom)
-                head = head.sized(found.architecture.tile)
+                head = head.sized(found.architecture.block)
         except FormatError as error:
             raise SyntaxError(str(error)) from error
         self._size = head.width, head.height

@@ -152,8 +152,9 @@ class Batch:
         """Header, payload and checksum of one picture."""
         prior, (height, width) = self.prior, self.shape[:2]
         custom = prior.digest[:4] if prior.number == CUSTOM else b""
-        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, custom, len(self.shape) == 2)
-        return header.write(head, prior.architecture.tile, payload, prior.digest)
+        channels = header.GREY if len(self.shape) == 2 else header.RGB
+        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, custom, channels)
+        return header.write(head, prior.architecture.block, payload, prior.digest)
 
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""

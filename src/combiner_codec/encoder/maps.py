@@ -24,8 +24,8 @@ def cheapest(point: OperatingPoint, costs: np.ndarray, beta: float) -> np.ndarra
 def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
     """Bits of a map as a function of one tile's class, up to a constant for each tile: (rows, cols, K) float32.
 
-    That is the class's own bits given its neighbours, and those of the three tiles that it predicts. Frequencies count
-    as unrounded, so a cost above 16 bits may be too high.
+    That is the class's own bits given its neighbours, and those of the three tiles that it predicts; of a merged tile
+    the sum over its four. Frequencies count as unrounded, so a cost above 16 bits may be too high.
     """
     (rows, cols), K = classes.shape, tables.shape[2]
     weights = tables.astype(np.float32) / classmap.UNIT
@@ -33,17 +33,30 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
     score = sum(w[c] for w, c in zip(weights, neighbours, strict=True))  # (rows, cols, K)
     choices = classmap.allowed(classes, single, K)[..., None]
     possible, named = np.arange(K) < np.where(choices, choices, K), choices[..., 0] == 0
-    out = np.where(named[..., None], 0, -score)
-    for w, c, (dy, dx) in zip(weights, neighbours, classmap.NEIGHBOURS, strict=True):
+    out, own = np.where(named[..., None], 0, -score), classes[..., None].astype(np.intp)
+    for w, c, (dy, dx), where in _predicting(weights, neighbours, single):
         rest = score - w[c]
         top = np.where(possible, rest, -np.inf).max(-1, keepdims=True)
-        own = classes[..., None].astype(np.intp)
         # bits of each tile, by the class of the neighbour that w weighs: (rows, cols, K)
         later = np.log2((np.exp2(np.minimum(rest - top, 0)) * possible) @ np.exp2(w[:K]).T) + top
         later -= np.take_along_axis(rest, own, -1) + w[:K].T[classes]
-        later[named] = 0
+        later[named | ~where] = 0
         out[: rows + dy, max(0, dx) : cols - max(0, -dx)] += later[-dy:, max(0, -dx) : cols - max(0, dx)]
     return out
+
+
+def _predicting(weights, neighbours, single):
+    """Weights, classes and place of each neighbour, and the tiles that it predicts by itself. A merged tile that is two
+    neighbours of a tile, the upper and the upper right one, counts once, with both weights.
+    """
+    (_, up, up_right), (_, above, beside) = weights, neighbours
+    rows, cols = np.indices(above.shape)
+    both = (above >= single) & (above == beside) & (rows % 2 == 0) & (cols % 2 == 0) & (rows > 0)
+    both[:, cols.shape[1] // 2 * 2 :] = False
+    alone = np.ones_like(both), ~both, ~both
+    yield from zip(weights, neighbours, classmap.NEIGHBOURS, alone, strict=True)
+    if both.any():
+        yield up + up_right, above, classmap.NEIGHBOURS[1], both
 
 
 def choose_map(tile_bits: np.ndarray, tables: np.ndarray, single: int, sweeps: int = 2) -> np.ndarray:

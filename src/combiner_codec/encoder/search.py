@@ -9,11 +9,12 @@ first of each four that are merged), K classes.
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
 import numpy as np
+import torch
 
 from ..errors import TargetError
 from ..format.prior import OperatingPoint
@@ -60,48 +61,81 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Tiles:
+    """A picture's tiles at one operating point."""
+
+    point: OperatingPoint
+    merged: np.ndarray  # (Rt, Ct) bool
+    errors: np.ndarray  # (Rt, Ct, K) distortion by class
+
+    @cached_property
+    def nats(self) -> np.ndarray:
+        """Nats of a tile by class: (K,)."""
+        return tile_nats(self.point)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where the tiles are that name a class: (T, 2)."""
+        return np.argwhere(begins(self.merged))
+
+    @property
+    def named(self) -> np.ndarray:
+        """Errors of these: (T, K)."""
+        return self.errors[tuple(self.places.T)]
+
+    def cheapest(self, beta: float) -> np.ndarray:
+        """Classes that minimise distortion + beta nats: (Rt, Ct)."""
+        costs = self.errors + (beta * self.nats).astype(np.float32) * begins(self.merged)[..., None]
+        return cheapest(self.point, costs[None], beta)[0]
+
+    def error_of(self, classes: np.ndarray) -> float:
+        """Distortion of classes (Rt, Ct)."""
+        error = np.take_along_axis(self.errors, classes[..., None], -1).sum(dtype=np.float64)
+        return max(float(error), LEAST)
+
+    def nats_of(self, classes: np.ndarray) -> float:
+        """What the tiles of classes (Rt, Ct) cost."""
+        return float(self.nats[classes[begins(self.merged)]].sum())
+
+
+@dataclass(frozen=True)
 class Search:
     """Choices for one picture."""
 
-    points: dict[int, OperatingPoint]
-    errors: dict[int, np.ndarray]  # (Rt, Ct, K) distortion by class, at each point
-    merged: dict[int, np.ndarray]  # (Rt, Ct) bool, merged tiles at each point
-    pixels: int  # of the picture
-    trials: int  # choices wanted for a size
+    chooser: Chooser
+    picture: torch.Tensor  # (1, H, W, 1 or 3)
+    pixels: int  # of the picture that are kept
     size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
-
-    @staticmethod
-    def of(chooser: Chooser, picture, pixels: int, size_of: Callable[[int, np.ndarray], int]) -> "Search":
-        """For a picture (1, H, W, 1 or 3) of which so many pixels are kept."""
-        points = {number: chooser.point(number, picture) for number in chooser.points}
-        merged = {number: chooser.tiling(point, picture) for number, point in points.items()}
-        errors = {number: chooser.tile_errors(point, picture, merged[number])[0] for number, point in points.items()}
-        merged = {number: own[0] for number, own in merged.items()}
-        return Search(points, errors, merged, pixels, chooser.trials, size_of)
-
-    def places(self, number: int) -> np.ndarray:
-        """Where the tiles are that name a class: (T, 2)."""
-        return np.argwhere(begins(self.merged[number]))
+    known: dict[int, Tiles] = field(default_factory=dict, repr=False)  # what was asked for
 
     @property
-    def tiles(self) -> int:
-        """Of the picture, merged or not."""
-        return next(iter(self.merged.values())).size
+    def points(self) -> tuple[int, ...]:
+        """Numbers of the operating points to choose from."""
+        return self.chooser.points
 
-    @cached_property
-    def nats(self) -> dict[int, np.ndarray]:
-        """Nats of a tile by class at each point: (K,)."""
-        return {number: tile_nats(point) for number, point in self.points.items()}
+    @property
+    def trials(self) -> int:
+        """Choices wanted for a size."""
+        return self.chooser.trials
 
-    @cached_property
-    def overhead(self) -> dict[int, float]:
-        """Nats of header, class map and coarser levels at each operating point's own beta."""
-        usual = [self.at(number, point.beta) for number, point in self.points.items()]
-        return {c.point: 8 * np.log(2) * c.size - self.nats_of(c.point, c.classes) for c in usual}
+    @property
+    def count(self) -> int:
+        """Tiles of the picture, merged or not."""
+        return np.prod(self.picture.shape[1:3]) // self.chooser.prior.architecture.tile**2
 
-    def nats_of(self, number: int, classes: np.ndarray) -> float:
-        """What the tiles cost: (Rt, Ct)."""
-        return float(self.nats[number][classes][begins(self.merged[number])].sum())
+    def tiles(self, number: int) -> Tiles:
+        """The tiles at an operating point."""
+        if number not in self.known:
+            point = self.chooser.point(number, self.picture)
+            merged = self.chooser.tiling(point, self.picture)
+            errors = self.chooser.tile_errors(point, self.picture, merged)
+            self.known[number] = Tiles(point, merged[0], errors[0])
+        return self.known[number]
+
+    def overhead(self, number: int) -> float:
+        """Nats of header and class map at an operating point's own beta."""
+        usual = self.at(number, self.tiles(number).point.beta)
+        return 8 * np.log(2) * usual.size - self.tiles(number).nats_of(usual.classes)
 
     @cached_property
     def smallest(self) -> Choice:
@@ -135,45 +169,54 @@ class Search:
 
     def constrained(self, kind: Kind, limit: float, usual: int | None = None) -> Iterator[Choice]:
         """The best choice below the limit at each of the likeliest operating points."""
-        guesses = {number: _guess(self, number, kind, limit) for number in self.points}
-        several = len(guesses) if self.tiles == 1 else POINTS if self.tiles <= FEW else 1
+        guesses = {number: _guess(self, number, kind, limit) for number in self._likely(kind, limit)}
+        several = len(guesses) if self.count == 1 else POINTS if self.count <= FEW else 1
         wanted = max(self.trials, several)
         for number in sorted(guesses, key=lambda number: self._rank(number, *guesses[number], usual)):
             choice = _solve(self, number, kind, limit, guesses[number][0])
             if choice:
-                yield _fill(self, choice, kind, limit) if self.tiles <= FEW else choice
+                yield _fill(self, choice, kind, limit) if self.count <= FEW else choice
                 wanted -= 1
             if not wanted:
                 return
 
+    def _likely(self, kind, limit):
+        """Operating points for a limit: all where there are few tiles, else those around the beta that it takes."""
+        if self.count <= FEW:
+            return self.points
+        betas = np.log([self.chooser.prior.betas[number] for number in self.points])
+        seen, i = [], len(self.points) // 2
+        while i not in seen:
+            seen.append(i)
+            i = int(np.abs(betas - _guess(self, self.points[i], kind, limit)[0]).argmin())
+        near = {j for j in (i - 1, i, i + 1) if 0 <= j < len(self.points)}
+        return [self.points[j] for j in sorted(near | set(seen[-1:]))]
+
     def _rank(self, number, x, cost, usual):
         """Order of operating points: first those that were learned for a beta near this one."""
-        far = abs(x - np.log(self.points[number].beta)) > (STEADY_REACH if number == usual else 1) * SERVED
-        return far, self.tiles > 1 and usual not in (None, number), cost
+        far = abs(x - np.log(self.tiles(number).point.beta)) > (STEADY_REACH if number == usual else 1) * SERVED
+        return far, self.count > 1 and usual not in (None, number), cost
 
     def at(self, number: int, beta: float) -> Choice:
         """The classes that minimise distortion + beta nats."""
-        nats = (beta * self.nats[number]).astype(np.float32)
-        costs = self.errors[number] + nats * begins(self.merged[number])[..., None]
-        return self.choice(number, cheapest(self.points[number], costs[None], beta)[0])
+        return self.choice(number, self.tiles(number).cheapest(beta))
 
     def choice(self, number: int, classes: np.ndarray) -> Choice:
         """Given classes: (Rt, Ct)."""
-        error = np.take_along_axis(self.errors[number], classes[..., None], -1).sum(dtype=np.float64)
-        return Choice(number, classes, self.size_of(number, classes), max(float(error), LEAST))
+        return Choice(number, classes, self.size_of(number, classes), self.tiles(number).error_of(classes))
 
 
 def _guess(search: Search, number: int, kind: Kind, limit: float) -> tuple[float, float]:
     """log beta that meets the limit when classes are chosen without contexts, and a bound on what it then costs:
     distortion below a size, nats below a distortion (the Lagrangian dual).
     """
-    place, nats = tuple(search.places(number).T), search.nats[number]
-    errors = search.errors[number][place]
+    tiles, overhead = search.tiles(number), search.overhead(number)
+    errors, nats = tiles.named, tiles.nats
 
     def spent(x):
         classes = (errors + (np.exp(x) * nats).astype(np.float32)).argmin(-1)
         distortion = errors[np.arange(len(errors)), classes].sum(dtype=np.float64)
-        return distortion, nats[classes].sum() + search.overhead[number]
+        return distortion, nats[classes].sum() + overhead
 
     def beyond(x):
         """Whether beta is too small for a size, or too large for an error."""
@@ -211,13 +254,13 @@ def _solve(search: Search, number: int, kind: Kind, limit: float, x: float) -> C
 
 def _fill(search: Search, choice: Choice, kind: Kind, limit: float) -> Choice:
     """Change one tile after another, as long as that lowers the other of size and error within the limit."""
-    number, places = choice.point, search.places(choice.point)
-    place, rows = tuple(places.T), np.arange(len(places))
-    errors, nats = search.errors[number][place], search.nats[number] + np.zeros((len(places), 1))
+    tiles = search.tiles(choice.point)
+    place, rows, errors = tuple(tiles.places.T), np.arange(len(tiles.places)), tiles.named
+    nats = tiles.nats + np.zeros((len(rows), 1))
     spent, wanted = (nats, errors) if kind == "size" else (errors, nats)
     unit = 8 * np.log(2) if kind == "size" else 1.0
     barred = np.zeros(errors.shape, bool)
-    while search.tiles == 1 or getattr(choice, kind) < (1 - CLOSE[kind]) * limit:
+    while search.count == 1 or getattr(choice, kind) < (1 - CLOSE[kind]) * limit:
         classes = choice.classes[place]
         room = unit * (limit - getattr(choice, kind))
         gain = wanted[rows, classes][:, None] - wanted
@@ -225,10 +268,10 @@ def _fill(search: Search, choice: Choice, kind: Kind, limit: float) -> Choice:
         tile, own = np.unravel_index(gain.argmax(), gain.shape)
         if gain[tile, own] <= 0:
             break
-        changed, (r, c) = choice.classes.copy(), places[tile]
-        side = 1 + search.merged[number][r, c]
+        changed, (r, c) = choice.classes.copy(), tiles.places[tile]
+        side = 1 + tiles.merged[r, c]
         changed[r : r + side, c : c + side] = own
-        other = search.choice(number, changed)
+        other = search.choice(choice.point, changed)
         if getattr(other, kind) <= limit:
             choice = other
         barred[tile, own] = True

@@ -48,7 +48,7 @@ def meet(goal: Goal, batch: Batch, progress: Progress) -> list[Encoded | TargetE
 
     A TargetError stands for a picture that cannot be brought to the size.
     """
-    searches = [Search.of(batch.chooser, picture[None], batch.pixels, batch.file_size) for picture in batch.stack]
+    searches = [Search(batch.chooser, picture[None], batch.pixels, batch.file_size) for picture in batch.stack]
     if goal.size is None:
         return _meet_psnr([Aim(search, goal.psnr) for search in searches], batch, progress)
     return _meet_size(goal.size, searches, batch, progress)
@@ -93,7 +93,7 @@ class Aim:
     @property
     def alone(self) -> bool:
         """Whether the picture is a single tile."""
-        return self.search.tiles == 1
+        return self.search.count == 1
 
     def off(self, near: float) -> bool:
         """Whether the nearest file is not near enough."""
@@ -129,9 +129,9 @@ class Aim:
     @cached_property
     def files(self) -> tuple[np.ndarray, ...]:
         """Every file of a single tile: operating points, classes, errors, nats."""
-        search = self.search
-        errors, nats = ([table[p].reshape(-1) for p in search.points] for table in (search.errors, search.nats))
-        points = np.repeat(list(search.points), [len(one) for one in errors])
+        tiles = [self.search.tiles(number) for number in self.search.points]
+        errors, nats = [own.errors.reshape(-1) for own in tiles], [own.nats for own in tiles]
+        points = np.repeat(self.search.points, [len(one) for one in errors])
         return points, np.concatenate([np.arange(len(one)) for one in errors]), *map(np.concatenate, (errors, nats))
 
     def seen(self, effort, choice: Choice, result: Encoded) -> None:

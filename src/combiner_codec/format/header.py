@@ -1,9 +1,9 @@
 """The file: header and payload <-> bytes (FORMAT.md, section 2). Standard library only.
 
-    magic 2 | version and flags 1 | prior 1 | width and point 1 | [hash 4] | [width - 1, height - 1] | [seed] |
-    payload | checksum 2
+    magic and version 2 | prior, channels, usual sizes 1 | coder, point 1 |
+    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | payload | checksum 2
 
-Bracketed fields stand only where a flag says so; sizes and seed are variable-length integers (LEB128).
+Bracketed fields stand only where the bytes before them say so; sizes and seed are variable-length integers (LEB128).
 """
 
 import binascii
@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 
 from ..errors import FormatError
 
-HEADER = struct.Struct("<2sBBB")  # magic, version * 16 + flags, prior, (index width - 8) / 2 * 32 + operating point
+HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + flags, coder * 64 + operating point
 CHECKSUM = struct.Struct("<H")
-MAGIC = b"\xcb\x4d"
-VERSION = 1
-ONE_TILE, HAS_SEED, CUSTOM_PRIOR, GREY = 1, 2, 4, 8  # flags
+MAGIC = b"\xcb\x4d"  # the second byte counts versions: M, N, … Z
+LATER = {bytes([MAGIC[0], letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
+USUAL_WIDTH, USUAL_HEIGHT = 1, 2  # flags
+RGB, GREY = range(2)  # channels
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
 MAX_PIXELS = 178_956_970  # what a decoder takes unless told otherwise; Pillow refuses more as well
 INDEX_BITS = range(8, 24, 2)
-CUSTOM = 255  # prior number of a file that names its prior by hash
+USUAL_BITS = (14, 16, 18)  # L of files with seed 0 that do not write it, by coder
+CUSTOM = 15  # prior number of a file that names its prior by hash
 
 
 @dataclass(frozen=True)
@@ -31,61 +33,61 @@ class Header:
     prior: int  # number of a shipped prior, or CUSTOM
     point: int  # operating point, 0 … 31
     index_bits: int  # L, the window of bits that one index reads
-    width: int  # pixels; 0 where the file says one tile, until `sized`
+    width: int  # pixels; 0 where the file says the usual width, until `sized`
     height: int  # pixels; the same
     seed: int = 0  # of the candidate stream, up to MAX_SEED
     prior_hash: bytes = b""  # first 4 bytes of a custom prior's sha256
-    grey: bool = False
+    channels: int = RGB
 
-    def sized(self, tile: int) -> "Header":
-        """The header with the size of a picture of one tile filled in; `tile` is the side of the prior's tiles."""
-        return self if self.width else replace(self, width=tile, height=tile)
+    @property
+    def grey(self) -> bool:
+        """Whether one channel is coded."""
+        return self.channels != RGB
+
+    def sized(self, side: int) -> "Header":
+        """The header with the usual size filled in; `side` is that of the prior's blocks."""
+        return replace(self, width=self.width or side, height=self.height or side)
 
 
-def write(header: Header, tile: int, payload: bytes, digest: bytes) -> bytes:
-    """File from header and payload; `digest` is the prior's sha256, `tile` the side of its tiles."""
-    one_tile = (header.width, header.height) == (tile, tile)
-    flags = ONE_TILE * one_tile | HAS_SEED * (header.seed > 0) | CUSTOM_PRIOR * bool(header.prior_hash)
-    flags |= GREY * header.grey
-    shape = (header.index_bits - 8) // 2 << 5 | header.point
-    data = HEADER.pack(MAGIC, VERSION << 4 | flags, header.prior, shape) + header.prior_hash
-    if not one_tile:
-        data += write_varint(header.width - 1) + write_varint(header.height - 1)
-    if header.seed:
-        data += write_varint(header.seed)
+def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
+    """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
+    flags = USUAL_WIDTH * (header.width == side) | USUAL_HEIGHT * (header.height == side)
+    usual = header.seed == 0 and header.index_bits in USUAL_BITS
+    coder = USUAL_BITS.index(header.index_bits) if usual else len(USUAL_BITS)
+    data = HEADER.pack(MAGIC, header.prior << 4 | header.channels << 2 | flags, coder << 6 | header.point)
+    data += header.prior_hash
+    data += b"".join(write_varint(size - 1) for size in (header.width, header.height) if size != side)
+    if not usual:
+        data += bytes([header.index_bits]) + write_varint(header.seed)
     data += payload
     return data + CHECKSUM.pack(checksum(data, digest))
 
 
 def read(data: bytes) -> tuple[Header, int]:
-    """Header and the offset of the payload. Raises FormatError."""
+    """Header, and where the payload starts; the checksum is `payload`'s. Raises FormatError."""
+    if version := LATER.get(data[:2]):
+        raise FormatError(f"format version {version} is not supported (this is version 1): update combiner")
     if data[:2] != MAGIC[: len(data)]:
         raise FormatError("not a combiner file")
     if len(data) < HEADER.size + CHECKSUM.size:
         raise FormatError(f"truncated: {len(data)} bytes are too few for a header")
-    _, kind, prior, shape = HEADER.unpack_from(data)
-    if kind >> 4 != VERSION:
-        raise FormatError(f"format version {kind >> 4} is not supported (this is version {VERSION}): update combiner")
-    flags, position, end = kind & 15, HEADER.size, len(data) - CHECKSUM.size
-    if bool(flags & CUSTOM_PRIOR) != (prior == CUSTOM):
-        raise FormatError("custom prior without a hash, or a hash without a custom prior")
-    prior_hash = b""
-    if flags & CUSTOM_PRIOR:
-        prior_hash, position = data[position : position + 4], position + 4
-        if position > end:
-            raise FormatError("truncated in the prior's hash")
-    width = height = 0
-    if not flags & ONE_TILE:
-        width, position = read_varint(data, position, end, MAX_SIDE - 1)
-        height, position = read_varint(data, position, end, MAX_SIDE - 1)
-        width, height = width + 1, height + 1
-    seed = 0
-    if flags & HAS_SEED:
-        seed, position = read_varint(data, position, end, MAX_SEED)
-        if seed == 0:
-            raise FormatError("seed 0 must not be written")
-    grey = bool(flags & GREY)
-    return Header(prior, shape & 31, 8 + 2 * (shape >> 5), width, height, seed, prior_hash, grey), position
+    _, what, how = HEADER.unpack_from(data)
+    rest = Fields(data[: -CHECKSUM.size], HEADER.size)
+    prior, channels, coder, point = what >> 4, what >> 2 & 3, how >> 6, how & 63
+    _check(channels <= GREY and point < 32)
+    prior_hash = rest.take(4) if prior == CUSTOM else b""
+    width = 0 if what & USUAL_WIDTH else rest.varint(MAX_SIDE - 1) + 1
+    height = 0 if what & USUAL_HEIGHT else rest.varint(MAX_SIDE - 1) + 1
+    index_bits, seed = (*USUAL_BITS, 0)[coder], 0
+    if not index_bits:
+        index_bits, seed = rest.take(1)[0], rest.varint(MAX_SEED)
+        _check(index_bits in INDEX_BITS and (seed > 0 or index_bits not in USUAL_BITS))
+    return Header(prior, point, index_bits, width, height, seed, prior_hash, channels), rest.position
+
+
+def _check(fine):
+    if not fine:
+        raise FormatError("a header field is out of range")
 
 
 def payload(data: bytes, start: int, digest: bytes) -> bytes:
@@ -113,19 +115,29 @@ def write_varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(data: bytes, position: int, end: int, largest: int) -> tuple[int, int]:
-    """Value and next position; only the shortest spelling is valid."""
-    value = shift = 0
-    while True:
-        if position >= end:
+@dataclass
+class Fields:
+    """Bytes of a header that are read one after another. Raises FormatError where they end."""
+
+    data: bytes  # without the checksum
+    position: int  # of the next
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        self.position += count
+        if self.position > len(self.data):
             raise FormatError("truncated in the header")
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if value > largest:
-            raise FormatError("a header field is out of range")
-        if byte < 128:
-            if byte == 0 and shift:
-                raise FormatError("a header field is not in its shortest form")
-            return value, position
-        shift += 7
+        return self.data[self.position - count : self.position]
+
+    def varint(self, largest: int) -> int:
+        """A variable-length integer; only the shortest spelling is valid."""
+        value = shift = 0
+        while True:
+            (byte,) = self.take(1)
+            value |= (byte & 127) << shift
+            _check(value <= largest)
+            if byte < 128:
+                if byte == 0 and shift:
+                    raise FormatError("a header field is not in its shortest form")
+                return value
+            shift += 7
