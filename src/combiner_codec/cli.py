@@ -114,12 +114,14 @@ def keep(entry, result, save_posterior) -> None:
         raise result.about(label(entry.source))
     write(entry.target, result.data)
     if save_posterior:
+        if result.fitted is None:
+            raise CombinerError(f"{label(entry.source)}: a picture of one colour has no posterior to keep")
         write(save_posterior, result.fitted.to_bytes(result.data))
 
 
 def warnings_of(entry, result, prior, settings, goal) -> list[str]:
     """What speaks against a file, a line each."""
-    wanted = prior.betas[result.point] if goal else settings.beta
+    wanted = None if goal else settings.beta
     missed = [f"{goal.psnr:g} dB were not met"] if goal and goal.missed(result) else []
     return [f"warning: {line}" for line in missed + result.warnings(entry.picture, wanted, prior)]
 

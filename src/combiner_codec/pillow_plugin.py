@@ -35,7 +35,7 @@ class CombinerImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from error
         self._size = head.width, head.height
-        self._mode = "L" if head.grey else "RGB"
+        self._mode = head.mode
         self.tile = [("combiner", (0, 0, *self.size), 0, ())]
 
 
