@@ -6,6 +6,7 @@
 
 from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
 from .format.header import MAX_PIXELS
+from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 __version__ = "0.1.0"
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "__version__",
     "decode",
     "encode",
+    "preview",
     "register_pillow",
 ]
 
@@ -72,16 +74,39 @@ def encode(
     return result.data
 
 
-def decode(data: bytes, *, prior=None, threads: int = 0, max_pixels: int | None = MAX_PIXELS):
+def preview(image, size: int = PREVIEW_BYTES, *, side: int = PREVIEW_SIDE, **options) -> bytes:
+    """A placeholder of at most `size` bytes, which `decode(data, size=...)` scales up again.
+
+    image: as `encode` takes it, scaled to fit side x side pixels. options: others of `encode`. Raises what `encode`
+    raises.
+    """
+    from .image import as_array
+    from .scaling import fitted
+
+    array = as_array(image, options.pop("background", None), options.pop("to_8bit", False))
+    return encode(fitted(array, side), target_size=size, **options)
+
+
+def decode(
+    data: bytes,
+    *,
+    prior=None,
+    threads: int = 0,
+    max_pixels: int | None = MAX_PIXELS,
+    size: tuple[int, int] | None = None,
+):
     """Decode a file's bytes to a PIL.Image in mode RGB, L if it is grey, RGBA or LA with alpha.
 
-    max_pixels: larger pictures are refused; None is no limit. Raises FormatError.
+    max_pixels: larger pictures are refused; None is no limit. size: width and height that the picture is scaled to.
+    Raises FormatError.
     """
     from PIL import Image
 
     from .decoder import decode_array
+    from .scaling import scaled
 
-    return Image.fromarray(decode_array(data, prior, threads, max_pixels))
+    array = decode_array(data, prior, threads, max_pixels)
+    return Image.fromarray(scaled(array, *size) if size else array)
 
 
 def register_pillow(prior=None) -> None:
