@@ -25,7 +25,7 @@ from .session import Say, Session
 
 PICTURES = 6
 CROPS = 400
-WITHOUT = ("permutation", "the adapting prior", "the network")
+WITHOUT = ("permutation", "merged tiles", "the adapting prior", "the network")
 HEADER = ["beta", "row", "bpp", "dB", "J, 1e-3", "encode, s", "training"]
 
 
@@ -54,7 +54,9 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -
     recipe, linear = RECIPES["photo"], without == "the network"
     seconds = 0.0 if linear else settings.seconds  # the linear part has a closed form
     plan = replace(recipe.settings, betas=(beta,), visits=(), crops=CROPS, minutes=seconds / 60)
-    plan = replace(plan, classes=(1,) if without == "the adapting prior" else plan.classes[:1])
+    classes = {"merged tiles": (plan.classes[0], 0), "the adapting prior": (1, 0)}
+    one, merged = classes.get(without, (plan.classes[0], plan.merged))
+    plan = replace(plan, classes=(one,), merged=merged)
     folder, architecture = path.with_suffix(""), recipe.architecture
     folder.mkdir(exist_ok=True)
     sources = endtoend.Sources.of([settings.photos / "train"])

@@ -36,7 +36,7 @@ def crops():
 
 @pytest.fixture(scope="module")
 def sizes(crops):
-    mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, NOISE, Shards(len(crops)), 8.0)
+    mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, NOISE, Shards(len(crops)))
     return first_sizes(ARCHITECTURE, COLOUR, crops, mixture, None, 3)
 
 
@@ -70,7 +70,7 @@ def test_a_neighbours_classes_are_gone_on_from(sizes, crops):
     """Twice the noise, and tables of a point with less of it: as good as from the beginning."""
     noise, found = 2 * NOISE, []
     for last in (sizes, None):
-        mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, noise, Shards(len(crops)), 8.0)
+        mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, noise, Shards(len(crops)))
         own = first_sizes(ARCHITECTURE, COLOUR, crops, mixture, last, 3)
         found.append(cost(own, crops, own.settled(ARCHITECTURE, COLOUR, crops).numpy() >= 5))
     assert found[0] < 1.02 * found[1]

@@ -242,7 +242,8 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
               help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
 @click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
 @click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, in the order of training.")
-@click.option("--classes", callback=numbers(int), metavar="K,K,...", help="Classes of each operating point.")
+@click.option("--classes", callback=numbers(int), metavar="K,K,...",
+              help="Classes of each operating point, those of merged tiles aside.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1),
               help="Steps per operating point; of the photo family all steps together, instead of a time.")  # fmt: skip
 @click.option("--first-steps", type=click.IntRange(1), help="Steps of the first operating point.")

@@ -31,22 +31,16 @@ def first_points(
         neighbour, noise = found.get(p - 1 if p > middle else p + 1), noise_variance(settings.betas[p])
         last = Sizes.of(neighbour.tables, neighbour.frequency, noise) if neighbour else None
         single = energies(architecture, colour, pixels[p], merged=False)
-        mixture = mixture_of(single, settings.classes[p], noise, shards, settings.smoothing)
+        mixture = mixture_of(single, settings.classes[p], noise, shards)
         sizes = first_sizes(architecture, colour, pixels[p], mixture, last, settings.merged)
         del single, mixture  # hundreds of megabytes
-        found[p] = first_point(architecture, colour, pixels[p], sizes, settings.betas[p], settings.smoothing, shards)
+        found[p] = first_point(architecture, colour, pixels[p], sizes, settings.betas[p], shards)
     return [found[p] for p in range(len(pixels))]
 
 
 @torch.no_grad()
 def first_point(
-    architecture: Architecture,
-    colour: dict,
-    pixels: torch.Tensor,
-    sizes: Sizes,
-    beta: float,
-    smoothing: float,
-    shards: Shards,
+    architecture: Architecture, colour: dict, pixels: torch.Tensor, sizes: Sizes, beta: float, shards: Shards
 ) -> Point:
     """An operating point before its first visit; its tables are those of the linear part, of tiles as they lie."""
     U = architecture.own
@@ -56,7 +50,7 @@ def first_point(
     for target, classes in targets(architecture, colour, tables, pixels, assigned):
         count(evidence, target**2 - sizes.noise, tables.rows_of(classes))
     frequency = counted(shards.sum(evidence.tiles)[0], tables.single)
-    point = m_step(architecture, shards, smoothing, Point(tables, frequency, Crops(pixels, assigned, None), evidence))
+    point = m_step(architecture, shards, Point(tables, frequency, Crops(pixels, assigned, None), evidence))
     return replace(point, crops=closed(architecture, colour, point.tables, pixels, assigned))
 
 

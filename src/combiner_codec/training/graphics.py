@@ -18,13 +18,12 @@ from ..format.streams import index_of
 from ..synthesis.architecture import Architecture
 from ..synthesis.latents import kl_bits_of
 from .contexts import TOP
-from .mixture import Mixture
+from .mixture import SMOOTHING, Mixture
 from .shards import Shards
 
 SIDE = 128  # pixels along the side of a picture
 EACH = 12  # pictures of each kind
 ROUNDS = 10  # of hard EM
-SMOOTHING = 8.0  # tiles' worth of the average table in every class table
 # What the class maps' tables take off a class for each neighbour, in 1/16 bit. Set by hand, not learned.
 RARE = 70  # a new class beside an old one
 LEAVING = 64  # an old class beside a new one

@@ -11,6 +11,7 @@ from ..encoder.posterior import REACH
 from .shards import Shards
 
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
+SMOOTHING = 8.0  # tiles' worth of an average or earlier table in every class table
 AT_ONCE = 2**12  # tiles whose class costs are computed together
 FARTHEST, LEAST_NATS = 64, 0.1  # latents of a tile that may lie beyond reach; what counts of them
 TINY = 1e-30  # energy of no tiles at all

@@ -21,7 +21,7 @@ from ..synthesis.torch_ops import TorchOps
 from .draft import Tables
 from .estep import Sample
 from .joint import class_features
-from .mixture import MAP_SHARE
+from .mixture import MAP_SHARE, SMOOTHING
 from .mstep import CURVATURE, fixed_point
 from .shards import Draw, Shards
 
@@ -162,10 +162,10 @@ def count_probe(evidence: Evidence, squares: torch.Tensor, prior: Gaussians) -> 
 
 
 @torch.no_grad()
-def m_step(architecture: Architecture, shards: Shards, smoothing: float, point: Point) -> Point:
+def m_step(architecture: Architecture, shards: Shards, point: Point) -> Point:
     """Curvature from the probes, prior variances from the posteriors; the evidence starts afresh."""
     tiles, energy, squares, probes = shards.sum(*point.evidence.sums)
-    variance = (energy + smoothing * point.tables.variance) / (tiles + smoothing)[:, None]
+    variance = (energy + SMOOTHING * point.tables.variance) / (tiles + SMOOTHING)[:, None]
     tables = replace(point.tables, variance=variance.clamp(min=0))
     if probes.any():
         tables = replace(tables, curvature=curvature_of(architecture.tile, squares, probes))

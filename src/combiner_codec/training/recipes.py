@@ -105,7 +105,6 @@ class JointSettings:
     steps: int | None = None  # minibatch steps of all points together, instead of a time
     batch: int = 8  # pictures per step
     own: float = 0.03  # share of the steps or of the time after which every point has its own weights
-    smoothing: float = 8.0  # tiles' worth of the last class tables in every M-step
     group_bits: int = 6  # bits that a group adds to its block's stream
     index_bits: int = 16  # width of an index
     seed: int = 0  # of crops, batches, posterior samples and starting weights

@@ -16,7 +16,7 @@ from ..encoder.tiling import begins, cells, choose_tiling, everywhere, squares
 from ..synthesis.architecture import Architecture
 from .classes import classes_by_energy
 from .draft import Tables
-from .mixture import MAP_SHARE, Mixture
+from .mixture import MAP_SHARE, SMOOTHING, Mixture
 from .pictures import AT_ONCE
 from .shards import Shards
 
@@ -56,7 +56,7 @@ class Sizes:
 
     def _cheapest(self, latents, variance, own):
         """Least nats and class of tiles of one size: (T, D), (k, D) -> (T,) each."""
-        mixture = mixture_of(latents**2, len(variance), self.noise, Shards(0), 0.0)
+        mixture = mixture_of(latents**2, len(variance), self.noise, Shards(0))
         return (values.numpy() for values in mixture.likeliest(variance, self.frequency[own], reach=True))
 
     def settled(self, architecture: Architecture, colour: dict, pixels: torch.Tensor) -> torch.Tensor:
@@ -73,10 +73,10 @@ class Sizes:
         return torch.cat(found)
 
 
-def mixture_of(energy: torch.Tensor, classes: int, noise: float, shards: Shards, smoothing: float) -> Mixture:
+def mixture_of(energy: torch.Tensor, classes: int, noise: float, shards: Shards) -> Mixture:
     """Classes of tiles of one size, energies (T, D)."""
     D = energy.shape[1]
-    return Mixture(energy, torch.full((D,), noise), torch.zeros(0, D), classes, shards, smoothing, MAP_SHARE)
+    return Mixture(energy, torch.full((D,), noise), torch.zeros(0, D), classes, shards, SMOOTHING, MAP_SHARE)
 
 
 def tiles_in(architecture: Architecture, pixels: torch.Tensor) -> tuple[int, int, int]:
@@ -114,7 +114,7 @@ def first_sizes(
     costs = single.likeliest(variance, frequency, reach=True)[0]
     costs = torch.from_numpy(squares(costs.reshape(shape).numpy())).reshape(-1)
     every = energies(architecture, colour, pixels, merged=True)
-    mixture = mixture_of(every, M, noise, single.shards, single.smoothing)
+    mixture = mixture_of(every, M, noise, single.shards)
     merged, own, share = merged_classes(mixture, costs, len(every) // max(1, len(pixels)), last)
     return Sizes(noise, variance, merged, frequencies(frequency, own, share))
 

@@ -137,7 +137,7 @@ def take_step(plan: Plan, state: State) -> None:
     remember(progress, p, float(cost) / plan.batch / plan.side**2)
     move(state, learned, scaled(progress, p, gradients), plan.rate(step, share))
     if progress.visits[p] % plan.epoch == 0:
-        state.points[p] = m_step(plan.architecture, plan.shards, settings.smoothing, point)
+        state.points[p] = m_step(plan.architecture, plan.shards, point)
 
 
 def cost_of(point: Point, found: Visited) -> torch.Tensor:
