@@ -79,10 +79,10 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     no limit. Raises FormatError on anything that is not a whole, undamaged file.
     """
     head, start = header.read(data)
+    check_pixels(head, max_pixels)  # as far as the file says, before its prior is looked for
     found = priors.by_number(head.prior, head.prior_hash, prior)
     head = head.sized(found.architecture.block)
-    if max_pixels and head.width * head.height > max_pixels:
-        raise FormatError(f"{head.width} x {head.height} pixels are more than {max_pixels}", "max_pixels")
+    check_pixels(head, max_pixels)
     payload = header.payload(data, start, found.digest)  # before anything of the prior is unpacked
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     header_bytes = start + header.CHECKSUM.size
@@ -94,6 +94,12 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     if -(-used // 8) != len(payload) or bits[used:].any():
         raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
     return contents
+
+
+def check_pixels(head: Header, limit: int | None) -> None:
+    """Raises FormatError for more pixels than a limit, if there is one."""
+    if limit and head.width * head.height > limit:
+        raise FormatError(f"{head.width} x {head.height} pixels are more than {limit}", "max_pixels")
 
 
 def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) -> Contents:

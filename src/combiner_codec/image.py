@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 ORIENTATION = 0x0112  # EXIF tag
+EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
 SAME = 2  # a profile that moves no colour by more steps counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
 WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word

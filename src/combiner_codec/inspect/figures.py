@@ -20,13 +20,12 @@ from ..errors import FormatError
 from ..format import classmap
 from ..format.header import ONE_COLOUR, WORDS
 from ..format.streams import UNIT, Partition, kl_table
-from ..image import psnr
+from ..image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import Part, tiles_of
 
 CHANNELS = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}  # a picture's last dimension by its mode
 ACTIVE = 1.0  # bits of KL that make a hidden unit active
-EQUAL = 100.0  # dB of equal pictures
 
 
 def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray]:
