@@ -48,11 +48,12 @@ def bound(prior: Prior, side: int) -> int:
     """Bytes of the longest file of a picture: every tile of the dearest class, whose number takes up to 24 bits."""
     architecture = prior.architecture
     tiles, blocks = (-(-side // length) for length in (architecture.tile, architecture.block))
-    n, most = architecture.block // architecture.tile, 0
+    n, most = architecture.side, 0
     for number in range(len(prior.betas)):
         point = prior.operating_point(number)
-        dearest = np.full((1, n, n), point.tile_cost.argmax())
-        most = max(most, blocks**2 * int(point.stream_lengths(architecture, dearest)[0]) + 24 * tiles**2)
+        share = point.tile_cost / np.where(np.arange(point.classes) < point.single, 1, 4)
+        dearest = np.full((1, n, n), share.argmax())
+        most = max(most, blocks**2 * int(point.stream_lengths(dearest)[0]) + 24 * tiles**2)
     return 24 + most // 8
 
 

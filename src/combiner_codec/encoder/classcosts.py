@@ -43,7 +43,8 @@ class Classes:
         (T, n) latents less the prior's mean -> (T, K). With the point's own beta and a code that spends what the
         posterior wants, distortion / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of
         bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows
-        by e^y, unless other tiles of the block leave bits over. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
+        by e^y, unless other tiles of the block leave bits over. And no candidate lies much further out than REACH prior
+        scales: what is beyond stays as error.
         """
         parts = [self._errors(part).float().numpy() for part in deviation.split(TILES)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.scale)), np.float32)

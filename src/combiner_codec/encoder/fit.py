@@ -56,7 +56,12 @@ class Subject:
         architecture, on = prior.architecture, target.device
         columns = architecture.columns
         network = Network(
-            architecture, shared_weights(point, on), as_tensor(classes, on), TorchOps, target.shape[-1] == 1, point.single
+            architecture,
+            shared_weights(point, on),
+            as_tensor(classes, on),
+            TorchOps,
+            target.shape[-1] == 1,
+            point.single,
         )
         kl_index = point.block_kl(blocks_of(classes, architecture))
         partition = point.partition(kl_index)

@@ -89,11 +89,8 @@ def _first_map(tile_bits, merged, tables):
     for r in range(rows):
         c, row = K, tile_bits[r] - up[above[:-1]] - up_right[above[1:]]
         for j in range(cols):
-            if merged[r, j] and (r % 2 or j % 2):
-                c = classes[r - r % 2, j - j % 2]
-            else:
-                c = (row[j] - left[c]).argmin()
-            classes[r, j] = c = int(c)
+            named = merged[r, j] and (r % 2 or j % 2)
+            classes[r, j] = c = int(classes[r - r % 2, j - j % 2] if named else (row[j] - left[c]).argmin())
         above = [*classes[r].tolist(), K]
     return classes
 

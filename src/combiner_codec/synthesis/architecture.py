@@ -1,12 +1,12 @@
 """What an implicit neural representation is made of, as the prior file lists it (FORMAT.md, sections 5, 7 and 8).
 
 A picture is a function of position. Its first layers hold the weights that a file stores ("latents"): either a linear
-layer over lapped cosine features or all layers of a small SIREN. The result is a field over the whole picture, which the
-layers that follow ("shared", weights from the prior) turn into RGB, looking across tile borders.
+layer over lapped cosine features or all layers of a small SIREN. The result is a field over the whole picture, which
+the layers that follow ("shared", weights from the prior) turn into RGB, looking across tile borders.
 
 Shapes: P pictures of H x W pixels, cut into Rt x Ct tiles, which form Rb x Cb blocks, B of them in all; D latents per
-block, C channels. A tile has a class; four tiles of cosines may be merged into one of twice the side, and then share one
-(lapped.py). A block's latents form one stream of the file.
+block, C channels. A tile has a class; four tiles of cosines may be merged into one of twice the side, and then share
+one (lapped.py). A block's latents form one stream of the file.
 """
 
 from dataclasses import asdict, dataclass

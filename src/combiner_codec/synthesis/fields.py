@@ -72,7 +72,7 @@ class Cosines:
         return 2 * 3 * architecture.tile
 
     def down(self, architecture, latents, merged, ops):
-        """Every tile's cosines, and borders between rows; a band of blocks after the other, so that copies are small."""
+        """Every tile's cosines, and borders between rows; band after band of blocks, so that copies are small."""
         bands, hop, side = [], architecture.tile, architecture.side
         borders = Borders.of(merged.swapaxes(1, 2), hop)
         for first in range(0, latents.shape[2], BAND):

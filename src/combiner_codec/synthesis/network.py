@@ -57,7 +57,8 @@ class Network:
     def strips(self, pixels: int, height: int | None = None) -> list[Rows]:
         """Rows of about so many pixels, whole pictures high or up to `height` rows."""
         height = height or self.height
-        each = max(self.architecture.tile, pixels // (self.classes.shape[0] * self.classes.shape[2] * self.architecture.tile))
+        (pictures, _, columns), tile = self.classes.shape, self.architecture.tile
+        each = max(tile, pixels // (pictures * columns * tile))
         return [(first, min(first + each, height)) for first in range(0, height, each)]
 
     def shown(self, x, rows: Rows):
