@@ -38,7 +38,8 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
         rest = score - w[c]
         top = np.where(possible, rest, -np.inf).max(-1, keepdims=True)
         # bits of each tile, by the class of the neighbour that w weighs: (rows, cols, K)
-        later = np.log2((np.exp2(np.minimum(rest - top, 0)) * possible) @ np.exp2(w[:K]).T) + top
+        others = np.exp2(np.minimum(rest - top, 0)) * possible
+        later = np.log2(others.reshape(-1, K) @ np.exp2(w[:K]).T).reshape(score.shape) + top
         later -= np.take_along_axis(rest, own, -1) + w[:K].T[classes]
         later[named | ~where] = 0
         out[: rows + dy, max(0, dx) : cols - max(0, -dx)] += later[-dy:, max(0, -dx) : cols - max(0, dx)]
