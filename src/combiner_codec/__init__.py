@@ -25,6 +25,7 @@ def encode(
     image,
     beta: float = 0.003,
     *,
+    quality: float | None = None,
     target_size: int | None = None,
     target_psnr: float | None = None,
     effort: str = "normal",
@@ -35,53 +36,73 @@ def encode(
     verify: bool = True,
     background: str | None = None,
     to_8bit: bool = False,
+    allow_truncated: bool = False,
 ) -> bytes:
     """Encode one picture.
 
-    image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat: smaller is better and
-    larger. target_size: most bytes of the file, target_psnr: wanted dB; beta then counts for nothing. effort: "fast",
-    "normal" or "best". prior: a `format.prior.Prior`, chosen by size if None. seed: of the candidate stream. device:
-    "auto", "cpu" or "cuda". threads: of the processor, 0 takes all. verify: decode the file, and make sure that it
-    shows what it should. background: colour behind a transparent picture, a name or #rrggbb. to_8bit: round 16 bits per
-    channel.
+    image: PIL.Image, path of a picture, or uint8 array (H, W, 3) or, grey, (H, W). beta: squared error per nat: smaller
+    is better and larger. quality: 0 to 100, from which beta follows: 75 is good for web pages. target_size: most bytes
+    of the file, target_psnr: wanted dB. Of these three one at most may be given, and beta then counts for nothing.
+    effort: "fast", "normal" or "best". prior: a `format.prior.Prior`, the name of a shipped one or a path; chosen by
+    size if None. seed: of the candidate stream. device: "auto", "cpu" or "cuda". threads: of the processor, 0 takes
+    all. verify: decode the file, and make sure that it shows what it should. background: colour behind a transparent
+    picture, a name or #rrggbb. to_8bit: round 16 bits per channel. allow_truncated: take what is there of a picture
+    file that ends too early.
 
     Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
-    MissingError without the device that is asked for, and ValueError for a beta that is not positive. Warns of every
-    change of a picture's colours or orientation, such as by its colour profile, and of a file larger than the picture's
-    PNG or of unusually low quality.
+    MissingError without the device that is asked for, OSError for a file that cannot be read, and ValueError or
+    TypeError for arguments that are not allowed, before any work. Warns of every change of a picture's colours or
+    orientation, such as by its colour profile, and of a file larger than the picture's PNG or of unusually low quality.
     """
     import warnings
 
-    from .encoder.encode import encode_arrays
-    from .encoder.settings import Settings
+    from .encoder.settings import Settings, beta_of
+
+    if sum(wish is not None for wish in (quality, target_size, target_psnr)) > 1:
+        raise ValueError("quality, target_size and target_psnr exclude each other")
+    settings = Settings(beta if quality is None else beta_of(quality), effort, seed, device, threads, verify)
+
+    from .encoder.encode import encode_arrays  # torch
     from .encoder.target import Goal
-    from .format.prior import default
+    from .format.prior import default, find
     from .image import as_array
 
-    if not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be positive, got {beta}")
-    array = as_array(image, background, to_8bit, lambda line: warnings.warn(line, stacklevel=3))
-    chosen = prior or default(array.shape[1], array.shape[0])
-    goal = Goal.of(target_size, target_psnr)
-    settings = Settings(beta, effort, seed, device, threads, verify)
+    goal, notes = Goal.of(target_size, target_psnr), []
+    named = None if prior is None else find(prior)
+    array = as_array(image, background, to_8bit, notes.append, allow_truncated)
+    chosen = named or default(array.shape[1], array.shape[0])
     (result,) = encode_arrays([array], chosen, settings, goal)
     if isinstance(result, CombinerError):
         raise result
-    for line in result.warnings(array, chosen.betas[result.point] if goal else beta, chosen):
+    wanted = chosen.betas[result.point] if goal else settings.beta
+    for line in notes + result.warnings(array, wanted, chosen):
         warnings.warn(line, stacklevel=2)
     return result.data
 
 
-def decode(data: bytes, *, prior=None, threads: int = 0, max_pixels: int | None = MAX_PIXELS):
-    """Decode a file's bytes to a PIL.Image in mode RGB, or L if it is grey.
+def decode(data, *, prior=None, threads: int = 0, max_pixels: int | None = MAX_PIXELS):
+    """Decode a file's bytes, or the file of a path, to a PIL.Image in mode RGB, or L if it is grey.
 
-    max_pixels: larger pictures are refused; None is no limit. Raises FormatError.
+    prior: the custom prior that the file was made with, or its path. threads: of the processor, 0 takes all.
+    max_pixels: larger pictures are refused; None is no limit. Raises FormatError, OSError for a file that cannot be
+    read, and ValueError or TypeError for arguments that are not allowed.
     """
+    import os
+    from pathlib import Path
+
     from PIL import Image
 
     from .decoder import decode_array
+    from .encoder.settings import one_of
+    from .format.prior import find
 
-    return Image.fromarray(decode_array(data, prior, threads, max_pixels))
+    one_of("threads", threads, number=(0, float("inf")), whole=True)
+    if isinstance(data, str | os.PathLike):
+        data = Path(data).read_bytes()
+    elif not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"data must be bytes or a path, not {type(data).__name__}")
+    named = None if prior is None else find(prior)
+    return Image.fromarray(decode_array(bytes(data), named, threads, max_pixels))
 
 
 def register_pillow(prior=None) -> None:

@@ -150,7 +150,7 @@ def _readable(name, note):
             warnings.simplefilter("always")
             yield lines.append
     except FormatError as error:
-        raise error if error.message.startswith(f"{name}: ") else error.about(name) from error
+        raise error.about(name) from error
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
@@ -309,15 +309,6 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values * 255, 0, 255)).astype(np.uint8)
 
 
-def save(array: np.ndarray, format: str) -> bytes:
-    """Picture file from (H, W) or (H, W, 3) uint8; PNG with light compression, which is several times faster."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format=format, **({"compress_level": 2} if format == "PNG" else {}))
-    return buffer.getvalue()
-
-
 def png_bytes(array: np.ndarray) -> int:
     """Size of a picture's PNG, with Pillow's usual compression."""
     from PIL import Image
@@ -325,20 +316,6 @@ def png_bytes(array: np.ndarray) -> int:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG")
     return buffer.tell()
-
-
-def format_of(path: Path) -> str:
-    """Pillow's format for a file name; PNG where the name says nothing."""
-    suffix = path.suffix.lower()
-    if suffix in ("", ".png"):
-        return "PNG"
-    from PIL import Image
-
-    Image.init()  # imports every format: slow
-    kind = Image.EXTENSION.get(suffix, "PNG")
-    if kind not in Image.SAVE:
-        raise FormatError(f"{path}: Pillow cannot write {kind}")
-    return kind
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

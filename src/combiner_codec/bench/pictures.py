@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import image
-from ..errors import CombinerError, FormatError
+from .. import arrays, image
+from ..errors import CombinerError
 
 SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
 TOGETHER = 2**20  # pixels of a group
@@ -75,22 +75,11 @@ def _files(source: Path) -> list[Path]:
 def read(path: Path) -> list[Picture]:
     """Pictures of one file. Grey ones become RGB. Raises FormatError."""
     if path.suffix == ".npy":
-        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(_array(path))]
+        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(arrays.pictures(path))]
     pixels = np.asarray(image.load(path.read_bytes(), str(path)))
     if pixels.ndim == 2 or pixels.shape[2] == 1:
         pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
     return [Picture(path.name, pixels)]
-
-
-def _array(path: Path) -> np.ndarray:
-    """(N, H, W, 3) uint8, read where it is looked at."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{path}: not an array file ({error})") from error
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
-        raise FormatError(f"{path}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
-    return array
 
 
 def grouped(pictures: list[Picture]) -> list[Group]:
