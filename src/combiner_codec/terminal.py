@@ -67,7 +67,7 @@ def finish(failures: Sequence[CombinerError], total: int, ranks: Ranks) -> None:
     elif ranks.world > 1 and ranks.rank == 0:
         click.echo(f"combiner: {everything} inputs done by {ranks.world} processes", err=True)
     if failed:
-        raise SystemExit(1)
+        raise click.exceptions.Exit(1)
 
 
 class Bar:

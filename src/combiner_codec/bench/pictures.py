@@ -1,6 +1,7 @@
 """Folders, picture files and arrays as one list of RGB pictures, in groups that are encoded together."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -53,10 +54,10 @@ def collect(
 
     limit: pictures taken from each source, in the order of their names. besides: files that are not looked at.
     """
-    found, problems, outputs = [], [], {path.resolve() for path in besides}
+    found, problems, outputs = [], [], {os.path.realpath(path) for path in besides}
     for source in map(Path, sources):
         own = []
-        for path in (path for path in _files(source) if path.resolve() not in outputs):
+        for path in (path for path in _files(source) if os.path.realpath(path) not in outputs):
             try:
                 own += read(path)
             except (CombinerError, OSError) as error:
