@@ -3,6 +3,7 @@
 pixels -> operating point, classes -> start of the posterior -> fit -> code and refine -> file -> verified
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +15,11 @@ from ..format.prior import Prior
 from .batch import Batch, Encoded
 from .settings import Progress, Settings, between, ignore
 from .target import Goal, meet
+
+# a forked child has none of the threads that torch has started, and would wait for them for ever
+OWNER = os.getpid()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def encode_arrays(
@@ -29,7 +35,7 @@ def encode_arrays(
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
     diverges, FormatError if a file is not decoded as expected, MissingError without the device that is asked for.
     """
-    if settings.threads:
+    if settings.threads and os.getpid() == OWNER:
         torch.set_num_threads(settings.threads)
     with exact_products():
         return _encode(pictures, prior, settings, goal, progress)
