@@ -23,7 +23,7 @@ ROOMS = {  # room: rooms and modules that it must not import, at any place of a 
     "image": {"format", "synthesis", "decoder", "encoder", "training", "inspect", "bench", "cli", "files", "torch"},
 }
 COMMAND = ("cli", "encoding", "options", "inputs", "jobs", "files", "terminal", "ranks", "process")
-TORCH_FREE = ("format", "decoder", "image", "png", "profiles", "saving", "arrays", "inspect", "errors", "root")
+TORCH_FREE = ("format", "decoder", "image", "png", "profiles", "saving", "webp", "arrays", "inspect", "errors", "root")
 
 
 def room_of(module: Path) -> str:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from . import image
+from . import image, webp
 from .encoder.settings import Settings
 from .errors import CombinerError, TargetError
 from .files import label, read, write
@@ -113,8 +113,10 @@ def tell(entry: Input, result: "Encoded", prior: Prior, request: Request) -> Non
     """What speaks against a file, a line each. Raises TargetError for a PSNR that was to be met strictly."""
     name, goal = label(entry.target), request.goal
     wanted = prior.betas[result.point] if goal else request.settings.beta
-    for line in () if request.quiet else result.warnings(entry.picture, wanted, prior):
-        request.say(f"{name}: warning: {line}")
+    if not request.quiet:
+        lines = result.warnings(entry.picture, wanted, prior)
+        for line in lines + webp.warning(entry.picture, len(result.data), result.psnr):
+            request.say(f"{name}: warning: {line}")
     if goal and goal.missed(result):
         missed = f"{goal.psnr:g} dB were not met"
         if request.strict:
