@@ -222,3 +222,12 @@ def test_decoding_works_without_torch(tiny_prior, tiny_prior_file, tmp_path):
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert run.returncode == 0, run.stderr
     assert (tmp_path / "a.png").exists()
+
+
+def test_a_picture_has_the_same_file_alone_and_among_others(tiny_prior):
+    """Copies with refinement, other pictures without."""
+    pictures = list(smooth_pictures(3, 32))
+    alone = [encode(picture, tiny_prior).data for picture in pictures]
+    assert [one.data for one in encode_all(pictures, tiny_prior)] == alone
+    copies = {one.data for one in encode_all([pictures[0]] * 3, tiny_prior, effort="normal")}
+    assert copies == {encode(pictures[0], tiny_prior, effort="normal").data}

@@ -144,13 +144,16 @@ class Descent:
             return posterior
         move = self._adam if self.fit_scale else self._natural
         result, todo = posterior, torch.ones(len(posterior.mean), 1, dtype=torch.bool, device=posterior.mean.device)
+        after = None  # the state of the noise, whatever pictures are repeated
         for caution in CAUTION:
             moved, first, last = move(posterior, steps, caution)
+            after = self.generator.get_state() if after is None else after
             diverged = self.diverged(posterior, first, last)
             mean = torch.where(todo, moved.mean, result.mean)
             result = posterior.moved(mean, torch.where(todo, moved.scale, result.scale))
             todo = todo & diverged.repeat_interleave(len(todo) // len(diverged))[:, None]
             if not todo.any():
+                self.generator.set_state(after)
                 return result
         raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
 
@@ -161,8 +164,13 @@ class Descent:
 
     def sample(self, mean, scale) -> torch.Tensor:
         """A sample of the posterior: (B, D)."""
-        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
-        return mean + scale * eps
+        return mean + scale * self.noise(mean)
+
+    def noise(self, mean) -> torch.Tensor:
+        """Standard normals, the same for every picture, so that none depends on its company: (B, D)."""
+        pictures = len(self.subject.target)
+        eps = torch.randn(len(mean) // pictures, mean.shape[1], generator=self.generator)
+        return eps.to(mean.device).repeat(pictures, 1)
 
     def backward(self, posterior: Posterior, mean, scale) -> torch.Tensor:
         """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale.
@@ -170,8 +178,7 @@ class Descent:
         Returns that distortion: (P,).
         """
         subject = self.subject
-        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
-        x = subject.field(mean + torch.where(posterior.free, scale * eps, 0.0))
+        x = subject.field(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
         leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
         for (first, end), shown in subject.strips(leaf):
             error = distortion(shown, subject.target[:, first:end]) * subject.inside[first:end]
