@@ -122,7 +122,7 @@ def test_smaller_beta_costs_more_and_looks_better(tiny_prior):
 
 
 def test_refinement_pays():
-    """More effort, less distortion at the same size, of every 32x32 piece of a photograph; of a prior trained for seconds
+    """More effort, less distortion at the same size, of every piece of a photograph; of a prior trained for seconds
     that cannot be said.
     """
     with Image.open(SAMPLES / "hippos.png") as picture:
