@@ -6,6 +6,7 @@ rm -rf "$folder" && mkdir -p "$folder/work"
 "$python" -m venv "$folder/env"
 bin=$(realpath "$folder/env/bin")
 constraints=$(realpath constraints.txt)
+folder=$(realpath "$folder")
 cd "$folder/work"
 unset PYTHONPATH
 
@@ -28,3 +29,14 @@ check "$(basename "$wheel")"
 "$bin/pip" uninstall -q --disable-pip-version-check -y combiner-codec
 "$bin/pip" install -q --disable-pip-version-check --no-deps "$sdist"
 check "$(basename "$sdist")"
+
+# decoding alone, without torch
+"$python" -m venv "$folder/decode"
+"$folder/decode/bin/pip" install -q --disable-pip-version-check numpy pillow click rich
+"$folder/decode/bin/pip" install -q --disable-pip-version-check --no-deps "$wheel"
+"$folder/decode/bin/combiner" decode x.cmb -o y.png -q
+cmp x.png y.png
+"$folder/decode/bin/combiner" info x.cmb > /dev/null
+if "$folder/decode/bin/combiner" encode "$picture" -o z.cmb 2> said; then exit 1; fi
+grep -q "needs the package torch" said
+echo "decoding works without torch"

@@ -14,8 +14,12 @@ INTRODUCTION = """\
 Made from the commands by `make docs`. `combiner COMMAND --help` says the same on a terminal.
 
 `-` is standard input or output. Progress and summaries go to standard error. Exit codes: 0; 1 for bad data and for
-files that cannot be read or written; 2 for bad usage; 130 for Ctrl-C. An output is written whole or not at all, and a
-bad file does not stop the others of a batch.
+files that cannot be read or written; 2 for bad usage; 130 for Ctrl-C. An output is written whole or not at all, as soon
+as it is done, and a bad file does not stop the others of a batch. Pipes and devices are written through; a replaced
+file keeps its mode, and its other hard links keep the old content.
+
+Under torchrun, `encode` and `decode` share their inputs out by rank:
+`torchrun --nproc-per-node 2 -m combiner_codec encode photos/ --output-dir out/`.
 
 Shell completion, for bash (zsh and fish likewise):
 

@@ -162,10 +162,10 @@ def test_bad_beta_is_bad_usage(beta, picture):
         (["encode", "in.png", "-o", "nowhere/out.bin"], "no such folder"),
         (["encode", "in.png", "-o", "in.png"], "both input and output"),
         (["encode", "in.png", "-o", "out.bin", "--prior", "nothing"], "no prior named nothing"),
-        (["decode", "in.png", "-o", "out.bin"], "not a combiner file"),
-        (["decode", "cut.cmb", "-o", "out.bin"], "cut.cmb: "),
-        (["decode", "empty", "-o", "out.bin"], "truncated"),
-        (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
+        (["decode", "in.png", "-o", "out.png"], "not a combiner file"),
+        (["decode", "cut.cmb", "-o", "out.png"], "cut.cmb: "),
+        (["decode", "empty", "-o", "out.png"], "truncated"),
+        (["decode", "kept.cmb", "-o", "out.png", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
         (["info", "notes.txt"], "not a combiner file"),
     ],
 )
@@ -176,7 +176,7 @@ def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encode
     (folder / "cut.cmb").write_bytes(encoded.read_bytes()[:-3])
     done = run(*arguments, cwd=folder)
     one_line(done, 1, text)
-    assert not (folder / "out.bin").exists()
+    assert not (folder / "out.bin").exists() and not (folder / "out.png").exists()
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encode
     [
         (["encode", "deep.tif", "-o", "out.bin"], "deep.tif: more than 8 bits per channel are not supported: round them"
          " (--to-8bit)"),
-        (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "9"], "kept.cmb: 40 x 40 pixels are more than 9"
+        (["decode", "kept.cmb", "-o", "out.png", "--max-pixels", "9"], "kept.cmb: 40 x 40 pixels are more than 9"
          " (--max-pixels N)"),
         (["info", "kept.cmb"], "name its file (--prior FILE)"),
     ],

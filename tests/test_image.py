@@ -327,7 +327,16 @@ def test_python_api_takes_any_mode():
         combiner_codec.encode(opened)
     np.testing.assert_array_equal(image.pixels(opened, to_8bit=True), np.rint(DEEP[..., :3] / 257))
     with pytest.raises(FormatError, match="expected uint8"):
-        combiner_codec.encode(np.zeros((4, 4, 4), np.uint8))
+        combiner_codec.encode(np.zeros((4, 4, 5), np.uint8))
+
+
+def test_a_background_goes_behind_arrays_too():
+    clear = np.dstack([COLOURS, RAMP])
+    picture = Image.fromarray(clear)
+    np.testing.assert_array_equal(image.as_array(clear, "#102030"), image.as_array(picture, "#102030"))
+    np.testing.assert_array_equal(image.as_array(COLOURS, "#102030"), COLOURS)
+    with pytest.raises(ValueError, match="no colour"):
+        image.as_array(COLOURS, "no colour")
 
 
 def run(*arguments):

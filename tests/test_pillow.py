@@ -148,3 +148,11 @@ def test_opening_imports_no_torch(data, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.stdout == "True\n", done.stderr
+
+
+def test_verify_checks_the_checksum_and_decodes_nothing(data, monkeypatch):
+    monkeypatch.setattr(decoder, "decode_array", lambda *a: pytest.fail("decoded"))
+    Image.open(io.BytesIO(data)).verify()
+    for bad in (data[:-1] + bytes([data[-1] ^ 1]), data[:-3]):
+        with pytest.raises(OSError, match="checksum mismatch"):
+            Image.open(io.BytesIO(bad)).verify()

@@ -78,7 +78,14 @@ def test_the_command_takes_another_side_and_size(picture, tmp_path):
     [
         (["encode", "in.png", "--preview", "--beta", "0.1"], "exclude each other"),
         (["encode", "in.png", "--preview", "--target-psnr", "30"], "exclude each other"),
+        (["encode", "in.png", "--preview", "--quality", "30"], "exclude each other"),
+        (["encode", "in.png", "--side", "30"], "--side is for --preview"),
         (["encode", "in.png", "--data-url", "-o", "out.cmb"], "--data-url takes neither"),
+        (["encode", "in.png", "out.cmb", "--data-url"], "--data-url takes neither"),
+        (["encode", "in.png", "--data-url", "--output-dir", "out"], "--data-url takes neither"),
+        (["encode", ".", "--preview"], ". is a folder: name an --output-dir"),
+        (["decode", "in.cmb", "--size", "1" * 5000 + "x1"], "WIDTHxHEIGHT"),
+        (["decode", "in.cmb", "--size", "1048577x1"], "each up to 1048576"),
         (["decode", "in.cmb", "--size", "0x40"], "WIDTHxHEIGHT"),
         (["decode", "in.cmb", "--size", "40"], "WIDTHxHEIGHT"),
     ],
@@ -86,3 +93,43 @@ def test_the_command_takes_another_side_and_size(picture, tmp_path):
 def test_wrong_usage_is_explained(arguments, text, picture):
     done = run(*arguments, cwd=picture.parent)
     assert done.returncode == 2 and text in done.stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["encode", "words.cmb", "--preview", "-o", "nowhere/out.cmb"], "no such folder"),
+        (["encode", "words.cmb", "--preview", "-o", "words.cmb"], "both input and output"),
+        (["encode", "words.cmb", "--preview"], "words.cmb exists: use -f"),
+        (["decode", "words.cmb", "out.png", "--size", "99999x99999"], "99999 x 99999 pixels are more than 178956970"),
+        (["decode", "words.cmb", "out.jxl", "--size", "9x9"], "Pillow cannot write .jxl"),
+    ],
+)
+def test_outputs_are_checked_before_an_input_is_read(arguments, text, tmp_path):
+    (tmp_path / "words.cmb").write_text("just words")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 1 and text in done.stderr.decode() and len(done.stderr.splitlines()) == 1
+
+
+def test_previews_of_a_folder_are_mirrored_or_printed(tmp_path, tiny_prior_file):
+    """Transparent ones keep their alpha, one colour has a line like all others, and a bad file stops none."""
+    tree, options = tmp_path / "tree", ("--preview", "--effort", "fast", "--prior", tiny_prior_file)
+    (tree / "deep").mkdir(parents=True)
+    Image.fromarray(WIDE).save(tree / "a.png")
+    Image.fromarray(np.dstack([WIDE, WIDE[..., 0]])).save(tree / "deep" / "b.png")
+    Image.new("RGB", (9, 9)).save(tree / "c.png")
+    done = run("encode", tree, *options, "--output-dir", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    shown = {
+        str(path.relative_to(tmp_path / "out")): (len(path.read_bytes()) <= 200, path.read_bytes())
+        for path in (tmp_path / "out").rglob("*.cmb")
+    }
+    assert sorted(shown) == ["a.cmb", "c.cmb", "deep/b.cmb"] and all(fits for fits, _ in shown.values())
+    assert combiner_codec.decode(shown["deep/b.cmb"][1], prior=str(tiny_prior_file)).mode == "RGBA"
+    again = run("encode", tree, *options, "--output-dir", tmp_path / "out", "--skip-existing")
+    assert again.returncode == 0 and again.stderr.count(b"exists, skipped") == 3
+    (tree / "bad.png").write_text("just words")
+    printed = run("encode", tree, *options, "--data-url")
+    urls = printed.stdout.decode().splitlines()
+    assert printed.returncode == 1 and b"bad.png: not a picture" in printed.stderr and b"deep/b.png: " in printed.stderr
+    assert {base64.b64decode(url.partition(",")[2]) for url in urls} == {data for _, data in shown.values()}

@@ -5,7 +5,7 @@
 """
 
 from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
-from .format.header import MAX_PIXELS
+from .format.header import MAX_PIXELS, MAX_SIDE
 from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 __version__ = "0.1.0"
@@ -27,6 +27,7 @@ def encode(
     image,
     beta: float = 0.003,
     *,
+    quality: float | None = None,
     target_size: int | None = None,
     target_psnr: float | None = None,
     effort: str = "normal",
@@ -37,76 +38,125 @@ def encode(
     verify: bool = True,
     background: str | None = None,
     to_8bit: bool = False,
+    allow_truncated: bool = False,
 ) -> bytes:
     """Encode one picture.
 
-    image: PIL.Image, or uint8 array (H, W, 3) or, grey, (H, W), or with alpha (H, W, 4) or (H, W, 2). beta: squared
-    error per nat: smaller is better and larger. target_size: most bytes of the file, target_psnr: wanted dB; beta then
-    counts for nothing. effort: "fast", "normal" or "best". prior: a `format.prior.Prior`, chosen by size if None. seed:
-    of the candidate stream. device: "auto", "cpu" or "cuda". threads: of the processor, 0 takes all. verify: decode the
-    file, and make sure that it shows what it should. background: colour that a transparent picture is put on, a name or
-    #rrggbb; None keeps alpha. to_8bit: round 16 bits per channel.
+    image: PIL.Image, path of a picture, or uint8 array (H, W, 3) or, grey, (H, W), or with alpha (H, W, 4) or (H, W,
+    2). beta: squared error per nat: smaller is better and larger. quality: 0 to 100, from which beta follows: 75 is
+    good for web pages. target_size: most bytes of the file, target_psnr: wanted dB. Of these three one at most may be
+    given, and beta then counts for nothing. effort: "fast", "normal" or "best". prior: a `format.prior.Prior`, the name
+    of a shipped one or a path; chosen by size if None. seed: of the candidate stream. device: "auto", "cpu" or "cuda".
+    threads: of the processor, 0 takes all. verify: decode the file, and make sure that it shows what it should.
+    background: colour that a transparent picture is put on, a name or #rrggbb; None keeps alpha. to_8bit: round 16 bits
+    per channel. allow_truncated: take what is there of a picture file that ends too early.
 
     Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
-    MissingError without the device that is asked for, and ValueError for a beta that is not positive. Warns of every
-    change of a picture's colours or orientation, such as by its colour profile, and of a file larger than the picture's
-    PNG or of unusually low quality.
+    MissingError without the device that is asked for, OSError for a file that cannot be read, and ValueError or
+    TypeError for arguments that are not allowed, before any work. Warns of every change of a picture's colours or
+    orientation, such as by its colour profile, and of a file larger than the picture's PNG or of unusually low quality.
     """
+    from .encoder.settings import Settings, beta_of
+
+    if sum(wish is not None for wish in (quality, target_size, target_psnr)) > 1:
+        raise ValueError("quality, target_size and target_psnr exclude each other")
+    settings = Settings(beta if quality is None else beta_of(quality), effort, seed, device, threads, verify)
+    return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
+
+
+def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
+    """A picture, or what of it fits a square, as a file; warnings go to the caller's caller."""
     import warnings
 
-    from .encoder.encode import encode_arrays
-    from .encoder.settings import Settings
+    from .encoder.encode import encode_arrays  # torch
     from .encoder.target import Goal
-    from .format.prior import default
-    from .image import as_array
-
-    if not 0 < beta < float("inf"):
-        raise ValueError(f"beta must be positive, got {beta}")
-    array = as_array(image, background, to_8bit, lambda line: warnings.warn(line, stacklevel=3))
-    chosen = prior or default(array.shape[1], array.shape[0])
-    goal = Goal.of(target_size, target_psnr)
-    settings = Settings(beta, effort, seed, device, threads, verify)
-    (result,) = encode_arrays([array], chosen, settings, goal)
-    if isinstance(result, CombinerError):
-        raise result
-    for line in result.warnings(array, None if goal else beta, chosen):
-        warnings.warn(line, stacklevel=2)
-    return result.data
-
-
-def preview(image, size: int = PREVIEW_BYTES, *, side: int = PREVIEW_SIDE, **options) -> bytes:
-    """A placeholder of at most `size` bytes, which `decode(data, size=...)` scales up again.
-
-    image: as `encode` takes it, scaled to fit side x side pixels. options: others of `encode`. Raises what `encode`
-    raises.
-    """
+    from .format.prior import default, find
     from .image import as_array
     from .scaling import fitted
 
-    array = as_array(image, options.pop("background", None), options.pop("to_8bit", False))
-    return encode(fitted(array, side), target_size=size, **options)
+    goal, notes = Goal.of(*wishes), []
+    named = None if prior is None else find(prior)
+    background, to_8bit, allow_truncated = loading
+    array = as_array(image, background, to_8bit, notes.append, allow_truncated)
+    array = fitted(array, side) if side else array
+    chosen = named or default(array.shape[1], array.shape[0])
+    (result,) = encode_arrays([array], chosen, settings, goal)
+    if isinstance(result, CombinerError):
+        raise result
+    for line in notes + result.warnings(array, None if goal else settings.beta, chosen):
+        warnings.warn(line, stacklevel=3)
+    return result.data
+
+
+def preview(
+    image,
+    size: int = PREVIEW_BYTES,
+    *,
+    side: int = PREVIEW_SIDE,
+    effort: str = "normal",
+    prior=None,
+    seed: int = 0,
+    device: str = "auto",
+    threads: int = 0,
+    verify: bool = True,
+    background: str | None = None,
+    to_8bit: bool = False,
+    allow_truncated: bool = False,
+) -> bytes:
+    """A placeholder of at most `size` bytes, which `decode(data, size=...)` scales up again.
+
+    image: as `encode` takes it, scaled to fit side x side pixels. All others: those of `encode`. Raises what `encode`
+    raises, arguments before any work, and warns like it.
+    """
+    from math import inf
+
+    from .encoder.settings import Settings, one_of
+
+    one_of("size", size, number=(1, inf), whole=True)
+    one_of("side", side, number=(1, inf), whole=True)
+    settings = Settings(effort=effort, seed=seed, device=device, threads=threads, verify=verify)
+    return _encoded(image, side, settings, (size, None), prior, (background, to_8bit, allow_truncated))
 
 
 def decode(
-    data: bytes,
+    data,
     *,
     prior=None,
     threads: int = 0,
     max_pixels: int | None = MAX_PIXELS,
     size: tuple[int, int] | None = None,
 ):
-    """Decode a file's bytes to a PIL.Image in mode RGB, L if it is grey, RGBA or LA with alpha.
+    """Decode a file's bytes, or the file of a path, to a PIL.Image in mode RGB, L if it is grey, RGBA or LA with alpha.
 
+    prior: the custom prior that the file was made with, or its path. threads: of the processor, 0 takes all.
     max_pixels: larger pictures are refused; None is no limit. size: width and height that the picture is scaled to.
-    Raises FormatError.
+    Raises FormatError, OSError for a file that cannot be read, and ValueError or TypeError for arguments that are not
+    allowed.
     """
+    import os
+    from pathlib import Path
+
     from PIL import Image
 
+    from . import scaling
     from .decoder import decode_array
-    from .scaling import scaled
+    from .encoder.settings import one_of
+    from .format.prior import find
 
-    array = decode_array(data, prior, threads, max_pixels)
-    return Image.fromarray(scaled(array, *size) if size else array)
+    one_of("threads", threads, number=(0, float("inf")), whole=True)
+    if size is not None:
+        if not isinstance(size, tuple | list) or len(size) != 2:
+            raise TypeError(f"size must be width and height, not {size!r}")
+        for length in size:
+            one_of("width and height of size", length, number=(1, MAX_SIDE), whole=True)
+        scaling.check(size, max_pixels)
+    if isinstance(data, str | os.PathLike):
+        data = Path(data).read_bytes()
+    elif not isinstance(data, bytes | bytearray | memoryview):
+        raise TypeError(f"data must be bytes or a path, not {type(data).__name__}")
+    named = None if prior is None else find(prior)
+    array = decode_array(bytes(data), named, threads, max_pixels)
+    return Image.fromarray(scaling.scaled(array, *size) if size else array)
 
 
 def register_pillow(prior=None) -> None:

@@ -14,7 +14,9 @@ class CombinerError(Exception):
         return f"{self.message} ({self.parameter}=)" if self.parameter else self.message
 
     def about(self, name: str) -> "CombinerError":
-        """The same error with the name of what it is about before it."""
+        """The same error with the name of what it is about before it, once."""
+        if self.message.startswith(f"{name}: "):
+            return self
         return type(self)(f"{name}: {self.message}", self.parameter)
 
 
@@ -23,7 +25,7 @@ class FormatError(CombinerError, ValueError):
 
 
 class MissingError(CombinerError):
-    """A device or a package that is not there."""
+    """A device, a package or memory that is not there."""
 
 
 class TargetError(CombinerError):

@@ -1,9 +1,9 @@
-"""The command's files: pairs of inputs and outputs, reading, writing whole or not at all."""
+"""The command's files: reading, writing whole or not at all, and what can be said of an output before the work."""
 
 import os
+import shutil
+import stat
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -11,37 +11,38 @@ import click
 from .errors import FileError
 
 STDIO = "-"
+STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of it
 
 
 def label(name: str | Path) -> str:
     """A name as messages have it."""
-    return "stdio" if str(name) == STDIO else str(name)
+    return "stdio" if str(name) == STDIO else str(name) or "''"
 
 
 def read(source: str) -> bytes:
     """A file or standard input. Raises FileError."""
-    if source == STDIO:
-        return sys.stdin.buffer.read()
     try:
-        return Path(source).read_bytes()
+        if source == STDIO:
+            return sys.stdin.buffer.read()
+        with open(source, "rb") as file:
+            return file.read()
     except OSError as error:
-        raise FileError(f"{source}: {error.strerror}") from error
+        raise FileError(f"{label(source)}: {error.strerror}") from error
 
 
 def write(target: str, data: bytes) -> None:
     """Write a file whole or not at all; devices, pipes and standard output are written through, links followed.
 
-    Raises FileError, and BrokenPipeError where nobody reads.
+    A file that is replaced keeps its mode; other hard links to it keep the old content. Raises FileError, and
+    BrokenPipeError where nobody reads.
     """
     try:
         if target == STDIO:
             _write_through(data)
-            return
-        path = Path(os.path.realpath(target))
-        if path.exists() and not path.is_file():
-            path.write_bytes(data)
-            return
-        _replace(path, data)
+        elif special(target):
+            Path(target).write_bytes(data)
+        else:
+            _replace(Path(os.path.realpath(target)), data)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -56,90 +57,60 @@ def _write_through(data):
 
 
 def _replace(path, data):
+    path.parent.mkdir(parents=True, exist_ok=True)  # below --output-dir
     temporary = path.with_name(f".combiner-{os.urandom(8).hex()}")
     try:
         temporary.write_bytes(data)
+        if path.exists():
+            shutil.copymode(path, temporary)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-@dataclass(frozen=True)
-class Jobs:
-    """Pairs of input and output."""
-
-    pairs: tuple[tuple[str, str], ...]
-
-    @staticmethod
-    def of(inputs: Sequence[str], output: str | None, folder: Path | None, force: bool, suffix: str) -> "Jobs":
-        """Names of all outputs. Raises UsageError or FileError before any work is done."""
-        if output and (folder or len(inputs) > 1):
-            raise click.UsageError("-o takes one input and no --output-dir")
-        if list(inputs).count(STDIO) > 1:
-            raise click.UsageError("standard input can be named once")
-        if folder and not folder.is_dir():
-            _make(folder)
-        pairs = tuple((source, output or _name(source, folder, suffix)) for source in inputs)
-        for source, target in pairs:
-            _check(source, target, force or output is not None)
-        targets = [target for _, target in pairs]
-        if len(set(targets)) < len(targets):
-            raise click.UsageError("two inputs would be written to the same output")
-        if STDIO in targets and sys.stdout.isatty():
-            raise click.UsageError("refusing to write binary data to a terminal: use -o FILE")
-        return Jobs(pairs)
-
-    @staticmethod
-    def printed(inputs: Sequence[str], output: str | None, folder: Path | None) -> "Jobs":
-        """Inputs whose outputs are lines on standard output. Raises UsageError where another output is named."""
-        if folder or output not in (None, STDIO):
-            raise click.UsageError("--data-url takes neither -o FILE nor --output-dir")
-        return Jobs(tuple((source, STDIO) for source in inputs))
-
-    def beside(self, name: str, option: str) -> None:
-        """Check one more output, of an only input, that an option names. Raises UsageError or FileError."""
-        if len(self) > 1 or name == STDIO:
-            raise click.UsageError(f"{option} takes a file name and one input")
-        if os.path.realpath(name) in {os.path.realpath(other) for other in self.pairs[0]}:
-            raise FileError(f"{name} is named twice")
-        _has_folder(name)
-
-    def __iter__(self) -> Iterator[tuple[str, str]]:
-        return iter(self.pairs)
-
-    def __len__(self) -> int:
-        return len(self.pairs)
+def special(name: str) -> bool:
+    """Whether there is something of this name that is neither file nor folder: a pipe, a device, a terminal."""
+    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
 
 
-def _make(folder):
-    try:
-        folder.mkdir()
-    except OSError as error:
-        raise FileError(f"{folder}: {error.strerror}") from error
+def check(target: str, below: str | None = None) -> None:
+    """Whether an output can be written, as far as that can be told before the work.
 
-
-def _name(source, folder, suffix):
-    """The output's name for an input."""
-    if source == STDIO:
-        if folder:
-            raise click.UsageError("standard input has no name: use -o")
-        return STDIO
-    path = Path(source).with_suffix(suffix)
-    return str(folder / path.name if folder else path)
-
-
-def _check(source, target, may_replace):
+    below: folder under which folders may be made for it. Raises FileError, and UsageError for a terminal.
+    """
+    if _terminal(target):
+        raise click.UsageError("refusing to write binary data to a terminal: use -o FILE")
     if target == STDIO:
         return
-    if os.path.exists(target) and not may_replace:
-        raise FileError(f"{target} exists: use -f to replace it, or name the output with -o")
-    if source != STDIO and os.path.realpath(source) == os.path.realpath(target):
-        raise FileError(f"{target} is both input and output")
-    _has_folder(target)
-
-
-def _has_folder(target):
-    parent = os.path.dirname(target) or "."
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        mode = 0
+    except OSError as error:
+        raise FileError(f"{target}: {error.strerror}") from error
+    if stat.S_ISDIR(mode) or target.endswith("/"):
+        raise FileError(f"{target}: Is a directory: name a file, or use --output-dir")
+    parent = os.path.dirname(os.path.realpath(target))
+    while below is not None and not os.path.lexists(parent):
+        parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
-        raise FileError(f"{parent}: no such folder")
+        raise FileError(f"{os.path.dirname(target) or parent}: no such folder")
+    if not os.access(target if special(target) else parent, os.W_OK):
+        raise FileError(f"{target}: Permission denied")
+
+
+def _terminal(target):
+    """Whether an output is a terminal under any name."""
+    if target == STDIO:
+        return sys.stdout.isatty()
+    if not special(target) or not stat.S_ISCHR(os.stat(target).st_mode):
+        return False
+    try:
+        opened = os.open(target, os.O_WRONLY | getattr(os, "O_NOCTTY", 0))
+    except OSError:
+        return False  # `check` says why
+    try:
+        return os.isatty(opened)
+    finally:
+        os.close(opened)

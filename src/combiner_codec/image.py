@@ -1,7 +1,9 @@
 """Pillow <-> arrays: modes, depth, transparency, orientation, colour profiles, the one rounding rule."""
 
 import io
+import os
 import sys
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import png, profiles
 from .errors import FormatError
-from .planes import join, premultiplied
+from .planes import join, premultiplied, split
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -18,8 +21,6 @@ if TYPE_CHECKING:
 Note = Callable[[str], None]
 ORIENTATION = 0x0112  # EXIF tag
 EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
-SAME = 2  # a profile that moves no colour by more steps counts as sRGB
-SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
 WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
 OTHERS = ("YCbCr", "LAB", "HSV")  # modes that become RGB
 # what a raw mode of 16 bits is taken for to get the low bytes instead of the high ones; four bytes a pixel for LA
@@ -33,13 +34,20 @@ def ignore(line: str) -> None:
 
 
 def load(
-    source: bytes, name: str = "input", background: str | None = None, to_8bit: bool = False, note: Note = ignore
+    source: bytes,
+    name: str = "input",
+    background: str | None = None,
+    to_8bit: bool = False,
+    note: Note = ignore,
+    allow_truncated: bool = False,
 ) -> np.ndarray:
     """Picture file to uint8, (H, W) or (H, W, 2 to 4) sRGB. Options: see `pixels`."""
     from PIL import Image
 
-    with _readable(name), Image.open(io.BytesIO(source)) as picture:
-        return pixels(picture, name, background, to_8bit, note)
+    with _readable(name, note):
+        picture = Image.open(io.BytesIO(png.without_text(source)))
+    with picture:
+        return pixels(picture, name, background, to_8bit, note, allow_truncated)
 
 
 def pixels(
@@ -48,39 +56,83 @@ def pixels(
     background: str | None = None,
     to_8bit: bool = False,
     note: Note = ignore,
+    allow_truncated: bool = False,
 ) -> np.ndarray:
     """Pillow image to uint8, (H, W) where it is grey, else (H, W, 3) sRGB; what would lose data is refused.
 
     With alpha that is not opaque everywhere: (H, W, 2) or (H, W, 4).
 
     background: colour that a transparent picture is put on, a name or #rrggbb. to_8bit: round more than 8 bits per
-    channel. note: takes a line about each change of colours or orientation that nobody has asked for.
+    channel. note: takes a line about each change of colours or orientation that nobody has asked for. allow_truncated:
+    a file that ends too early is a picture whose rest Pillow fills up.
     """
-
-    def about(line):
-        note(f"{name}: {line}")
-
     behind = colour(background) if background else None
-    with _readable(name):
+    try:
+        return _pixels(picture, name, behind, to_8bit, note)
+    except FormatError as error:
+        if error.parameter != "allow_truncated" or not allow_truncated:
+            raise
+    note(f"{name}: is not complete, the rest is filled up")
+    with _filled_up():
+        return _pixels(picture, name, behind, to_8bit, note)
+
+
+def _pixels(picture, name, behind, to_8bit, note):
+    with _readable(name, note) as about:
         if picture.format == "MPO":
             about(f"only the first of its {picture.n_frames} pictures is kept")
         elif getattr(picture, "n_frames", 1) > 1:
             raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
+        profile = _prepared(picture, name, about)
         picture = _eight_bits(picture, name, to_8bit, about)
         picture, alpha = _split(picture)
-        array, alpha = _colours(picture, name, about), None if alpha is None else np.asarray(alpha)
+        array, alpha = _colours(picture, profile, name, about), None if alpha is None else np.asarray(alpha)
         return join(array, alpha) if alpha is None or behind is None else _over(array, alpha, behind)
 
 
-def as_array(image, background: str | None = None, to_8bit: bool = False, note: Note = ignore) -> np.ndarray:
-    """A Pillow image, or an array that is returned as it is, as uint8 (H, W), or (H, W, 2), (H, W, 3), (H, W, 4).
+def _prepared(picture, name, note):
+    """What has to be known before a picture is loaded: its colour profile, and for PNG what Pillow passes over."""
+    from PIL import ImageFile
 
-    Options: see `pixels`. Raises FormatError for arrays of any other kind.
+    if picture.format != "PNG":
+        return picture.info.get("icc_profile")
+    source = _file(picture) if picture.tile else b""
+    if not png.whole(source) and not ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise FormatError(f"{name}: image file is truncated: rows are missing", "allow_truncated")
+    png.transparent_sample(picture)
+    return png.profile_of(picture, source, note)
+
+
+@contextmanager
+def _filled_up():
+    """Pillow loads what is there of a picture; the setting is Pillow's own, for the whole process."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def as_array(image, background: str | None = None, *options) -> np.ndarray:
+    """A Pillow image, a path or an array as uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+
+    background, options: those of `pixels`; an array is changed by a background alone. Raises FormatError for arrays of
+    any other kind, OSError for a file that cannot be read, TypeError for anything else.
     """
-    array = image if isinstance(image, np.ndarray) else pixels(image, "image", background, to_8bit, note)
-    if array.dtype != np.uint8 or array.shape[2:] not in ((), (2,), (3,), (4,)) or array.ndim < 2 or not array.size:
-        raise FormatError(f"expected uint8 (H, W) or (H, W, 2 to 4), got {array.dtype} {array.shape}")
-    return array
+    from PIL import Image
+
+    if isinstance(image, str | os.PathLike):
+        return load(Path(image).read_bytes(), os.fspath(image), background, *options)
+    if not isinstance(image, np.ndarray | Image.Image):
+        raise TypeError(f"image: a PIL.Image, a uint8 array or a path is wanted, not {type(image).__name__}")
+    if isinstance(image, Image.Image):
+        return pixels(image, "image", background, *options)
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (2,), (3,), (4,)) or image.ndim < 2 or not image.size:
+        raise FormatError(f"expected uint8 (H, W) or (H, W, 2 to 4), got {image.dtype} {image.shape}")
+    behind, (plain, alpha) = colour(background) if background else None, split(image)
+    return image if alpha is None or behind is None else _over(plain, alpha, behind)
 
 
 def colour(name: str) -> tuple[int, int, int]:
@@ -94,15 +146,23 @@ def colour(name: str) -> tuple[int, int, int]:
 
 
 @contextmanager
-def _readable(name):
-    """Errors of Pillow about a picture become a FormatError."""
+def _readable(name, note):
+    """Errors of Pillow about a picture become a FormatError, and its warnings notes, as what is said within."""
+    lines: list[str] = []
     try:
-        yield
-    except FormatError:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield lines.append
+    except FormatError as error:
+        raise error.about(name) from error
+    except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
         reason = "not a picture that Pillow can read" if "cannot identify" in str(error) else str(error)
-        raise FormatError(f"{name}: {reason}") from error
+        raise FormatError(f"{name}: {reason}", "allow_truncated" if "truncated" in reason else None) from error
+    finally:
+        for line in dict.fromkeys([*lines, *(str(one.message) for one in caught)]):
+            note(f"{name}: {line}")
 
 
 def _eight_bits(picture, name, to_8bit, note):
@@ -126,7 +186,7 @@ def _eight_bits(picture, name, to_8bit, note):
     if not 0 <= low <= high <= top:
         raise FormatError(f"{name}: values of mode {picture.mode} must be 0 to {top}, these are {low} to {high}")
     values = to_uint8(values.astype(np.float64)) if picture.mode == "F" else _nearest(values)
-    return _with_profile(Image.fromarray(values), picture)
+    return Image.fromarray(values)
 
 
 def _deep(picture) -> str:
@@ -181,7 +241,7 @@ def _rounded(picture, raw, note):
     if raw == "LA;16B":
         high, low, mode = low[..., 0::2], low[..., 1::2], "LA"
     values = _nearest(high.astype(np.int64) * 256 + low)
-    return _with_profile(Image.frombytes(mode, picture.size, values.tobytes()), picture)
+    return Image.frombytes(mode, picture.size, values.tobytes())
 
 
 def _reads(tile, raw):
@@ -194,12 +254,6 @@ def _reads(tile, raw):
 def _nearest(values: np.ndarray) -> np.ndarray:
     """16 bits to the nearest of 256 steps of 257; there are no halves."""
     return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
-
-
-def _with_profile(picture, original):
-    if profile := original.info.get("icc_profile"):
-        picture.info["icc_profile"] = profile
-    return picture
 
 
 def _upright(picture, note):
@@ -219,12 +273,12 @@ def _split(picture):
     full = picture.convert("LA" if grey else "RGBA")
     alpha = full.getchannel("A")
     base = full.convert("L" if grey else "RGB")
-    return _with_profile(base, picture), None if alpha.getextrema()[0] == 255 else alpha
+    return base, None if alpha.getextrema()[0] == 255 else alpha
 
 
-def _colours(picture, name, note) -> np.ndarray:
+def _colours(picture, profile, name, note) -> np.ndarray:
     """Pixels of an opaque picture of 8 bits: (H, W) where it is grey, else (H, W, 3) sRGB."""
-    mode, profile = picture.mode, picture.info.get("icc_profile")
+    mode = picture.mode
     if mode in OTHERS:
         note(f"converted from {mode} to RGB")
     elif mode not in ("1", "L", "P", "RGB", "RGBX", "CMYK"):
@@ -232,7 +286,7 @@ def _colours(picture, name, note) -> np.ndarray:
     if mode != "CMYK":
         picture = picture.convert("L" if mode in ("1", "L") else "RGB")
     if profile:
-        picture = _by_profile(picture, profile, note)
+        picture = profiles.to_srgb(picture, profile, note)
     if picture.mode == "CMYK":
         note("converted from CMYK to RGB without a colour profile: colours may differ")
         picture = picture.convert("RGB")
@@ -240,45 +294,6 @@ def _colours(picture, name, note) -> np.ndarray:
     if mode == "P" and (array == array[..., :1]).all():
         array = np.ascontiguousarray(array[..., 0])
     return array
-
-
-def _by_profile(picture, profile: bytes, note):
-    """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
-    from PIL import ImageCms
-
-    # without NOOPTIMIZE, dark greys of a linear profile come out up to 10 steps off
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
-    try:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space, title = source.profile.xcolor_space.strip(), " ".join(ImageCms.getProfileDescription(source).split())
-        mode = "RGB" if (picture.mode, space) == ("L", "RGB") else picture.mode
-        if space != SPACES[mode]:
-            note(f"colour profile {title} is ignored: it is for {space} pictures")
-            return picture
-        transform = ImageCms.buildTransform(
-            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, flags
-        )
-        if mode != "CMYK":
-            sample = _sample(mode)
-            moved = np.asarray(ImageCms.applyTransform(sample, transform)).astype(int)
-            if abs(moved - np.asarray(sample.convert("RGB"))).max() <= SAME:
-                return picture
-        converted = ImageCms.applyTransform(picture.convert(mode), transform)
-    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
-        note(f"its colour profile is ignored, it cannot be used ({error})")
-        return picture
-    note(f"converted from colour profile {title} to sRGB")
-    return converted.getchannel("G") if picture.mode == "L" else converted
-
-
-def _sample(mode):
-    """A picture of colours from all over the space."""
-    from PIL import Image
-
-    if mode == "L":
-        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
-    steps = np.arange(0, 256, 51, dtype=np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3))
 
 
 def _over(array, alpha, behind) -> np.ndarray:
@@ -298,15 +313,6 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
     return np.rint(np.clip(values * 255, 0, 255)).astype(np.uint8)
 
 
-def save(array: np.ndarray, format: str) -> bytes:
-    """Picture file from uint8 (H, W) or (H, W, 2 to 4); PNG with light compression, which is several times faster."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(array).save(buffer, format=format, **({"compress_level": 2} if format == "PNG" else {}))
-    return buffer.getvalue()
-
-
 def png_bytes(array: np.ndarray) -> int:
     """Size of a picture's PNG, with Pillow's usual compression."""
     from PIL import Image
@@ -314,20 +320,6 @@ def png_bytes(array: np.ndarray) -> int:
     buffer = io.BytesIO()
     Image.fromarray(array).save(buffer, format="PNG")
     return buffer.tell()
-
-
-def format_of(path: Path) -> str:
-    """Pillow's format for a file name; PNG where the name says nothing."""
-    suffix = path.suffix.lower()
-    if suffix in ("", ".png"):
-        return "PNG"
-    from PIL import Image
-
-    Image.init()  # imports every format: slow
-    kind = Image.EXTENSION.get(suffix, "PNG")
-    if kind not in Image.SAVE:
-        raise FormatError(f"{path}: Pillow cannot write {kind}")
-    return kind
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:

@@ -1,17 +1,16 @@
 """Pictures that the command encodes together: those of one prior, up to a number of pixels."""
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from .files import label
-from .options import choose_prior
 
 if TYPE_CHECKING:
     import numpy as np
 
     from .format.prior import Prior
 
-BATCH_PIXELS = 2**22  # of pictures that are encoded together
+BATCH_PIXELS = 2**18  # of pictures that are encoded together: no more are fitted at once
 
 
 class Input(NamedTuple):
@@ -19,7 +18,7 @@ class Input(NamedTuple):
 
     source: str
     target: str
-    picture: "np.ndarray"  # (H, W) or (H, W, 3) uint8
+    picture: "np.ndarray"  # uint8, (H, W) or (H, W, 2 to 4)
 
     @property
     def pixels(self) -> int:
@@ -27,30 +26,27 @@ class Input(NamedTuple):
         return self.picture.shape[0] * self.picture.shape[1]
 
 
-def by_prior(inputs: Iterable[Input], name: str | None) -> Collection[tuple["Prior", list[Input]]]:
-    """Inputs in groups that share a prior: the named one, or the default for their size. Raises FormatError."""
+def batches(inputs: Iterable[Input], prior: "Prior | None") -> Iterator[tuple["Prior", list[Input]]]:
+    """Inputs that share a prior, the given one or the default for their size, in batches.
+
+    A batch has at most BATCH_PIXELS, or one picture, and is there as soon as it is full: few inputs are held at a time.
+    """
     from .format import prior as priors
 
-    groups: dict[bytes, tuple[Prior, list[Input]]] = {}
-    named = choose_prior(name) if inputs and name else None
+    waiting: dict[bytes, tuple[Prior, list[Input]]] = {}
     for entry in inputs:
         height, width = entry.picture.shape[:2]
-        chosen = named or priors.default(width, height)
-        groups.setdefault(chosen.digest, (chosen, []))[1].append(entry)
-    return groups.values()
-
-
-def batches(inputs: Iterable[Input]) -> Iterator[list[Input]]:
-    """Inputs in batches of at most BATCH_PIXELS pixels, or of one picture."""
-    batch, pixels = [], 0
-    for entry in inputs:
-        if batch and pixels + entry.pixels > BATCH_PIXELS:
-            yield batch
-            batch, pixels = [], 0
-        batch.append(entry)
-        pixels += entry.pixels
-    if batch:
-        yield batch
+        chosen = prior or priors.default(width, height)
+        _, batch = waiting.get(chosen.digest, (chosen, []))
+        if batch and sum(other.pixels for other in batch) + entry.pixels > BATCH_PIXELS:
+            yield chosen, batch
+            batch = []
+        batch = [*batch, entry]
+        if sum(other.pixels for other in batch) >= BATCH_PIXELS:
+            yield chosen, batch
+            batch = []
+        waiting[chosen.digest] = chosen, batch
+    yield from (last for last in waiting.values() if last[1])
 
 
 def name_of(batch: list[Input]) -> str:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .errors import FormatError
-from .format.header import MAX_PIXELS
+from .format.header import MAX_PIXELS, MAX_SIDE
 from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 if TYPE_CHECKING:
@@ -55,10 +54,10 @@ def size_of(ctx, param, value: str | None) -> tuple[int, int] | None:
     """Callback of an option that takes WxH."""
     if value is None:
         return None
-    width, _, height = value.lower().partition("x")
-    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
-        raise click.BadParameter("must be WIDTHxHEIGHT, such as 640x480")
-    return int(width), int(height)
+    sides = [int(part) if part.isdecimal() and len(part) < 8 else 0 for part in value.lower().split("x")]
+    if len(sides) != 2 or not all(0 < side <= MAX_SIDE for side in sides):
+        raise click.BadParameter(f"must be WIDTHxHEIGHT, such as 640x480, each up to {MAX_SIDE}")
+    return sides[0], sides[1]
 
 
 def preview_options(command: Callable) -> Callable:
@@ -79,43 +78,34 @@ def pixel_limit(command: Callable) -> Callable:
     """The option --max-pixels."""
     return click.option(
         "--max-pixels", metavar="N", type=click.IntRange(0), default=MAX_PIXELS, show_default=True,
-        help="Refuse larger pictures; 0: no limit.",
+        help="Refuse files of more pixels, which take memory and time; 0: no limit.",
     )(command)  # fmt: skip
 
 
 def common(command: Callable) -> Callable:
     """Options of commands that turn inputs into outputs."""
     options = [
-        click.option("--prior", metavar="NAME|FILE", help="Prior to use [by size]."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
-        click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path), help="Folder for the outputs."),
+        click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path),
+                     help="Folder for the outputs; folders among the inputs are mirrored into it."),
+        click.option("--skip-existing", is_flag=True, help="Leave out inputs whose output is there already."),
         click.option("-f", "--force", is_flag=True, help="Replace files whose name the command has chosen."),
         click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors."),
         click.option("-o", "--output", metavar="FILE", help="Output; - is standard output."),
         click.argument("inputs", nargs=-1, required=True, metavar="IN..."),
-    ]
+    ]  # fmt: skip
     for option in options:
         command = option(command)
     return command
 
 
-def choose_prior(name: str) -> "Prior":
-    """A prior by the name of a shipped one or of a file. Raises FormatError."""
+def custom_prior(command: Callable) -> Callable:
+    """The option --prior of commands that read files."""
+    return click.option("--prior", metavar="NAME|FILE", help="The custom prior that a file was made with.")(command)
+
+
+def choose_prior(name: str | None) -> "Prior | None":
+    """A prior by the name of a shipped one or of a file; None without a name. Raises FormatError."""
     from .format import prior as priors
 
-    if name in priors.MANIFEST:
-        return priors.load(name)
-    if not Path(name).is_file():
-        raise FormatError(f"no prior named {name}, and no such file: shipped priors are {', '.join(priors.MANIFEST)}")
-    return priors.load_file(Path(name))
-
-
-def picture_format(name: str) -> str:
-    """Pillow's name of a format. Raises BadParameter for one that it cannot write."""
-    from PIL import Image
-
-    Image.init()
-    wanted = {"JPG": "JPEG", "TIF": "TIFF"}.get(name.upper(), name.upper())
-    if wanted not in Image.SAVE:
-        raise click.BadParameter(f"Pillow cannot write {name}", param_hint="--format")
-    return wanted
+    return priors.find(name) if name else None

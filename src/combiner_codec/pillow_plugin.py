@@ -39,6 +39,17 @@ class CombinerImageFile(ImageFile.ImageFile):
         self._mode = head.mode
         self.tile = [("combiner", (0, 0, *self.size), 0, ())]
 
+    def verify(self) -> None:
+        """Whether the file is whole and undamaged, by its checksum; nothing is decoded. Raises OSError if not."""
+        self.fp.seek(0)
+        source = self.fp.read()
+        try:
+            head, start = header.read(source)
+            header.payload(source, start, priors.by_number(head.prior, head.prior_hash, self.custom).digest)
+        except FormatError as error:
+            raise OSError(str(error)) from error
+        super().verify()
+
 
 class CombinerDecoder(ImageFile.PyDecoder):
     """Its pixels, once they are asked for."""

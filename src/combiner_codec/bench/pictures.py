@@ -1,6 +1,7 @@
 """Folders, picture files and arrays as one list of RGB pictures, in groups that are encoded together."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import image
+from .. import arrays, image
 from ..errors import CombinerError, FormatError
 
 SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
@@ -53,10 +54,10 @@ def collect(
 
     limit: pictures taken from each source, in the order of their names. besides: files that are not looked at.
     """
-    found, problems, outputs = [], [], {path.resolve() for path in besides}
+    found, problems, outputs = [], [], {os.path.realpath(path) for path in besides}
     for source in map(Path, sources):
         own = []
-        for path in (path for path in _files(source) if path.resolve() not in outputs):
+        for path in (path for path in _files(source) if os.path.realpath(path) not in outputs):
             try:
                 own += read(path)
             except (CombinerError, OSError) as error:
@@ -75,24 +76,13 @@ def _files(source: Path) -> list[Path]:
 def read(path: Path) -> list[Picture]:
     """Pictures of one file. Grey ones become RGB, those with alpha are refused. Raises FormatError."""
     if path.suffix == ".npy":
-        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(_array(path))]
+        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(arrays.pictures(path))]
     pixels = np.asarray(image.load(path.read_bytes(), str(path)))
     if pixels.shape[2:] in ((2,), (4,)):
         raise FormatError(f"{path}: has alpha, which not every codec can keep")
     if pixels.ndim == 2:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     return [Picture(path.name, pixels)]
-
-
-def _array(path: Path) -> np.ndarray:
-    """(N, H, W, 3) uint8, read where it is looked at."""
-    try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise FormatError(f"{path}: not an array file ({error})") from error
-    if array.dtype != np.uint8 or array.ndim != 4 or array.shape[3] != 3 or not array.size:
-        raise FormatError(f"{path}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
-    return array
 
 
 def grouped(pictures: list[Picture]) -> list[Group]:

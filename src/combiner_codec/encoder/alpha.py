@@ -88,7 +88,7 @@ def _sizes(size, own, prior, settings) -> list[Goal]:
         return [Goal(size=size if value else max(1, rest)) for value in values]
     batches = [Batch(prior, settings, [plane]) for plane in planes]
     usable = size - 1 + batches[0].empty
-    searches = [Search.of(batch.chooser, batch.stack, batch.pixels, batch.file_size) for batch in batches]
+    searches = [Search(batch.chooser, batch.stack, batch.pixels, batch.file_size) for batch in batches]
     splits = [(usable - second, second) for second in np.rint(SHARES * usable).astype(int).tolist()]
     error, split = min((_predicted(own, searches, split), split) for split in splits)
     if np.isinf(error):

@@ -3,6 +3,7 @@
 pixels -> planes -> operating point, classes -> start of the posterior -> fit -> code and refine -> file -> verified
 """
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
@@ -16,6 +17,11 @@ from .batch import Encoded
 from .planes import Planes, assembled, encode_planes
 from .settings import Progress, Settings, between, ignore
 from .target import Goal
+
+# a forked child has none of the threads that torch has started, and would wait for them for ever
+OWNER = os.getpid()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: torch.set_num_threads(1))
 
 
 def encode_arrays(
@@ -34,7 +40,7 @@ def encode_arrays(
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
     diverges, FormatError if a file is not decoded as expected, MissingError without the device that is asked for.
     """
-    if settings.threads:
+    if settings.threads and os.getpid() == OWNER:
         torch.set_num_threads(settings.threads)
     with exact_products():
         return _encode(pictures, prior, settings, goal, progress)

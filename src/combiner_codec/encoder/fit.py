@@ -54,15 +54,8 @@ class Subject:
     def of(prior: Prior, point: OperatingPoint, target: torch.Tensor, shape, classes: np.ndarray) -> "Subject":
         """Pictures (P, H, W, 1 or 3), on the device where they will be fitted."""
         architecture, on = prior.architecture, target.device
-        columns = architecture.columns
-        network = Network(
-            architecture,
-            shared_weights(point, on),
-            as_tensor(classes, on),
-            TorchOps,
-            target.shape[-1] == 1,
-            point.single,
-        )
+        columns, shared = architecture.columns, shared_weights(point, on)
+        network = Network(architecture, shared, as_tensor(classes, on), TorchOps, target.shape[-1] == 1, point.single)
         kl_index = point.block_kl(blocks_of(classes, architecture))
         partition = point.partition(kl_index)
         scale = point.scale_of(kl_index, columns)
@@ -149,13 +142,16 @@ class Descent:
             return posterior
         move = self._adam if self.fit_scale else self._natural
         result, todo = posterior, torch.ones(len(posterior.mean), 1, dtype=torch.bool, device=posterior.mean.device)
+        after = None  # the state of the noise, whatever pictures are repeated
         for caution in CAUTION:
             moved, first, last = move(posterior, steps, caution)
+            after = self.generator.get_state() if after is None else after
             diverged = self.diverged(posterior, first, last)
             mean = torch.where(todo, moved.mean, result.mean)
             result = posterior.moved(mean, torch.where(todo, moved.scale, result.scale))
             todo = todo & diverged.repeat_interleave(len(todo) // len(diverged))[:, None]
             if not todo.any():
+                self.generator.set_state(after)
                 return result
         raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
 
@@ -166,8 +162,13 @@ class Descent:
 
     def sample(self, mean, scale) -> torch.Tensor:
         """A sample of the posterior: (B, D)."""
-        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
-        return mean + scale * eps
+        return mean + scale * self.noise(mean)
+
+    def noise(self, mean) -> torch.Tensor:
+        """Standard normals, the same for every picture, so that none depends on its company: (B, D)."""
+        pictures = len(self.subject.target)
+        eps = torch.randn(len(mean) // pictures, mean.shape[1], generator=self.generator)
+        return eps.to(mean.device).repeat(pictures, 1)
 
     def backward(self, posterior: Posterior, mean, scale) -> torch.Tensor:
         """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale.
@@ -175,8 +176,7 @@ class Descent:
         Returns that distortion: (P,).
         """
         subject = self.subject
-        eps = torch.randn(mean.shape, generator=self.generator).to(mean.device)
-        x = subject.field(mean + torch.where(posterior.free, scale * eps, 0.0))
+        x = subject.field(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
         leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
         for (first, end), shown in subject.strips(leaf):
             error = distortion(shown, subject.target[:, first:end]) * subject.inside[first:end]

@@ -1,11 +1,13 @@
 """What an encoding is asked for: settings, efforts, device."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from ..errors import MissingError
-from ..format.header import INDEX_BITS
+from ..format.header import INDEX_BITS, MAX_SEED
 from ..format.prior import OperatingPoint
 
 if TYPE_CHECKING:
@@ -32,9 +34,38 @@ EFFORTS = {
 }
 
 
+DEVICES = ("auto", "cpu", "cuda")
+WORST, FINEST = 0.06, 0.00025  # beta of quality 0 and 100: the outermost operating points of the prior `photo`
+
+
+def beta_of(quality: float) -> float:
+    """Beta of a quality from 0 to 100: log beta falls evenly. 50 is 0.0039, 75 is 0.00098, good for web pages."""
+    one_of("quality", quality, number=(0, 100))
+    return WORST * (FINEST / WORST) ** (quality / 100)
+
+
+def one_of(name: str, value, allowed: Collection = (), number: tuple[float, float] | None = None, whole=False) -> None:
+    """Raises TypeError or ValueError for a value that is neither allowed nor a number in a range, ends included."""
+    if number is None:
+        if value not in allowed:
+            raise ValueError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        return
+    if isinstance(value, bool) or not isinstance(value, Integral if whole else Real):
+        raise TypeError(f"{name} must be {'an integer' if whole else 'a number'}, not {type(value).__name__}")
+    if not number[0] <= value <= number[1]:
+        raise ValueError(f"{name} must be from {number[0]:g} to {number[1]:g}, not {value}")
+
+
+def positive(name: str, value) -> None:
+    """Raises TypeError or ValueError for anything but a positive number."""
+    one_of(name, value, number=(-inf, inf))
+    if not 0 < value < inf:
+        raise ValueError(f"{name} must be positive, not {value}")
+
+
 @dataclass(frozen=True)
 class Settings:
-    """How pictures are encoded."""
+    """How pictures are encoded. Raises ValueError or TypeError for what is not allowed."""
 
     beta: float = 0.003  # squared error, summed over pixels, per nat
     effort: str | Effort = "normal"
@@ -45,6 +76,14 @@ class Settings:
     temperature: float = 0.0  # weight of the Gumbels: 1 is A*, 0 takes the least distortion
     point: int | None = None  # operating point, instead of choosing by beta
     keep_posterior: bool = False  # return the fitted posteriors too
+
+    def __post_init__(self):
+        positive("beta", self.beta)
+        if not isinstance(self.effort, Effort):
+            one_of("effort", self.effort, tuple(EFFORTS))
+        one_of("seed", self.seed, number=(0, MAX_SEED), whole=True)
+        one_of("device", self.device, DEVICES)
+        one_of("threads", self.threads, number=(0, inf), whole=True)
 
     @property
     def plan(self) -> Effort:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import inf
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from ..errors import TargetError
 from ..root import next_guess
 from .batch import Batch, Encoded
 from .search import LEAST, Choice, Search
-from .settings import Progress, between
+from .settings import Progress, between, one_of, positive
 
 MET = 0.2  # dB from a wanted PSNR that are good enough
 
@@ -26,10 +27,16 @@ SLOPES = 2.0  # how much faster or slower than the prediction a PSNR may rise
 
 @dataclass(frozen=True)
 class Goal:
-    """What a file should be: at most `size` bytes, or of `psnr` dB."""
+    """What a file should be: at most `size` bytes, or of `psnr` dB. Raises ValueError or TypeError for no such goal."""
 
     size: int | None = None
     psnr: float | None = None
+
+    def __post_init__(self):
+        if self.size is not None:
+            one_of("target_size", self.size, number=(1, inf), whole=True)
+        if self.psnr is not None:
+            positive("target_psnr", self.psnr)
 
     @staticmethod
     def of(size: int | None, psnr: float | None) -> "Goal | None":

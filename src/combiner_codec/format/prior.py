@@ -29,6 +29,7 @@ MANIFEST: dict[str, tuple[int, str]] = {
     "photo": (3, "5c6ec7aa4d275f1f60e82b03e4c2e6f9cb24c36227af9860f3c662d023ea1dba"),
 }
 
+ARCHIVE = b"PK\3\4"  # what an .npz file begins with
 THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
 
 
@@ -197,6 +198,8 @@ def save(
 
 def parse(data: bytes, name: str, number: int = 0) -> Prior:
     """The prior of a file's bytes. Raises FormatError."""
+    if not data.startswith(ARCHIVE):
+        raise FormatError(f"{name}: not a prior file (.npz)")
     try:
         arrays = np.load(io.BytesIO(data), allow_pickle=False)
         metadata = json.loads(bytes(arrays["metadata"]))
@@ -232,11 +235,28 @@ def load(name: str) -> Prior:
 
 def load_file(path: Path) -> Prior:
     """A custom prior from a file; a shipped one is recognised by its hash."""
-    prior = parse(Path(path).read_bytes(), Path(path).stem, CUSTOM)
+    try:
+        data = Path(path).read_bytes()
+        prior = replace(parse(data, str(path), CUSTOM), name=Path(path).stem)
+    except OSError as error:
+        raise FormatError(f"{path}: {error.strerror}") from error
     for name, (_, digest) in MANIFEST.items():
         if digest == prior.digest.hex():
             return load(name)
     return prior
+
+
+def find(name: "str | os.PathLike | Prior") -> Prior:
+    """A prior itself, or by the name of a shipped one or of a file. Raises FormatError, TypeError for anything else."""
+    if isinstance(name, Prior):
+        return name
+    if not isinstance(name, str | os.PathLike):
+        raise TypeError(f"prior must be a name, a path or a Prior, not {type(name).__name__}")
+    if name in MANIFEST:
+        return load(name)
+    if not Path(name).is_file():
+        raise FormatError(f"no prior named {name}, and no such file: shipped priors are {', '.join(MANIFEST)}")
+    return load_file(Path(name))
 
 
 def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) -> Prior:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from .. import arrays
 from ..errors import FormatError
 from .data import SUFFIXES
 
@@ -29,9 +30,7 @@ def pictures_of(sources: Iterable[Path], holdout: int = 0) -> list[Picture]:
 
 
 def _array(source: Path, holdout: int) -> Iterator[Picture]:
-    array = np.load(source, mmap_mode="r")[: -holdout or None]
-    if array.ndim != 4 or array.shape[3] != 3 or array.dtype != np.uint8:
-        raise FormatError(f"{source}: expected uint8 (N, H, W, 3), got {array.dtype} {array.shape}")
+    array = arrays.pictures(source)[: -holdout or None]
     return ((f"{source}[{i}]", lambda i=i: np.asarray(array[i])) for i in range(len(array)))
 
 

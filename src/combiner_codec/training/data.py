@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from .. import arrays
 from ..errors import FormatError
 
 SUFFIXES = (".jpg", ".jpeg", ".png")
@@ -37,9 +38,7 @@ def load_images(
 
 def _array(source: Path, side: int, holdout: int) -> list[np.ndarray]:
     """An array less its end, and its mirror image."""
-    array = np.load(source)[: -holdout or None]
-    if array.shape[1:] != (side, side, 3) or array.dtype != np.uint8:
-        raise FormatError(f"{source}: expected uint8 (N, {side}, {side}, 3), got {array.dtype} {array.shape}")
+    array = arrays.pictures(source, side)[: -holdout or None]
     return [array, array[:, :, ::-1]]
 
 
@@ -55,6 +54,8 @@ def _crop(path: Path, side: int, octaves: float, rng) -> np.ndarray:
     """A random crop of a picture, scaled down at random."""
     with Image.open(path) as picture:
         image = picture.convert("RGB")
+    if min(image.size) < side:
+        raise FormatError(f"{path}: {image.width} x {image.height} pixels are less than a crop of {side} x {side}")
     most = min(image.size) / side
     factor = min(most, 2 ** rng.uniform(0, octaves))
     size = [max(side, round(length / factor)) for length in image.size]
@@ -69,7 +70,7 @@ def held_out(sources: list[Path], holdout: int, validation: Sequence[Path]) -> t
     The last `holdout` of every array, or centres of photographs in the folders `validation`.
     """
     if not validation:
-        ends = [image for s in sources if s.suffix == ".npy" for image in np.load(s)[-holdout:]][:MEASURED]
+        ends = [image for s in sources if s.suffix == ".npy" for image in arrays.pictures(s)[-holdout:]][:MEASURED]
         return ends, f"{len(ends)} held-out 32x32 training images"
     centres = [_centre(path) for folder in validation for path in sorted(folder.glob("*.png"))[::EVERY]]
     return centres, f"{len(centres)} held-out photographs, {CENTRE}x{CENTRE} from the centre"

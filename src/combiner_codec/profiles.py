@@ -1,0 +1,109 @@
+"""Colour profiles: made from numbers, and applied. Everything becomes sRGB."""
+
+import io
+import struct
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+SAME = 2  # a profile that moves no colour by more steps counts as sRGB
+SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
+D50 = (0.9642, 1.0, 0.8249)  # white of the profiles' own space
+MOST = 100  # times the white that a primary may be
+BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+# exponent, factor and offset of the curve, slope of the line before it, where the line ends
+SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
+BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
+
+
+def to_srgb(picture, profile: bytes, note: Callable[[str], None]):
+    """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
+    from PIL import ImageCms
+
+    # without NOOPTIMIZE, dark greys of a linear profile come out up to 10 steps off
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
+    try:
+        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        space, title = source.profile.xcolor_space.strip(), " ".join(ImageCms.getProfileDescription(source).split())
+        mode = "RGB" if (picture.mode, space) == ("L", "RGB") else picture.mode
+        if space != SPACES[mode]:
+            note(f"colour profile {title} is ignored: it is for {space} pictures")
+            return picture
+        transform = ImageCms.buildTransform(
+            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, flags
+        )
+        if mode != "CMYK":
+            sample = _sample(mode)
+            moved = np.asarray(ImageCms.applyTransform(sample, transform)).astype(int)
+            if abs(moved - np.asarray(sample.convert("RGB"))).max() <= SAME:
+                return picture
+        converted = ImageCms.applyTransform(picture.convert(mode), transform)
+    except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
+        note(f"its colour profile is ignored, it cannot be used ({error})")
+        return picture
+    note(f"converted from colour profile {title} to sRGB")
+    return converted.getchannel("G") if picture.mode == "L" else converted
+
+
+def _sample(mode):
+    """A picture of colours from all over the space."""
+    from PIL import Image
+
+    if mode == "L":
+        return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
+    steps = np.arange(0, 256, 51, dtype=np.uint8)
+    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3))
+
+
+def rgb_profile(title: str, curve: Sequence[float], chromaticities: Sequence[float]) -> bytes:
+    """ICC profile of a transfer curve and (x, y) of white, red, green and blue. Raises ValueError for no such colours.
+
+    curve: an exponent, or five numbers like SRGB_CURVE.
+    """
+    x, y = np.array(chromaticities, float).reshape(4, 2).T
+    if not y.all():
+        raise ValueError("primaries without light")
+    white, *primaries = np.stack([x / y, np.ones(4), (1 - x - y) / y], 1)  # XYZ at luminance 1
+    try:
+        matrix = np.stack(primaries, 1) * np.linalg.solve(np.stack(primaries, 1), white)
+    except np.linalg.LinAlgError as error:
+        raise ValueError("primaries on one line") from error
+    cones = BRADFORD @ np.array(D50) / (BRADFORD @ white)
+    red, green, blue = (np.linalg.inv(BRADFORD) @ (cones[:, None] * (BRADFORD @ matrix))).T
+    if np.abs([red, green, blue]).max() > MOST:
+        raise ValueError("primaries too near to each other")
+    tags = {b"rXYZ": _xyz(red), b"gXYZ": _xyz(green), b"bXYZ": _xyz(blue)}
+    return _icc(b"RGB ", title, tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve)))
+
+
+def grey_profile(title: str, curve: Sequence[float]) -> bytes:
+    """ICC profile of grey with a transfer curve, as `rgb_profile` takes it."""
+    return _icc(b"GRAY", title, {b"kTRC": _curve(curve)})
+
+
+def _fixed(*values):
+    return struct.pack(f">{len(values)}i", *(round(65536 * v) for v in values))
+
+
+def _xyz(values):
+    return b"XYZ \0\0\0\0" + _fixed(*values)
+
+
+def _curve(numbers):
+    return b"para\0\0\0\0" + struct.pack(">HH", 0 if len(numbers) == 1 else 3, 0) + _fixed(*numbers)
+
+
+def _text(title):
+    return struct.pack(">4s4x2I4s2I", b"mluc", 1, 12, b"enUS", 2 * len(title), 28) + title.encode("utf-16-be")
+
+
+def _icc(space, title, tags):
+    """Header, table of tags and tags (ICC.1:2010, section 7)."""
+    tags = {b"desc": _text(title), b"wtpt": _xyz(D50)} | tags
+    place, table, body = 132 + 12 * len(tags), b"", b""
+    for name, data in tags.items():
+        table += struct.pack(">4s2I", name, place + len(body), len(data))
+        body += data + bytes(-len(data) % 4)
+    size = place + len(body)
+    head = struct.pack(">I4sI4s4s4s12x4s28x", size, b"lcms", 0x04300000, b"mntr", space, b"XYZ ", b"acsp")
+    return (head + _fixed(*D50)).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body

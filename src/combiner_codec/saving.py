@@ -1,0 +1,59 @@
+"""Decoded arrays to picture files of any format that Pillow writes."""
+
+import io
+import os
+
+import numpy as np
+
+from .errors import FormatError
+
+LOSSY = ("JPEG", "WEBP", "AVIF")  # formats that take a quality
+USUAL = ".png, .jpg, .webp, .avif, .tif, .bmp"
+QUALITY = 95  # of a lossy format, unless another is asked for: little is lost after the first loss
+FINE = 90  # quality from which a JPEG keeps its colours at full resolution
+
+
+def save(array: np.ndarray, format: str, quality: int | None = None) -> bytes:
+    """Picture file from uint8 (H, W) or (H, W, 2 to 4); PNG with light compression, which is several times faster.
+
+    quality: 1 to 100, of a lossy format. Raises FormatError for what Pillow cannot write in this format.
+    """
+    from PIL import Image
+
+    buffer, quality = io.BytesIO(), quality or QUALITY
+    options: dict = {"quality": quality} if format in LOSSY else {}
+    options |= {"subsampling": 0} if format == "JPEG" and quality >= FINE else {}
+    options |= {"compress_level": 2} if format == "PNG" else {}
+    try:
+        Image.fromarray(array).save(buffer, format=format, **options)
+    except (OSError, ValueError) as error:
+        raise FormatError(f"Pillow cannot write this picture as {format}: {error}") from error
+    return buffer.getvalue()
+
+
+def format_of(path: str) -> str:
+    """Pillow's format for a file name; PNG for one without a suffix. Raises FormatError for what it cannot write."""
+    suffix = os.path.splitext(path)[1].lower()
+    return "PNG" if suffix in ("", ".png") else format_named(suffix, f"{path}: ")
+
+
+def format_named(name: str, about: str = "") -> str:
+    """Pillow's format of a name or suffix. Raises FormatError for one that it cannot write, tried with a pixel."""
+    from PIL import Image
+
+    Image.init()  # imports every format: slow
+    kind = name.upper() if name.upper() in Image.SAVE else Image.EXTENSION.get(f".{name.lower().lstrip('.')}")
+    try:
+        save(np.zeros((8, 8, 3), np.uint8), kind or "")
+    except (FormatError, KeyError) as error:
+        raise FormatError(f"{about}Pillow cannot write {name}: take one of {USUAL}, or name a --format") from error
+    return str(kind)
+
+
+def suffix_of(name: str) -> str:
+    """What file names of a format, which Pillow can write, end with."""
+    from PIL import Image
+
+    own = f".{name.lower().lstrip('.')}"
+    fitting = [suffix for suffix, kind in Image.EXTENSION.items() if kind == format_named(name)]
+    return own if own in fitting or not fitting else fitting[0]
