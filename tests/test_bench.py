@@ -241,6 +241,8 @@ def test_files_that_are_no_pictures_are_named_and_left_out(folder):
     assert [(p.name, p.pixels.shape) for p in found] == [("a.png", (24, 24, 3)), ("grey.png", (24, 24, 3))]
     assert (found[1].pixels[..., 0] == found[1].pixels[..., 2]).all()
     assert len(problems) == 2 and "broken.png" in problems[0] and "notes.txt" in problems[1]
+    Image.new("RGBA", (24, 24)).save(folder / "alpha.png")
+    assert "alpha.png: has alpha" in pictures.collect([folder])[1][0]
 
 
 def test_outputs_of_an_earlier_run_are_no_inputs(folder):

@@ -182,15 +182,15 @@ def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encode
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["encode", "alpha.png", "-o", "out.bin"], "alpha.png: transparency is not supported: choose a background"
-         " (--background COLOR)"),
+        (["encode", "deep.tif", "-o", "out.bin"], "deep.tif: more than 8 bits per channel are not supported: round them"
+         " (--to-8bit)"),
         (["decode", "kept.cmb", "-o", "out.bin", "--max-pixels", "9"], "kept.cmb: 40 x 40 pixels are more than 9"
          " (--max-pixels N)"),
         (["info", "kept.cmb"], "name its file (--prior FILE)"),
     ],
 )  # fmt: skip
 def test_errors_end_with_the_option_that_helps(arguments, text, encoded):
-    Image.new("RGBA", (8, 8)).save(encoded.with_name("alpha.png"))
+    Image.new("I;16", (8, 8)).save(encoded.with_name("deep.tif"))
     done = run(*arguments, cwd=encoded.parent)
     one_line(done, 1, text)
     assert done.stderr.decode().endswith(f"{text}\n")
@@ -203,7 +203,7 @@ def test_every_parameter_that_an_error_names_is_an_option():
     api = {
         name for call in (combiner_codec.encode, combiner_codec.decode) for name in inspect.signature(call).parameters
     }
-    assert {"background", "max_pixels", "prior"} <= named <= set(OPTIONS) <= api
+    assert {"to_8bit", "max_pixels", "prior"} <= named <= set(OPTIONS) <= api
     spelt = {name for command in cli.commands.values() for option in command.params for name in option.opts}
     assert {option.split()[0] for option in OPTIONS.values()} <= spelt
 
@@ -223,7 +223,7 @@ def test_a_name_the_command_chose_is_not_overwritten(picture, tiny_prior_file):
     assert run(*arguments, "-f").returncode == 0
 
 
-@pytest.mark.parametrize(("mode", "text"), [("RGBA", "transparency"), ("I;16", "8 bits"), ("gif", "animated")])
+@pytest.mark.parametrize(("mode", "text"), [("I;16", "8 bits"), ("gif", "animated")])
 def test_pictures_that_would_lose_data_are_refused(mode, text, tmp_path):
     path = tmp_path / ("a.gif" if mode == "gif" else "a.tif")
     if mode == "gif":

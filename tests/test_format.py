@@ -26,14 +26,29 @@ MASK = 2**64 - 1
 
 
 def decode(data, prior_file):
-    """Header fields, classes, indices, latents and field of a file."""
+    """Header fields, classes, indices, latents and field of a file's colour; of its alpha the same, as f.below."""
     f = read_header(data, prior_file)
     payload = [byte >> bit & 1 for byte in data[f.start : -2] for bit in range(7, -1, -1)]
+    position, f.below = read_plane(f, payload, 0), None
+    if f.alpha is not None:
+        f.below = read_header(data, prior_file, alpha=True)
+        position = read_plane(f.below, payload, position)
+    assert -(-position // 8) * 8 == len(payload) and not any(payload[position:])
+    return f
+
+
+def read_plane(f, payload, position):
+    """Section 3 to 7: colour or alpha, from some bit on; where it ends."""
+    f.classes, f.indices, f.latents, f.field, f.value = [], [], [], None, None
+    if f.point == 31:
+        end = position + (8 if f.grey else 24)
+        f.value = [number(payload[i : i + 8]) for i in range(position, end, 8)]
+        return end
     rows, columns = -(-f.height // f.tile), -(-f.width // f.tile)
-    f.classes, position = read_classes(payload, rows, columns, f)
+    f.classes, used = read_classes(payload[position:], rows, columns, f)
+    position += used
     n = f.side
     block_columns = -(-columns // n)
-    f.indices, f.latents = [], []
     for block in range(-(-rows // n) * block_columns):
         top, left = block // block_columns * n, block % block_columns * n
         kl = []
@@ -46,13 +61,12 @@ def decode(data, prior_file):
         f.indices.append(read_indices(payload[position : position + length], len(groups), f.group_bits, f.index_bits))
         f.latents.append(latents(f, block, kl, columns_of, groups, f.indices[-1]))
         position += length
-    assert -(-position // 8) * 8 == len(payload) and not any(payload[position:])
     f.field = whole_field(f, rows, columns, block_columns)
-    return f
+    return position
 
 
-def read_header(data, prior_file):
-    """Section 2, and the parts of section 8 that it needs."""
+def read_header(data, prior_file, alpha=False):
+    """Section 2, as the colour or the alpha sees it, and the parts of section 8 that it needs."""
     digest = hashlib.sha256(prior_file).digest()
     arrays = np.load(io.BytesIO(prior_file))
     meta = json.loads(bytes(arrays["metadata"]))
@@ -60,17 +74,12 @@ def read_header(data, prior_file):
     assert data[:2] == b"\xcb\x4d"
     assert crc16(digest + data[:-2]) == data[-2] + 256 * data[-1]
     what, how, position = data[2], data[3], 4
-    f = SimpleNamespace(prior=what >> 4, channels=what >> 2 & 3, point=how & 63, prior_hash=b"", seed=0)
+    f = SimpleNamespace(prior=what >> 4, channels=what >> 2 & 3, point=how & 31, prior_hash=b"", seed=0)
+    f.alpha, f.sharpness = None, 0
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
     f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
     f.side = architecture.get("side", 1)
-    own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
-    f.kl, f.merged, f.contexts = own["kl"], own.get("merged", []), own.get("contexts")
-    f.mean, f.noise, f.shared, f.grey = own["mean"], own["noise"], own, f.channels == 1
-    if f.grey:  # the first colour component alone
-        f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
-        f.merged = [[[i * (k % 3 == 0) for k, i in enumerate(row)] for row in four] for four in f.merged]
     if f.prior == 15:
         f.prior_hash, position = data[4:8], 8
         assert f.prior_hash == digest[:4]
@@ -86,7 +95,18 @@ def read_header(data, prior_file):
         f.seed, position = varint(data, position)
     else:
         f.index_bits = 14 + 2 * (how >> 6)
-    f.start = position
+    if how & 32:
+        f.alpha, f.sharpness, position = data[position] & 31, data[position] >> 5, position + 1
+    f.start, f.grey = position, alpha or f.channels > 0
+    if alpha:
+        f.point = f.alpha
+    if f.point < 31:
+        own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
+        f.kl, f.merged, f.contexts = own["kl"], own.get("merged", []), own.get("contexts")
+        f.mean, f.noise, f.shared = own["mean"], own["noise"], own
+        if f.grey:  # the first colour component alone
+            f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
+            f.merged = [[[i * (k % 3 == 0) for k, i in enumerate(row)] for row in four] for four in f.merged]
     return f
 
 
@@ -293,7 +313,23 @@ def basis(hop, last):
 
 
 def pixels(f):
-    """Section 7: shared layers on the field, position by position, and rounding."""
+    """Section 7: shared layers on the field, position by position, and rounding; alpha behind the colour."""
+    shown = plane_pixels(f)
+    if f.channels == 2:
+        shown = [[y * 3 for y in line] for line in shown]
+    if f.below:
+        alpha = [[[sharper(a, f.sharpness) for a in y] for y in line] for line in plane_pixels(f.below)]
+        shown = [[y + a for y, a in zip(*lines, strict=True)] for lines in zip(shown, alpha, strict=True)]
+    return shown
+
+
+def sharper(a, sharpness):
+    return min(max(((2 * a - 255) * 2**sharpness + 255) // 2, 0), 255)
+
+
+def plane_pixels(f):
+    if f.value:
+        return [[f.value] * f.width] * f.height
     outputs = {0: (f.field, 1)}
     for number_, layer in enumerate(f.layers[1:], 1):
         fold, w, r = layer.get("fold", 1), f.shared[f"w{number_}"], layer["window"] // 2
@@ -380,6 +416,7 @@ def test_a_decoder_written_from_the_page_agrees(request, name, width, height, se
     ours, theirs = decode(encoded.data, prior.data), decoder.parse(encoded.data, prior)
     h, point = theirs.header, theirs.point
     assert {name: getattr(ours, name) for name in vars(h)} == vars(h)
+    assert ours.below is None and theirs.alpha is None
     assert (ours.width, ours.height, ours.seed) == (width, height, seed)
     assert ours.classes == theirs.classes.tolist()
     counts = theirs.lengths // point.group_bits
@@ -396,8 +433,12 @@ def test_a_decoder_written_from_the_page_agrees(request, name, width, height, se
 STRONG = {"w6": 0.01, "b2": 1.0}  # of the last layer, and of the first after the colour map
 
 
-@pytest.mark.parametrize(("width", "height", "grey"), [(30, 20, False), (16, 16, False), (30, 20, True)])
-def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
+@pytest.mark.parametrize(
+    ("width", "height", "kind"),
+    [(30, 20, "RGB"), (16, 16, "RGB"), (30, 20, "L"), (30, 20, "grey RGB"), (30, 20, "RGBA"), (20, 18, "LA"),
+     (20, 18, "icon"), (20, 18, "veil"), (20, 18, "one colour")],
+)  # fmt: skip
+def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, kind):
     """With shared layers that do a lot, and classes that differ."""
     rng, points = np.random.default_rng(0), []
     for i in range(2):
@@ -408,10 +449,16 @@ def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, grey):
     prior = priors.load_file(tmp_path / "strong.npz")
     picture = busy_pictures(1, 64)[0][-height:, -width:]
     picture[:16, :16] = 120
-    picture = picture[..., 0] if grey else picture
+    grey, hole = picture[..., 0], picture[..., 1].copy()
+    hole[:, : width // 2] = 0
+    picture = {
+        "L": grey, "grey RGB": np.repeat(grey[..., None], 3, 2), "RGBA": np.dstack([picture, hole]),
+        "LA": np.dstack([grey, hole]), "icon": np.dstack([picture * 0 + 7, hole]),
+        "veil": np.dstack([picture, grey * 0 + 90]), "one colour": picture * 0 + 9,
+    }.get(kind, picture)  # fmt: skip
     (encoded,) = encode_arrays([picture], prior, Settings(0.002, "fast"))
     ours = decode(encoded.data, prior.data)
-    assert width == 16 or len({c for row in ours.classes for c in row}) > 1
+    assert kind != "RGB" or width == 16 or len({c for row in ours.classes for c in row}) > 1
     error = np.array(pixels(ours)).reshape(encoded.pixels.shape) - encoded.pixels
     assert np.abs(error).max() <= 1 and (error != 0).mean() < 1e-3
 

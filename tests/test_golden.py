@@ -26,7 +26,10 @@ def test_golden_files_are_of_many_kinds():
     assert len(FILES) >= 8
     assert {h.prior for h in headers} == {1, 2, 3, header.CUSTOM}
     assert {(1, 1), (7, 5), (32, 32), (64, 48), (331, 17)} <= {(h.width, h.height) for h in headers}
-    assert any(h.grey for h in headers) and len({h.index_bits for h in headers}) > 2 and max(h.seed for h in headers)
+    assert {h.mode for h in headers} == {"L", "RGB", "RGBA"}
+    assert {h.channels for h in headers} == {header.RGB, header.GREY, header.GREY_AS_RGB}
+    assert any(h.point == header.ONE_COLOUR and h.alpha is None for h in headers)
+    assert len({h.index_bits for h in headers}) > 2 and max(h.seed for h in headers)
     assert max(h.width * h.height for h in headers) > decoder.EXACT_PIXELS
 
 
@@ -37,7 +40,8 @@ def test_the_decoder_written_from_the_page_reads_them(name):
     theirs = decoder.parse(data, prior)
     ours = decode(data, theirs.prior.data)
     assert (ours.height, ours.width) == pixels.shape[:2] and ours.seed == theirs.header.seed
-    indices = np.array([index for own in ours.indices for index in own], "<i8")
+    streams = ours.indices + (ours.below.indices if ours.below else [])
+    indices = np.array([index for own in streams for index in own], "<i8")
     assert golden.sha(indices) == FILES[name]["indices"]
 
 

@@ -17,7 +17,8 @@ headers = st.builds(
     width=st.just(32) | st.integers(1, file.MAX_SIDE),
     height=st.just(32) | st.integers(1, file.MAX_SIDE),
     seed=st.just(0) | st.integers(0, file.MAX_SEED),
-    channels=st.sampled_from([file.RGB, file.GREY]),
+    channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
+    alpha=st.none() | st.integers(0, 31),
 )
 
 
@@ -44,6 +45,7 @@ def test_bytes_beside_the_indices():
         (Header(1, 0, 14, 200, 32), "cb4d1200c701"),
         (Header(1, 0, 20, 32, 32), "cb4d13c01400"),
         (Header(1, 0, 16, 32, 32, seed=3), "cb4d13c01003"),
+        (Header(3, 5, 16, 32, 32, channels=file.GREY_AS_RGB, alpha=7, sharpness=2), "cb4d3b6547"),
         (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "cb4df34061626364"),
     ]:
         assert file.write(header, 32, b"", DIGEST).hex() == text + crc(text)

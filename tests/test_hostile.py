@@ -12,7 +12,7 @@ from combiner_codec.format import header
 from combiner_codec.format import prior as priors
 from experiments.reliability import golden, hostile
 
-SMALL = ["1x1", "32x32", "64x48", "grey", "siren", "custom"]
+SMALL = ["1x1", "32x32", "64x48", "grey", "alpha", "icon", "siren", "custom"]
 
 
 @pytest.fixture(scope="module", autouse=True)

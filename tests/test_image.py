@@ -103,11 +103,10 @@ def test_palettes_become_rgb_and_palettes_of_greys_grey():
     np.testing.assert_array_equal(load(file(greys))[0], RAMP // 16 * 17)
 
 
-def test_real_alpha_wants_a_background():
+def test_real_alpha_is_kept_or_put_on_a_background():
     picture = Image.fromarray(COLOURS)
     picture.putalpha(Image.fromarray(RAMP))
-    with pytest.raises(FormatError, match="background="):
-        load(file(picture))
+    np.testing.assert_array_equal(load(file(picture))[0], np.dstack([COLOURS, RAMP]))
     share = RAMP[..., None] / 255
     for name, behind in (("white", (255, 255, 255)), ("#102030", (16, 32, 48))):
         array, _ = load(file(picture), background=name)
@@ -117,6 +116,7 @@ def test_real_alpha_wants_a_background():
 def test_grey_with_alpha_stays_grey_on_grey_only():
     picture = Image.fromarray(RAMP)
     picture.putalpha(Image.fromarray(RAMP))
+    assert load(file(picture))[0].shape == (32, 32, 2)
     assert load(file(picture), background="white")[0].shape == (32, 32)
     assert load(file(picture), background="red")[0].shape == (32, 32, 3)
 
@@ -125,8 +125,7 @@ def test_grey_with_alpha_stays_grey_on_grey_only():
 def test_a_transparent_colour_is_alpha(mode):
     picture = Image.new(mode, (4, 4))
     source = file(picture, transparency=(0, 0, 0) if mode == "RGB" else 0)
-    with pytest.raises(FormatError, match="background="):
-        load(source)
+    assert not load(source)[0][..., -1].any()
     assert (load(source, background="#fff")[0] == 255).all()
 
 
@@ -316,8 +315,7 @@ def test_python_api_takes_any_mode():
     assert (decoded.mode, decoded.size) == ("L", (32, 32))
     assert combiner_codec.encode(RAMP, 0.01, effort="fast") == combiner_codec.encode(picture, 0.01, effort="fast")
     picture.putalpha(Image.fromarray(RAMP))
-    with pytest.raises(FormatError, match=r"\(background=\)"):
-        combiner_codec.encode(picture)
+    assert combiner_codec.decode(combiner_codec.encode(picture, 0.01, effort="fast")).mode == "LA"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         data = combiner_codec.encode(picture, 0.01, background="red", effort="fast")
@@ -358,8 +356,9 @@ def test_options_of_the_command(tmp_path):
     (tmp_path / "deep.png").write_bytes(png16(DEEP[..., :3], 2))
     inputs = tmp_path / "alpha.png", tmp_path / "deep.png"
     done = run("encode", *inputs, "--effort", "fast")
-    assert done.returncode == 1 and "--background COLOR" in done.stderr and "--to-8bit" in done.stderr
-    done = run("encode", *inputs, "--effort", "fast", "--background", "#00ff00", "--to-8bit")
+    assert done.returncode == 1 and "--to-8bit" in done.stderr
+    assert json.loads(run("info", tmp_path / "alpha.cmb", "--json").stdout)["colour"] == "RGBA"
+    done = run("encode", *inputs, "--effort", "fast", "--background", "#00ff00", "--to-8bit", "-f")
     assert done.returncode == 0, done.stderr
     assert run("encode", inputs[0], "--background", "nocolour").returncode == 2
 

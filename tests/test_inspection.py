@@ -148,12 +148,33 @@ def test_units_of_shared_layers_are_not_counted(tiny_photo_prior):
     assert "none are counted" in report(found)
 
 
-def test_a_picture_of_one_colour_is_inspected_too(tiny_prior):
-    """It has few bits, and may come back without an error."""
+def test_a_plain_picture_is_inspected_too(tiny_prior):
+    """It has few bits, and may come back without an error; with one colour alone there is nothing to see."""
     from combiner_codec.inspect import drawing
 
-    _, found = look(tiny_prior, np.full((1, 1, 3), 128, np.uint8))
-    assert found.psnr <= EQUAL and "1 x 1, RGB" in report(found)
+    picture = np.full((1, 2, 3), 128, np.uint8)
+    with pytest.raises(FormatError, match="one colour"):
+        look(tiny_prior, picture)
+    picture[0, 0] = 127, 127, 128
+    _, found = look(tiny_prior, picture)
+    assert found.psnr <= EQUAL and "2 x 1, RGB" in report(found)
+    assert Image.open(io.BytesIO(drawing.sheet(found)))
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_alpha_is_counted(mode, tiny_prior):
+    from combiner_codec.inspect import drawing
+
+    picture = smooth_pictures(1, 32)[0]
+    picture = np.dstack([picture if mode == "RGBA" else picture[..., 0], picture[..., 1]])
+    _, found = look(tiny_prior, picture)
+    text = report(found)
+    assert sum(v for k, v in found.totals.items() if k != "file") == found.totals["file"]
+    assert (
+        found.totals["alpha"] > 0
+        and "alpha   " in text
+        and "32 x 32, " + ("RGBA" if mode == "RGBA" else "grey, alpha") in text
+    )
     assert Image.open(io.BytesIO(drawing.sheet(found)))
 
 

@@ -55,9 +55,20 @@ def plans() -> list[Golden]:
         Golden("331x17", hippos[200:217, 100:431], 0.004, seed=2**40),
         Golden("photograph", hippos[200:456, 200:584], 0.005),
         Golden("largest-prior", tiny, 1e-5, largest.name, effort="best", point=finest),
+        Golden("grey-as-rgb", np.repeat(tiny[..., 1:2], 3, 2), 0.002),
+        Golden("one-colour", np.full((40, 64, 3), (12, 200, 99), np.uint8), 0.003),
+        Golden("alpha", np.dstack([small, disc(48, 64, 20)]), 0.004, seed=3),
+        Golden("icon", np.dstack([0 * tiny, disc(32, 32, 12)]), 0.003),
         Golden("siren", tiny, 0.002, "combiner-cifar"),
         Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
     ]
+
+
+def disc(height: int, width: int, radius: float) -> np.ndarray:
+    """Alpha of a disc with a soft edge: (H, W) uint8."""
+    y, x = np.mgrid[:height, :width]
+    away = np.hypot(y - height / 2 + 0.5, x - width / 2 + 0.5)
+    return np.rint(255 * np.clip(radius + 0.5 - away, 0, 1)).astype(np.uint8)
 
 
 def prior_of(name: str) -> Prior | None:
@@ -68,11 +79,17 @@ def prior_of(name: str) -> Prior | None:
 def digests(data: bytes, prior: Prior | None) -> dict[str, str]:
     """SHA-256 of a file, of its indices (int64) and weights (float64) and of its pixels (uint8)."""
     contents = decoder.parse(data, prior)
-    group_bits, index_bits = contents.point.group_bits, contents.header.index_bits
-    indices = read_indices(contents.bits, contents.lengths // group_bits, group_bits, index_bits)
-    weights = decoder.sample_latents(contents, slice(None), np.float64)
+    planes = [plane for plane in (contents, contents.alpha) if plane and plane.point]
+    indices = np.concatenate([[], *map(indices_of, planes)])
+    weights = np.concatenate([[], *(decoder.sample_latents(p, slice(None), np.float64).reshape(-1) for p in planes)])
     parts = data, indices.astype("<i8"), weights.astype("<f8"), decoder.decode_array(data, prior)
     return dict(zip(("file", "indices", "weights", "pixels"), map(sha, parts), strict=True))
+
+
+def indices_of(plane: decoder.Contents) -> np.ndarray:
+    """Indices of all groups of colour or alpha."""
+    group_bits = plane.point.group_bits
+    return read_indices(plane.bits, plane.lengths // group_bits, group_bits, plane.header.index_bits)
 
 
 def sha(part: bytes | np.ndarray) -> str:

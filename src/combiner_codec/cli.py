@@ -13,7 +13,18 @@ from .errors import CombinerError
 from .files import Jobs, label, read, write
 from .format.header import MAX_SEED
 from .inputs import Input, batches, by_prior, name_of
-from .options import betas_of, choose_prior, colour, common, numbers, picture_format, pixel_limit, positive
+from .options import (
+    betas_of,
+    choose_prior,
+    colour,
+    common,
+    numbers,
+    picture_format,
+    pixel_limit,
+    positive,
+    preview_options,
+    size_of,
+)
 from .terminal import collected, explain, finish, named, progress, say
 
 
@@ -53,16 +64,21 @@ def cli():
 @click.option("--verify/--no-verify", default=True, help="Decode each file before it is written [yes].")
 @click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Largest file, instead of --beta.")
 @click.option("--target-psnr", type=float, callback=positive, metavar="DB", help="Quality, instead of --beta.")
+@preview_options
 @click.pass_context
 def encode(
     ctx, inputs, output, output_dir, force, quiet, prior, background, to_8bit, save_posterior, target_size,
-    target_psnr, **how,
+    target_psnr, preview, side, data_url, **how,
 ):  # fmt: skip
     """Encode pictures into .cmb files."""
-    from . import image
+    from . import image, scaling
 
     one_of(ctx, "beta", "target_size", "target_psnr")
-    jobs = Jobs.of(inputs, output, output_dir, force, ".cmb")
+    if preview:
+        one_of(ctx, "beta", "preview", "target_psnr")
+        target_size = target_size or scaling.PREVIEW_BYTES
+    named_by = (inputs, output, output_dir)
+    jobs = Jobs.printed(*named_by) if data_url else Jobs.of(*named_by, force, ".cmb")
     if save_posterior:
         jobs.beside(save_posterior, "--save-posterior")
     pictures, failures = [], []
@@ -70,7 +86,7 @@ def encode(
         with collected(failures):
             data, note = read(source), lambda line: say(quiet, line)
             picture = image.load(data, label(source), background, to_8bit, note)
-            pictures.append(Input(source, target, picture))
+            pictures.append(Input(source, target, scaling.fitted(picture, side) if preview else picture))
     for chosen, members in by_prior(pictures, prior):
         from .encoder.settings import Settings
         from .encoder.target import Goal
@@ -84,7 +100,7 @@ def encode(
             seconds = (time.perf_counter() - started) / len(batch)
             for entry, result in zip(batch, results, strict=False):
                 with collected(failures):
-                    keep(entry, result, save_posterior)
+                    keep(entry, result, save_posterior, data_url)
                     size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
                     measured = f"{size}, {result.psnr:.2f} dB, {seconds:.2f} s"
                     for line in (measured, *warnings_of(entry, result, chosen, settings, goal)):
@@ -108,18 +124,22 @@ def encode_batch(batch, prior, settings, goal, quiet) -> list:
         return encode_arrays([entry.picture for entry in batch], prior, settings, goal, report)
 
 
-def keep(entry, result, save_posterior) -> None:
-    """Write the file of an input, and its posterior where that is asked for. Raises CombinerError."""
+def keep(entry, result, save_posterior, as_url) -> None:
+    """Write the file of an input, or its URL, and its posterior where that is asked for. Raises CombinerError."""
+    from .scaling import data_url
+
     if isinstance(result, CombinerError):
         raise result.about(label(entry.source))
-    write(entry.target, result.data)
+    write(entry.target, f"{data_url(result.data)}\n".encode() if as_url else result.data)
     if save_posterior:
+        if result.fitted is None:
+            raise CombinerError(f"{label(entry.source)}: a picture of one colour has no posterior to keep")
         write(save_posterior, result.fitted.to_bytes(result.data))
 
 
 def warnings_of(entry, result, prior, settings, goal) -> list[str]:
     """What speaks against a file, a line each."""
-    wanted = prior.betas[result.point] if goal else settings.beta
+    wanted = None if goal else settings.beta
     missed = [f"{goal.psnr:g} dB were not met"] if goal and goal.missed(result) else []
     return [f"warning: {line}" for line in missed + result.warnings(entry.picture, wanted, prior)]
 
@@ -127,10 +147,11 @@ def warnings_of(entry, result, prior, settings, goal) -> list[str]:
 @cli.command()
 @common
 @click.option("--format", "kind", metavar="NAME", help="Format of the picture [by the output's name, else PNG].")
+@click.option("--size", metavar="WxH", callback=size_of, help="Scale the picture smoothly to this size.")
 @pixel_limit
-def decode(inputs, output, output_dir, force, quiet, threads, prior, kind, max_pixels):
+def decode(inputs, output, output_dir, force, quiet, threads, prior, kind, size, max_pixels):
     """Decode .cmb files into pictures."""
-    from . import image
+    from . import image, scaling
     from .decoder import decode_array
 
     kind = kind and picture_format(kind)
@@ -143,6 +164,7 @@ def decode(inputs, output, output_dir, force, quiet, threads, prior, kind, max_p
             data, started = read(source), time.perf_counter()
             with named(source):
                 array = decode_array(data, given, threads, max_pixels)
+                array = scaling.scaled(array, *size) if size else array
             write(target, image.save(array, wanted))
             height, width = array.shape[:2]
             say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")

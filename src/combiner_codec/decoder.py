@@ -4,16 +4,17 @@ bytes -> Header -> classes of tiles -> lengths of streams -> indices -> candidat
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from .errors import FormatError
 from .format import candidates, classmap, header, streams
 from .format import prior as priors
-from .format.header import MAX_PIXELS, Header
+from .format.header import GREY_AS_RGB, MAX_PIXELS, ONE_COLOUR, Header
 from .format.prior import OperatingPoint, Prior
 from .image import to_uint8
+from .planes import join, sharpened
 from .synthesis.architecture import blocks_of, counts
 from .synthesis.latents import latent
 from .synthesis.network import Network, render
@@ -26,16 +27,22 @@ STRIP = 2**16  # pixels that the network computes at once
 
 @dataclass(frozen=True)
 class Contents:
-    """A parsed file: everything but the pixels."""
+    """A parsed file, everything but the pixels: its colour, and as another one of these its alpha."""
 
     header: Header
     prior: Prior
-    point: OperatingPoint
+    point: OperatingPoint | None  # None where all pixels are the same
     classes: np.ndarray  # (Rt, Ct) class of each tile
     blocks: np.ndarray  # (B, n, n) the same by blocks, -1 beyond the picture
     lengths: np.ndarray  # (B,) bits of each block's stream
-    bits: np.ndarray  # all streams, uint8 of 0 and 1
+    payload: np.ndarray  # class map and all streams, or the one colour: uint8 of 0 and 1
     header_bytes: int  # checksum included
+    alpha: "Contents | None" = None
+
+    @property
+    def bits(self) -> np.ndarray:
+        """All streams: uint8 of 0 and 1."""
+        return self.payload[len(self.payload) - int(self.lengths.sum()) :]
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -48,17 +55,18 @@ class Contents:
         return {
             "width": head.width,
             "height": head.height,
-            "colour": "grey" if head.grey else "RGB",
+            "colour": head.colour,
             "bytes": size,
             "bpp": round(8 * size / (head.width * head.height), 4),
             "prior": self.prior.name,
-            "operating_point": head.point,
-            "beta": point.beta,
+            "operating_point": head.point if point else None,
+            "beta": point.beta if point else None,
             "seed": head.seed,
             "index_bits": head.index_bits,
             "tiles": self.classes.size,
             "blocks": len(self.lengths),
-            "groups": int(self.lengths.sum()) // point.group_bits,
+            "groups": int(self.lengths.sum()) // point.group_bits if point else 0,
+            "payload_bits": {"colour": len(self.payload)} | ({"alpha": len(self.alpha.payload)} if self.alpha else {}),
             "header_bytes": self.header_bytes,
             "multiplies_per_pixel": self.prior.architecture.multiplies,
         }
@@ -71,26 +79,50 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     no limit. Raises FormatError on anything that is not a whole, undamaged file.
     """
     head, start = header.read(data)
+    check_pixels(head, max_pixels)  # as far as the file says, before its prior is looked for
     found = priors.by_number(head.prior, head.prior_hash, prior)
-    head, architecture = head.sized(found.architecture.block), found.architecture
-    if max_pixels and head.width * head.height > max_pixels:
-        raise FormatError(f"{head.width} x {head.height} pixels are more than {max_pixels}", "max_pixels")
+    head = head.sized(found.architecture.block)
+    check_pixels(head, max_pixels)
     payload = header.payload(data, start, found.digest)  # before anything of the prior is unpacked
-    point = found.operating_point(head.point, head.grey)
-    if head.index_bits < point.group_bits or (not point.chained and head.index_bits != point.index_bits):
-        raise FormatError(f"prior {found.name} cannot have made this file")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
+    header_bytes = start + header.CHECKSUM.size
+    contents = read_plane(bits, head, found, header_bytes)
+    used = len(contents.payload)
+    if head.alpha is not None:
+        contents = replace(contents, alpha=read_plane(bits[used:], head.of_alpha, found, header_bytes))
+        used += len(contents.alpha.payload)
+    if -(-used // 8) != len(payload) or bits[used:].any():
+        raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
+    return contents
+
+
+def check_pixels(head: Header, limit: int | None) -> None:
+    """Raises FormatError for more pixels than a limit, if there is one."""
+    if limit and head.width * head.height > limit:
+        raise FormatError(f"{head.width} x {head.height} pixels are more than {limit}", "max_pixels")
+
+
+def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) -> Contents:
+    """Colour or alpha, which the first of some bits hold: (n,) uint8 of 0 and 1. Raises FormatError."""
+    architecture = prior.architecture
+    if head.point == ONE_COLOUR:
+        colour, none = bits[: 8 if head.grey else 24], np.zeros((0, 0), np.int64)
+        if len(colour) < (8 if head.grey else 24):
+            raise FormatError("truncated in the picture's colour")
+        return Contents(head, prior, None, none, none[None][:0], none.reshape(-1), colour, header_bytes)
+    point = prior.operating_point(head.point, head.grey)
+    if head.index_bits < point.group_bits or (not point.chained and head.index_bits != point.index_bits):
+        raise FormatError(f"prior {prior.name} cannot have made this file")
     shape = counts(head.width, head.height, architecture.tile)
     if point.classes == 1 and shape[0] * shape[1] > architecture.side**2 * len(bits):  # else the classes bound the size
-        raise FormatError(f"truncated: {len(payload)} bytes are too few for {shape[0]} x {shape[1]} tiles")
+        raise FormatError(f"truncated: {len(bits) // 8} bytes are too few for {shape[0]} x {shape[1]} tiles")
     classes, side = read_classes(bits, point, *shape)
     blocks = blocks_of(classes[None], architecture)
     lengths = point.stream_lengths(blocks)
-    used = side + int(lengths.sum())
-    if -(-used // 8) != len(payload) or bits[used:].any():
-        raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
-    header_bytes = start + header.CHECKSUM.size
-    return Contents(head, found, point, classes, blocks, lengths, bits[side:used], header_bytes)
+    end = side + int(lengths.sum())
+    if end > len(bits):
+        raise FormatError(f"truncated: payload of {len(bits) // 8} bytes where {-(-end // 8)} are expected")
+    return Contents(head, prior, point, classes, blocks, lengths, bits[:end], header_bytes)
 
 
 def read_classes(bits: np.ndarray, point: OperatingPoint, rows: int, columns: int) -> tuple[np.ndarray, int]:
@@ -130,13 +162,26 @@ def sample_latents(contents: Contents, chunk: slice, dtype) -> np.ndarray:
 def decode_array(
     data: bytes, prior: Prior | None = None, threads: int = 0, max_pixels: int | None = MAX_PIXELS
 ) -> np.ndarray:
-    """File to uint8, (H, W) where it is grey, else (H, W, 3).
+    """File to uint8: (H, W) where it is grey, else (H, W, 3); with alpha (H, W, 2) or (H, W, 4).
 
     threads: of the processor, 0 takes all. Raises FormatError on anything that is not a whole, undamaged file, and on
     pictures of more than `max_pixels`.
     """
     contents = parse(data, prior, max_pixels)
+    colour = decode_plane(contents, threads)
+    if contents.header.channels == GREY_AS_RGB:
+        colour = np.repeat(colour[..., None], 3, 2)
+    if not contents.alpha:
+        return colour
+    return join(colour, sharpened(decode_plane(contents.alpha, threads), contents.header.sharpness))
+
+
+def decode_plane(contents: Contents, threads: int) -> np.ndarray:
+    """Pixels of colour or alpha: (H, W) where one channel is coded, else (H, W, 3) uint8."""
     head, architecture = contents.header, contents.prior.architecture
+    if contents.point is None:
+        shape, value = (head.height, head.width), np.packbits(contents.payload)
+        return np.full(shape, value[0]) if head.grey else np.full((*shape, 3), value)
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))

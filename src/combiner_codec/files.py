@@ -90,6 +90,13 @@ class Jobs:
             raise click.UsageError("refusing to write binary data to a terminal: use -o FILE")
         return Jobs(pairs)
 
+    @staticmethod
+    def printed(inputs: Sequence[str], output: str | None, folder: Path | None) -> "Jobs":
+        """Inputs whose outputs are lines on standard output. Raises UsageError where another output is named."""
+        if folder or output not in (None, STDIO):
+            raise click.UsageError("--data-url takes neither -o FILE nor --output-dir")
+        return Jobs(tuple((source, STDIO) for source in inputs))
+
     def beside(self, name: str, option: str) -> None:
         """Check one more output, of an only input, that an option names. Raises UsageError or FileError."""
         if len(self) > 1 or name == STDIO:

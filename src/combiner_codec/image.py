@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .errors import FormatError
+from .planes import join, premultiplied
 
 if TYPE_CHECKING:
     from PIL import Image
 
 Note = Callable[[str], None]
 ORIENTATION = 0x0112  # EXIF tag
+EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
 SAME = 2  # a profile that moves no colour by more steps counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
 WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
@@ -33,7 +35,7 @@ def ignore(line: str) -> None:
 def load(
     source: bytes, name: str = "input", background: str | None = None, to_8bit: bool = False, note: Note = ignore
 ) -> np.ndarray:
-    """Picture file to uint8, (H, W) where it is grey, else (H, W, 3) sRGB. Options: see `pixels`."""
+    """Picture file to uint8, (H, W) or (H, W, 2 to 4) sRGB. Options: see `pixels`."""
     from PIL import Image
 
     with _readable(name), Image.open(io.BytesIO(source)) as picture:
@@ -48,6 +50,8 @@ def pixels(
     note: Note = ignore,
 ) -> np.ndarray:
     """Pillow image to uint8, (H, W) where it is grey, else (H, W, 3) sRGB; what would lose data is refused.
+
+    With alpha that is not opaque everywhere: (H, W, 2) or (H, W, 4).
 
     background: colour that a transparent picture is put on, a name or #rrggbb. to_8bit: round more than 8 bits per
     channel. note: takes a line about each change of colours or orientation that nobody has asked for.
@@ -64,20 +68,18 @@ def pixels(
             raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
         picture = _eight_bits(picture, name, to_8bit, about)
         picture, alpha = _split(picture)
-        if alpha is not None and behind is None:
-            raise FormatError(f"{name}: transparency is not supported: choose a background", "background")
-        array = _colours(picture, name, about)
-        return array if alpha is None else _over(array, np.asarray(alpha), behind)
+        array, alpha = _colours(picture, name, about), None if alpha is None else np.asarray(alpha)
+        return join(array, alpha) if alpha is None or behind is None else _over(array, alpha, behind)
 
 
 def as_array(image, background: str | None = None, to_8bit: bool = False, note: Note = ignore) -> np.ndarray:
-    """A Pillow image, or an array that is returned as it is, as uint8 (H, W) or (H, W, 3). Options: see `pixels`.
+    """A Pillow image, or an array that is returned as it is, as uint8 (H, W), or (H, W, 2), (H, W, 3), (H, W, 4).
 
-    Raises FormatError for arrays of any other kind.
+    Options: see `pixels`. Raises FormatError for arrays of any other kind.
     """
     array = image if isinstance(image, np.ndarray) else pixels(image, "image", background, to_8bit, note)
-    if array.dtype != np.uint8 or array.shape[2:] not in ((), (3,)) or array.ndim < 2 or not array.size:
-        raise FormatError(f"expected uint8 (H, W, 3) or (H, W), got {array.dtype} {array.shape}")
+    if array.dtype != np.uint8 or array.shape[2:] not in ((), (2,), (3,), (4,)) or array.ndim < 2 or not array.size:
+        raise FormatError(f"expected uint8 (H, W) or (H, W, 2 to 4), got {array.dtype} {array.shape}")
     return array
 
 
@@ -297,7 +299,7 @@ def to_uint8(values: np.ndarray) -> np.ndarray:
 
 
 def save(array: np.ndarray, format: str) -> bytes:
-    """Picture file from (H, W) or (H, W, 3) uint8; PNG with light compression, which is several times faster."""
+    """Picture file from uint8 (H, W) or (H, W, 2 to 4); PNG with light compression, which is several times faster."""
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -329,6 +331,6 @@ def format_of(path: Path) -> str:
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio of two uint8 arrays in dB; infinite when equal."""
-    error = np.mean((a.astype(np.float64) - b) ** 2)
+    """Peak signal-to-noise ratio of two uint8 arrays in dB, of premultiplied colour and alpha; infinite when equal."""
+    error = np.mean((premultiplied(a) - premultiplied(b)) ** 2)
     return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))

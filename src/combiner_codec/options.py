@@ -8,6 +8,7 @@ import click
 
 from .errors import FormatError
 from .format.header import MAX_PIXELS
+from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 if TYPE_CHECKING:
     from .format.prior import Prior
@@ -48,6 +49,30 @@ def colour(ctx, param, value: str | None) -> str | None:
         except ValueError as error:
             raise click.BadParameter(str(error)) from error
     return value
+
+
+def size_of(ctx, param, value: str | None) -> tuple[int, int] | None:
+    """Callback of an option that takes WxH."""
+    if value is None:
+        return None
+    width, _, height = value.lower().partition("x")
+    if not (width.isdecimal() and height.isdecimal() and int(width) and int(height)):
+        raise click.BadParameter("must be WIDTHxHEIGHT, such as 640x480")
+    return int(width), int(height)
+
+
+def preview_options(command: Callable) -> Callable:
+    """The options --preview, --side and --data-url."""
+    options = [
+        click.option("--data-url", is_flag=True, help="Print data: URLs instead of writing files."),
+        click.option("--side", metavar="PIXELS", type=click.IntRange(1), default=PREVIEW_SIDE, show_default=True,
+                     help="Square that a preview fits."),
+        click.option("--preview", is_flag=True,
+                     help=f"Scale down, and make the best file of at most {PREVIEW_BYTES} bytes or --target-size."),
+    ]  # fmt: skip
+    for option in options:
+        command = option(command)
+    return command
 
 
 def pixel_limit(command: Callable) -> Callable:

@@ -13,6 +13,7 @@ from .errors import FormatError
 from .format import header
 from .format import prior as priors
 from .format.prior import Prior
+from .scaling import MIME
 
 FORMAT = "COMBINER"
 HEADER_BYTES = 32  # more than any header has
@@ -35,7 +36,7 @@ class CombinerImageFile(ImageFile.ImageFile):
         except FormatError as error:
             raise SyntaxError(str(error)) from error
         self._size = head.width, head.height
-        self._mode = "L" if head.grey else "RGB"
+        self._mode = head.mode
         self.tile = [("combiner", (0, 0, *self.size), 0, ())]
 
 
@@ -73,4 +74,4 @@ def register(prior: Prior | None = None) -> None:
     Image.register_decoder("combiner", CombinerDecoder)
     Image.register_save(FORMAT, save)
     Image.register_extension(FORMAT, ".cmb")
-    Image.register_mime(FORMAT, "image/x-combiner")
+    Image.register_mime(FORMAT, MIME)

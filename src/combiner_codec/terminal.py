@@ -11,7 +11,6 @@ from .files import label
 
 # options of the command by the argument of the API that an error names
 OPTIONS = {
-    "background": "--background COLOR",
     "to_8bit": "--to-8bit",
     "prior": "--prior FILE",
     "max_pixels": "--max-pixels N",

@@ -26,6 +26,7 @@ from ..encoder.settings import Effort, Settings
 from ..errors import CombinerError
 from ..format import prior as priors
 from ..format.prior import Prior
+from ..image import EQUAL
 from .digest import code_digest
 
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)
@@ -132,7 +133,7 @@ def _file(result, prior: Prior) -> File:
         raise result
     facts = {
         "ideal_bits": round(float(result.ideal_bits), 1),
-        "sampled_psnr": round(float(result.sampled_psnr), 4),
+        "sampled_psnr": round(min(float(result.sampled_psnr), EQUAL), 4),
         "header_bytes": parse(result.data, prior).header_bytes,
         "posterior_seconds": round(result.posterior_seconds, 4),
     }

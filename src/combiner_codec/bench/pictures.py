@@ -73,12 +73,14 @@ def _files(source: Path) -> list[Path]:
 
 
 def read(path: Path) -> list[Picture]:
-    """Pictures of one file. Grey ones become RGB. Raises FormatError."""
+    """Pictures of one file. Grey ones become RGB, those with alpha are refused. Raises FormatError."""
     if path.suffix == ".npy":
         return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(_array(path))]
     pixels = np.asarray(image.load(path.read_bytes(), str(path)))
-    if pixels.ndim == 2 or pixels.shape[2] == 1:
-        pixels = np.repeat(pixels.reshape(*pixels.shape[:2], 1), 3, axis=2)
+    if pixels.shape[2:] in ((2,), (4,)):
+        raise FormatError(f"{path}: has alpha, which not every codec can keep")
+    if pixels.ndim == 2:
+        pixels = np.repeat(pixels[..., None], 3, axis=2)
     return [Picture(path.name, pixels)]
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CombinerError
+from ..image import EQUAL
 from ..image import psnr as exact_psnr
 
-EQUAL = 100.0  # dB that stand for equal pictures, so that means stay finite
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM (Wang, Simoncelli, Bovik 2003)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 BUTTERAUGLI = "butteraugli_main"  # of libjxl (Debian: libjxl-devtools); not a Python package

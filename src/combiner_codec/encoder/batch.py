@@ -11,7 +11,7 @@ import torch
 from .. import decoder
 from ..errors import FormatError
 from ..format import classmap, header
-from ..format.header import CUSTOM, Header
+from ..format.header import CUSTOM, ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
 from ..image import png_bytes, psnr
@@ -32,22 +32,24 @@ class Encoded:
     """One encoded picture and what its decoder will show."""
 
     data: bytes  # the file
-    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, decoded; as the encoder expects them if not verified
+    pixels: np.ndarray  # uint8, of the picture's shape, decoded; as the encoder expects them if not verified
     psnr: float  # dB, of these 8-bit pixels
-    point: int  # number of the operating point
+    point: int  # number of the colour's operating point, or ONE_COLOUR
     ideal_bits: float  # KL of the fitted posteriors, in bits
     sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
     posterior_seconds: float  # its share of choosing operating points and classes and of fitting, all trials
-    fitted: Fitted | None  # the posterior before coding, where it was asked for
+    fitted: Fitted | None  # the colour's posterior before coding, where it was asked for and there is one
 
     @property
     def bpp(self) -> float:
         """Bits per pixel of the file."""
         return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
 
-    def warnings(self, picture: np.ndarray, beta: float, prior: Prior) -> list[str]:
-        """What speaks against coding the picture like this, a line each."""
-        lines, wanted = [], max(beta, min(prior.betas))
+    def warnings(self, picture: np.ndarray, beta: float | None, prior: Prior) -> list[str]:
+        """What speaks against coding the picture like this, a line each; beta: None where a goal was set instead."""
+        if self.point == ONE_COLOUR:
+            return []
+        lines, wanted = [], max(beta or prior.betas[self.point], min(prior.betas))
         if len(self.data) > (png := png_bytes(picture)):
             lines.append(f"{len(self.data)} bytes are more than the {png} of its PNG")
         if 10 ** (-self.psnr / 10) > POOR * noise_variance(wanted):
@@ -155,6 +157,11 @@ class Batch:
         channels = header.GREY if len(self.shape) == 2 else header.RGB
         head = Header(prior.number, number, index_bits, width, height, self.settings.seed, custom, channels)
         return header.write(head, prior.architecture.block, payload, prior.digest)
+
+    @property
+    def empty(self) -> int:
+        """Bytes of a file without a payload."""
+        return len(self.file(0, self.settings.index_bits(self.point(0)), b""))
 
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""

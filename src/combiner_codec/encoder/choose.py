@@ -87,7 +87,8 @@ class Chooser:
         if point.classes == 1:
             return np.zeros((*merged.shape, 1), np.float32)
         shared, errors = shared_weights(point), np.full((*merged.shape, point.classes), np.inf, np.float32)
-        kinds = Classes.of(point, point.kl_index[:, None]), Classes.of(point, point.merged)
+        side = self.prior.architecture.side
+        kinds = [Classes.of(point, table, side) for table in (point.kl_index[:, None], point.merged)]
         mean, each = torch.from_numpy(point.mean), max(1, TILES // merged[0].size)
         for i in range(0, len(pictures), each):
             some, own = errors[i : i + each], merged[i : i + each]

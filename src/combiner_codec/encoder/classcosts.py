@@ -26,15 +26,16 @@ class Classes:
     scale: torch.Tensor  # (K, n) float32 prior scales
     posterior_scale: torch.Tensor  # (n,) float32
     bits: torch.Tensor  # (K,) float64, average KL of a tile
+    share: float  # of what a tile's KL exceeds these bits by that no other tile makes up for
 
     @staticmethod
-    def of(point: OperatingPoint, kl_index: np.ndarray) -> "Classes":
-        """From KL indices of the cells of a tile: (K, cells, U)."""
+    def of(point: OperatingPoint, kl_index: np.ndarray, side: int) -> "Classes":
+        """From KL indices of the cells of a tile (K, cells, U); a block, and so a stream, has side * side tiles."""
         count, cells, size = kl_index.shape
         scale = point.scale_of(kl_index, slice(None)).reshape(count, cells * size)
         bits = kl_table()[kl_index].sum((1, 2)) / UNIT
         tables = scale, np.tile(point.posterior_scale, cells), bits
-        return Classes(point.beta, *(torch.from_numpy(table) for table in tables))
+        return Classes(point.beta, *(torch.from_numpy(table) for table in tables), 1 / side)
 
     def errors(self, deviation: torch.Tensor) -> np.ndarray:
         """Distortion of coding each tile with each class, as far as classes differ in it.
@@ -42,7 +43,7 @@ class Classes:
         (T, n) latents less the prior's mean -> (T, K). With the point's own beta and a code that spends what the
         posterior wants, distortion / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of
         bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows
-        by e^y. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
+        by e^y, unless other tiles of the block leave bits over. And no candidate lies much further out than REACH prior scales: what is beyond stays as error.
         """
         parts = [self._errors(part).float().numpy() for part in deviation.split(TILES)]
         return np.concatenate(parts) if parts else np.zeros((0, len(self.scale)), np.float32)
@@ -58,7 +59,8 @@ class Classes:
         payload = np.log(2) * self.bits
         coded = (scale2 > CODED * noise2).sum(1).clamp(min=1)
         surplus = (2 * (spent - payload) / coded).clamp(*SURPLUS)
-        nats = nats + 0.5 * coded * (torch.exp(surplus) - 1 - surplus) + 0.5 * self._beyond(deviation, noise2.sqrt())
+        nats = nats + 0.5 * self.share * coded * (torch.exp(surplus) - 1 - surplus)
+        nats = nats + 0.5 * self._beyond(deviation, noise2.sqrt())
         return self.beta * (nats - payload)
 
     def _beyond(self, deviation, noise):

@@ -1,6 +1,6 @@
 """Pictures -> files: every picture at the operating point that suits it, or to a goal. Needs torch.
 
-pixels -> operating point, classes -> start of the posterior -> fit -> code and refine -> file -> verified
+pixels -> planes -> operating point, classes -> start of the posterior -> fit -> code and refine -> file -> verified
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,9 +11,11 @@ import torch
 
 from ..errors import TargetError
 from ..format.prior import Prior
-from .batch import Batch, Encoded
+from .alpha import COLOUR, by_beta, colours_share, to_goal
+from .batch import Encoded
+from .planes import Planes, assembled, encode_planes
 from .settings import Progress, Settings, between, ignore
-from .target import Goal, meet
+from .target import Goal
 
 
 def encode_arrays(
@@ -23,7 +25,10 @@ def encode_arrays(
     goal: Goal | None = None,
     progress: Progress = ignore,
 ) -> list[Encoded | TargetError]:
-    """Encode uint8 pictures, grey (H, W) or colour (H, W, 3); those of one shape share every matrix product.
+    """Encode uint8 pictures, grey (H, W) or colour (H, W, 3), with alpha (H, W, 2) or (H, W, 4).
+
+    Planes of one shape share every matrix product. PSNR of pictures with alpha is that of premultiplied colour and
+    alpha, as `image.psnr` has it.
 
     With a goal each picture gets operating point and classes that meet it, and the settings' beta counts for nothing. A
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
@@ -50,14 +55,15 @@ def exact_products() -> Iterator[None]:
 
 
 def _encode(pictures, prior, settings, goal, progress):
-    results: list = [None] * len(pictures)
-    pixels, done = sum(picture.shape[0] * picture.shape[1] for picture in pictures), 0
-    for shape in dict.fromkeys(picture.shape for picture in pictures):
-        members = [i for i, picture in enumerate(pictures) if picture.shape == shape]
-        batch = Batch(prior, settings, [pictures[i] for i in members])
-        share = batch.pixels * len(members) / pixels
-        report = between(progress, done, done + share)
-        for i, result in zip(members, meet(goal, batch, report) if goal else batch.best(report), strict=True):
-            results[i] = result
-        done += share
-    return results
+    own = [Planes.of(picture) for picture in pictures]
+    if goal is None:
+        return by_beta(pictures, own, prior, settings, progress)
+    alone = [i for i, one in enumerate(own) if one.alpha is None]
+    files = encode_planes([own[i].colour for i in alone], prior, settings, goal, colours_share(own, progress))
+    results = dict(zip(alone, files, strict=True))
+    for i, picture in enumerate(pictures):
+        if i not in results:
+            results[i] = to_goal(goal, picture, own[i], prior, settings, between(progress, COLOUR, 1))
+        elif not isinstance(results[i], TargetError):
+            results[i] = assembled(picture, own[i], [results[i]], prior, settings)
+    return [results[i] for i in range(len(pictures))]

@@ -40,7 +40,7 @@ class Goal:
 
     def missed(self, result: Encoded) -> bool:
         """Whether a file is further from the wanted PSNR than it should be."""
-        return self.psnr is not None and abs(result.psnr - self.psnr) > MET
+        return self.psnr is not None and MET < abs(result.psnr - self.psnr) < float("inf")
 
 
 def meet(goal: Goal, batch: Batch, progress: Progress) -> list[Encoded | TargetError]:

@@ -1,7 +1,7 @@
 """The file: header and payload <-> bytes (FORMAT.md, section 2). Standard library only.
 
-    magic and version 2 | prior, channels, usual sizes 1 | coder, point 1 |
-    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | payload | checksum 2
+    magic and version 2 | prior, channels, usual sizes 1 | coder, alpha, point 1 |
+    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | [alpha's point 1] | payload | checksum 2
 
 Bracketed fields stand only where the bytes before them say so; sizes and seed are variable-length integers (LEB128).
 """
@@ -12,17 +12,21 @@ from dataclasses import dataclass, replace
 
 from ..errors import FormatError
 
-HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + flags, coder * 64 + operating point
+HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + sizes, coder * 64 + alpha * 32 + point
 CHECKSUM = struct.Struct("<H")
 MAGIC = b"\xcb\x4d"  # the second byte counts versions: M, N, … Z
 LATER = {bytes([MAGIC[0], letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
 USUAL_WIDTH, USUAL_HEIGHT = 1, 2  # flags
-RGB, GREY = range(2)  # channels
+RGB, GREY, GREY_AS_RGB = range(3)  # channels: three; one; one that is shown as three
+ALPHA = 32  # flag
+SHARPNESSES = 8
+ONE_COLOUR = 31  # point of a plane that is the same everywhere
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
 MAX_PIXELS = 178_956_970  # what a decoder takes unless told otherwise; Pillow refuses more as well
 INDEX_BITS = range(8, 24, 2)
 USUAL_BITS = (14, 16, 18)  # L of files with seed 0 that do not write it, by coder
+WORDS = {"L": "grey", "LA": "grey, alpha"}  # for modes
 CUSTOM = 15  # prior number of a file that names its prior by hash
 
 
@@ -31,18 +35,35 @@ class Header:
     """All that stands before the payload."""
 
     prior: int  # number of a shipped prior, or CUSTOM
-    point: int  # operating point, 0 … 31
+    point: int  # operating point, 0 … 30, or ONE_COLOUR
     index_bits: int  # L, the window of bits that one index reads
     width: int  # pixels; 0 where the file says the usual width, until `sized`
     height: int  # pixels; the same
     seed: int = 0  # of the candidate stream, up to MAX_SEED
     prior_hash: bytes = b""  # first 4 bytes of a custom prior's sha256
     channels: int = RGB
+    alpha: int | None = None  # operating point of the alpha plane, or ONE_COLOUR; None without one
+    sharpness: int = 0  # of alpha: doublings of its contrast
 
     @property
     def grey(self) -> bool:
-        """Whether one channel is coded."""
+        """Whether the colour is coded as one channel."""
         return self.channels != RGB
+
+    @property
+    def mode(self) -> str:
+        """What is shown: L, LA, RGB or RGBA."""
+        return ("L" if self.channels == GREY else "RGB") + "A" * (self.alpha is not None)
+
+    @property
+    def colour(self) -> str:
+        """The same in words."""
+        return WORDS.get(self.mode, self.mode)
+
+    @property
+    def of_alpha(self) -> "Header":
+        """That of the alpha plane, as of a grey picture."""
+        return replace(self, point=self.alpha, channels=GREY, alpha=None, sharpness=0)
 
     def sized(self, side: int) -> "Header":
         """The header with the usual size filled in; `side` is that of the prior's blocks."""
@@ -53,13 +74,13 @@ def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
     flags = USUAL_WIDTH * (header.width == side) | USUAL_HEIGHT * (header.height == side)
     usual = header.seed == 0 and header.index_bits in USUAL_BITS
-    coder = USUAL_BITS.index(header.index_bits) if usual else len(USUAL_BITS)
-    data = HEADER.pack(MAGIC, header.prior << 4 | header.channels << 2 | flags, coder << 6 | header.point)
+    coder, alpha = USUAL_BITS.index(header.index_bits) if usual else len(USUAL_BITS), ALPHA * (header.alpha is not None)
+    data = HEADER.pack(MAGIC, header.prior << 4 | header.channels << 2 | flags, coder << 6 | alpha | header.point)
     data += header.prior_hash
     data += b"".join(write_varint(size - 1) for size in (header.width, header.height) if size != side)
     if not usual:
         data += bytes([header.index_bits]) + write_varint(header.seed)
-    data += payload
+    data += (bytes([header.sharpness << 5 | header.alpha]) if alpha else b"") + payload
     return data + CHECKSUM.pack(checksum(data, digest))
 
 
@@ -73,8 +94,8 @@ def read(data: bytes) -> tuple[Header, int]:
         raise FormatError(f"truncated: {len(data)} bytes are too few for a header")
     _, what, how = HEADER.unpack_from(data)
     rest = Fields(data[: -CHECKSUM.size], HEADER.size)
-    prior, channels, coder, point = what >> 4, what >> 2 & 3, how >> 6, how & 63
-    _check(channels <= GREY and point < 32)
+    prior, channels, coder, point = what >> 4, what >> 2 & 3, how >> 6, how & 31
+    _check(channels <= GREY_AS_RGB)
     prior_hash = rest.take(4) if prior == CUSTOM else b""
     width = 0 if what & USUAL_WIDTH else rest.varint(MAX_SIDE - 1) + 1
     height = 0 if what & USUAL_HEIGHT else rest.varint(MAX_SIDE - 1) + 1
@@ -82,7 +103,9 @@ def read(data: bytes) -> tuple[Header, int]:
     if not index_bits:
         index_bits, seed = rest.take(1)[0], rest.varint(MAX_SEED)
         _check(index_bits in INDEX_BITS and (seed > 0 or index_bits not in USUAL_BITS))
-    return Header(prior, point, index_bits, width, height, seed, prior_hash, channels), rest.position
+    plane = rest.take(1)[0] if how & ALPHA else None
+    alpha = (None, 0) if plane is None else (plane & 31, plane >> 5)
+    return Header(prior, point, index_bits, width, height, seed, prior_hash, channels, *alpha), rest.position
 
 
 def _check(fine):

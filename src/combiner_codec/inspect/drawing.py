@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import FileError, MissingError
+from ..planes import premultiplied
 from .figures import ACTIVE, Inspection, unit_bits
 
 LEAST = 0.01  # bits at which the colours of parameter maps begin
@@ -84,10 +85,15 @@ class Panel(NamedTuple):
     unit: str = ""
 
 
+def visible(picture: np.ndarray) -> np.ndarray:
+    """A picture as it can be drawn: grey with alpha becomes RGB with alpha."""
+    return picture[..., (0, 0, 0, 1)] if picture.shape[2:] == (2,) else picture
+
+
 def panels(found: Inspection) -> list[Panel]:
     """Every map over the picture."""
     size = found.decoded.shape[:2]
-    shown = [Panel(f"decoded, {len(found.data)} bytes", found.decoded, size)]
+    shown = [Panel(f"decoded, {len(found.data)} bytes", visible(found.decoded), size)]
     if found.contents.classes.size > 1:
         side = found.architecture.tile
         whole = tuple(side * count for count in found.contents.classes.shape)
@@ -95,9 +101,9 @@ def panels(found: Inspection) -> list[Panel]:
         spent |= {} if found.kl is None else {"KL of the posterior": found.tile_map(found.kl)}
         shown += [Panel(title, bits / side**2, whole, "cividis", "bits per pixel") for title, bits in spent.items()]
     elif found.original is not None:
-        shown.insert(0, Panel("original", found.original, size))
+        shown.insert(0, Panel("original", visible(found.original), size))
     if found.original is not None:
-        error = np.abs(found.decoded.astype(float) - found.original).reshape(*size, -1).mean(2)
+        error = np.abs(premultiplied(found.decoded) - premultiplied(found.original)).reshape(*size, -1).mean(2)
         shown.append(Panel(f"error, {found.psnr:.2f} dB", error, size, "magma", "mean of channels, 8-bit steps"))
     return shown
 

@@ -11,7 +11,7 @@ def facts(found: Inspection) -> dict:
     return {
         "width": header.width,
         "height": header.height,
-        "colour": "grey" if header.grey else "RGB",
+        "colour": header.colour,
         "bytes": len(found.data),
         "bpp": round(8 * len(found.data) / (header.width * header.height), 4),
         "prior": contents.prior.name,

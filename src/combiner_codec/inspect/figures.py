@@ -18,13 +18,14 @@ from ..encoder.fitted import Fitted
 from ..encoder.tiling import squares
 from ..errors import FormatError
 from ..format import classmap
+from ..format.header import ONE_COLOUR, WORDS
 from ..format.streams import UNIT, Partition, kl_table
-from ..image import psnr
+from ..image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import Part, tiles_of
 
+CHANNELS = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}  # a picture's last dimension by its mode
 ACTIVE = 1.0  # bits of KL that make a hidden unit active
-EQUAL = 100.0  # dB of equal pictures
 
 
 def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray]:
@@ -51,16 +52,18 @@ class Level:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A file, and where given, its encoder's posterior and the original."""
+    """A file, and where given, its encoder's posterior and the original. Of alpha only the bits are told."""
 
     data: bytes
     contents: Contents
     fitted: Fitted | None = None
-    original: np.ndarray | None = None  # (H, W) or (H, W, 3) uint8
+    original: np.ndarray | None = None  # uint8, of the shape that the file shows
 
     def __post_init__(self):
         header = self.contents.header
-        shape = (header.height, header.width) + (() if header.grey else (3,))
+        if header.point == ONE_COLOUR:
+            raise FormatError("a picture of one colour: there is nothing to look into")
+        shape = (header.height, header.width) + CHANNELS[header.mode]
         if self.original is not None and self.original.shape != shape:
             raise FormatError(f"the original is {size_of(self.original.shape)}, the file holds {size_of(shape)}")
 
@@ -166,7 +169,7 @@ class Inspection:
 
     @cached_property
     def decoded(self) -> np.ndarray:
-        """The picture that the file holds: (H, W) or (H, W, 3) uint8."""
+        """The picture that the file holds: (H, W) or (H, W, 2 to 4) uint8."""
         return decode_array(self.data, self.contents.prior)
 
     @property
@@ -189,15 +192,18 @@ class Inspection:
         header = 8 * self.contents.header_bytes
         side, streams = round(self.class_bits.sum()), int(self.contents.lengths.sum())
         everything = 8 * len(self.data)
+        alpha = len(self.contents.alpha.payload) if self.contents.alpha else 0
         return {
             "header": header,
             "class_map": side,
             "streams": streams,
-            "padding": everything - header - side - streams,
+            "alpha": alpha,
+            "padding": everything - header - side - streams - alpha,
             "file": everything,
         }
 
 
 def size_of(shape: Sequence[int]) -> str:
     """A picture's shape in words."""
-    return f"{shape[1]} x {shape[0]}, {'grey' if len(shape) == 2 else 'RGB'}"
+    mode = next(mode for mode, channels in CHANNELS.items() if channels == tuple(shape[2:]))
+    return f"{shape[1]} x {shape[0]}, {WORDS.get(mode, mode)}"

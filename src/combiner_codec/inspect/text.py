@@ -16,7 +16,8 @@ def _budget(found) -> list[str]:
     pixels = header.width * header.height
     parts = [(level.name, level_facts(found, level)) for level in found.levels]
     rows = [("header and checksum", {"bits": totals["header"]}), ("class map", {"bits": totals["class_map"]})]
-    rows += [*parts, ("padding", {"bits": totals["padding"]})]
+    alpha = [("alpha", {"bits": totals["alpha"]})] if totals["alpha"] else []
+    rows += [*parts, *alpha, ("padding", {"bits": totals["padding"]})]
     last = {name: sum(row[name] for _, row in parts) for name in ("latents", "coded")}
     last |= {
         "bits": totals["file"],
@@ -24,7 +25,7 @@ def _budget(found) -> list[str]:
     }
     columns = ["latents", "coded", "bits", "of file", "bpp", *([] if found.kl is None else ["KL, bits"])]
     lines = [
-        f"{header.width} x {header.height}, {'grey' if header.grey else 'RGB'}, prior {found.contents.prior.name}, "
+        f"{header.width} x {header.height}, {header.colour}, prior {found.contents.prior.name}, "
         f"operating point {header.point} (beta {point.beta:g}), {len(found.data)} bytes, "
         f"{8 * len(found.data) / pixels:.3f} bpp",
         "",

@@ -12,6 +12,7 @@ import torch.distributed as dist
 from ..encoder.encode import encode_arrays
 from ..encoder.settings import Settings
 from ..format.prior import OperatingPoint, load_file, save
+from ..image import EQUAL
 from ..synthesis.architecture import Architecture
 from . import endtoend, graphics
 from .data import held_out, load_images
@@ -177,6 +178,6 @@ def measure(path: Path, pictures: list[np.ndarray], what: str) -> dict:
     prior, points = load_file(path), []
     for beta in prior.betas:
         results = encode_arrays(pictures, prior, Settings(beta, "fast"))
-        bpp, psnr = (float(np.mean([getattr(r, name) for r in results])) for name in ("bpp", "psnr"))
+        bpp, psnr = np.mean([(r.bpp, min(r.psnr, EQUAL)) for r in results], 0).tolist()
         points.append({"beta": beta, "bpp": round(bpp, 3), "psnr": round(psnr, 2)})
     return {"images": f"{what}, effort fast", "points": points}
