@@ -100,6 +100,13 @@ def test_merged_tiles_have_tables_contexts_and_biases(sources, tmp_path):
     assert ((assigned >= 4).sum((1, 2)) % 4 == 0).all() and 0 < (assigned >= 4).float().mean() < 1
 
 
+def test_one_class_for_all_tiles_is_learned(sources, tmp_path):
+    settings = replace(SETTINGS, betas=(0.02,), classes=(1,), merged=0, steps=2)
+    (point,) = learn(sources, tmp_path, replace(RECIPE, settings=settings))
+    assert point.classes == 1 and point.tile_bits[0] > 20
+    assert all(np.isfinite(value).all() for value in point.shared.values())
+
+
 def test_own_weights_come_late(sources, tmp_path):
     """Until then all points' weights are one polynomial."""
     steps = replace(SETTINGS, own=1.0), replace(SETTINGS, own=0.5)

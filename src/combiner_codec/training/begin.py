@@ -4,7 +4,6 @@ Shapes: see persistent.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import torch
 
@@ -12,7 +11,7 @@ from ..encoder.analysis import decompose
 from ..encoder.posterior import closed_form, noise_variance, reachable
 from ..synthesis.architecture import Architecture
 from .draft import Tables
-from .persistent import Crops, Evidence, Point, count, m_step
+from .persistent import Crops, Evidence, Point, count, updated
 from .pictures import AT_ONCE
 from .recipes import JointSettings
 from .shards import Shards
@@ -50,8 +49,9 @@ def first_point(
     for target, classes in targets(architecture, colour, tables, pixels, assigned):
         count(evidence, target**2 - sizes.noise, tables.rows_of(classes))
     frequency = counted(shards.sum(evidence.tiles)[0], tables.single)
-    point = m_step(architecture, shards, Point(tables, frequency, Crops(pixels, assigned, None), evidence))
-    return replace(point, crops=closed(architecture, colour, point.tables, pixels, assigned))
+    tables = updated(architecture, shards, tables, evidence)
+    crops = closed(architecture, colour, tables, pixels, assigned)
+    return Point(tables, frequency, crops, Evidence.none(tables))
 
 
 def held_crops(architecture: Architecture, colour: dict, point: Point, pixels: torch.Tensor) -> Crops:

@@ -123,7 +123,7 @@ def writing(values, axes):
 def normalised(features: list[torch.Tensor]) -> list[torch.Tensor]:
     """Features of mean 0 and variance 1 over all operating points' classes: (K, F) each."""
     every = torch.cat(features)
-    return [(f - every.mean(0)) / (every.std(0) + 1e-3) for f in features]
+    return [(f - every.mean(0)) / (every.std(0, correction=0) + 1e-3) for f in features]
 
 
 def orthogonal(gradient: torch.Tensor) -> torch.Tensor:

@@ -163,13 +163,17 @@ def count_probe(evidence: Evidence, squares: torch.Tensor, prior: Gaussians) -> 
 
 @torch.no_grad()
 def m_step(architecture: Architecture, shards: Shards, point: Point) -> Point:
-    """Curvature from the probes, prior variances from the posteriors; the evidence starts afresh."""
-    tiles, energy, squares, probes = shards.sum(*point.evidence.sums)
-    variance = (energy + SMOOTHING * point.tables.variance) / (tiles + SMOOTHING)[:, None]
-    tables = replace(point.tables, variance=variance.clamp(min=0))
-    if probes.any():
-        tables = replace(tables, curvature=curvature_of(architecture.tile, squares, probes))
+    """The same point with tables of all evidence, which starts afresh."""
+    tables = updated(architecture, shards, point.tables, point.evidence)
     return replace(point, tables=tables, evidence=Evidence.none(tables))
+
+
+def updated(architecture: Architecture, shards: Shards, tables: Tables, evidence: Evidence) -> Tables:
+    """Curvature from the probes, if there were any, and prior variances from the posteriors."""
+    tiles, energy, squares, probes = shards.sum(*evidence.sums)
+    variance = (energy + SMOOTHING * tables.variance) / (tiles + SMOOTHING)[:, None]
+    curvature = curvature_of(architecture.tile, squares, probes) if probes.any() else tables.curvature
+    return replace(tables, variance=variance.clamp(min=0), curvature=curvature)
 
 
 def curvature_of(tile: int, squares: torch.Tensor, probes: torch.Tensor) -> torch.Tensor:
