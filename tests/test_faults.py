@@ -56,7 +56,7 @@ def large_file(tiny_prior):
     """512 x 512 pixels of any indices: most of a megabyte as BMP. Every bit string is some picture."""
     point, rng = tiny_prior.operating_point(0), np.random.default_rng(1)
     classes = np.full((16, 16), point.tile_bits.argmin())
-    lengths = point.stream_lengths(tiny_prior.architecture, classes.reshape(-1, 1, 1))
+    lengths = point.stream_lengths(classes.reshape(-1, 1, 1))
     bits = np.concatenate([write_classes(classes, point), rng.integers(0, 2, lengths.sum()).astype(np.uint8)])
     batch = Batch(tiny_prior, Settings(), [np.zeros((512, 512, 3), np.uint8)])
     return batch.file(0, point.index_bits, np.packbits(bits).tobytes())

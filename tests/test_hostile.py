@@ -41,7 +41,7 @@ def test_header_bombs_are_refused_at_once_and_in_little_memory():
     files = dict(hostile.bombs())
     assert set(hostile.judge(files.values()).results) == {"refused"}
     outcome = hostile.judge(files.values(), trace=True)
-    assert outcome.peak < 1e6
+    assert outcome.peak < 2e6  # the tables of an operating point
 
 
 def test_refusing_a_damaged_file_takes_little_memory():
@@ -61,7 +61,7 @@ def test_checksums_are_verified_before_a_prior_is_unpacked():
 def test_a_long_file_of_independent_groups_takes_memory_like_any_other():
     """Its streams are all alike: their partition is made once, not for every tile."""
     prior, rows = priors.load("combiner-cifar"), 2000
-    bits = int(prior.operating_point(0).stream_lengths(prior.architecture, np.zeros((1, 1, 1), np.int64))[0])
+    bits = int(prior.operating_point(0).stream_lengths(np.zeros((1, 1, 1), np.int64))[0])
     head = header.Header(prior.number, 0, 16, 32, 32 * rows)
     data = header.write(head, 32, bytes(rows * bits // 8 - 1), prior.digest)
     tracemalloc.start()

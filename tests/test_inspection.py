@@ -241,8 +241,9 @@ def test_what_does_not_belong_to_the_file_is_refused(kept, tiny_prior_file, tmp_
 
 
 def test_a_posterior_has_one_picture_and_a_name_of_its_own(kept, tmp_path):
-    picture, out = kept / "in.png", tmp_path / "o.cmb"
-    assert invoke("encode", picture, picture, "--output-dir", tmp_path, "--save-posterior", "p.npz").exit_code == 2
+    picture, out, other = kept / "in.png", tmp_path / "o.cmb", tmp_path / "other.png"
+    other.write_bytes(picture.read_bytes())
+    assert invoke("encode", picture, other, "--output-dir", tmp_path, "--save-posterior", "p.npz").exit_code == 2
     assert "named twice" in str(invoke("encode", picture, "-o", out, "--save-posterior", out).exception)
     assert "no such folder" in str(invoke("encode", picture, "-o", out, "--save-posterior", "no/p.npz").exception)
     assert not out.exists()

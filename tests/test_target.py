@@ -36,7 +36,7 @@ def test_a_size_is_used_and_never_exceeded(busy, plain, tiny_photo_prior):
 def test_pictures_encoded_together_each_get_their_own_operating_point(tiny_photo_prior):
     pictures = [busy_pictures(1, 128)[0], smooth_pictures(1, 128)[0], busy_pictures(2, 128)[1][:, :, 0]]
     pictures[2] = np.ascontiguousarray(pictures[2])  # grey
-    size = 300
+    size = 600
     results = encode(pictures, tiny_photo_prior, size=size)
     assert all(len(result.data) <= size for result in results)
     assert len(results[0].data) > 0.9 * size

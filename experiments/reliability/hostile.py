@@ -43,7 +43,8 @@ class Outcome:
 def repaired(data: bytes, given: Prior | None = None) -> bytes:
     """The file with the checksum that the prior it names asks for; as it is where there is no such prior."""
     try:
-        prior = given if len(data) > 3 and data[3] == header.CUSTOM else priors.by_number(data[3])
+        number = data[2] >> 4
+        prior = given if number == header.CUSTOM else priors.by_number(number)
         body = data[: -header.CHECKSUM.size]
         return body + header.CHECKSUM.pack(header.checksum(body, prior.digest))
     except (FormatError, IndexError, AttributeError):
