@@ -26,7 +26,7 @@ demo: setup  ## encode and decode two shipped samples
 	$(BIN)/combiner decode build/demo/lighthouse.cmb -o build/demo/lighthouse.png
 	@echo "look at build/demo/hippos.png and build/demo/lighthouse.png"
 test: setup  ## all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 lint: setup  ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 format: setup  ## mend what can be mended of it

@@ -232,7 +232,7 @@ def test_the_bar_names_the_file_and_counts(folder, tiny_prior_file):
     except OSError:
         pass
     assert process.wait(60) == 0
-    assert b"large.png (file 2 of 2)" in shown and b"in.cmb: " in shown
+    assert b"file 2 of 2: large.png" in shown and b"in.cmb: " in shown
 
 
 def share(folder, command, *arguments, world=2, **environment):

@@ -5,7 +5,7 @@
 """
 
 from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
-from .format.header import MAX_PIXELS, MAX_SIDE
+from .format.header import MAX_PIXELS, MAX_SIDE, check_pixels
 from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 __version__ = "0.1.0"
@@ -149,7 +149,7 @@ def decode(
             raise TypeError(f"size must be width and height, not {size!r}")
         for length in size:
             one_of("width and height of size", length, number=(1, MAX_SIDE), whole=True)
-        scaling.check(size, max_pixels)
+        check_pixels(*size, max_pixels)
     if isinstance(data, str | os.PathLike):
         data = Path(data).read_bytes()
     elif not isinstance(data, bytes | bytearray | memoryview):

@@ -7,7 +7,7 @@ import click
 
 from . import __version__
 from .files import label, read, special, write
-from .format.header import MAX_SEED
+from .format.header import MAX_SEED, check_pixels
 from .jobs import Kind, Plan, beside
 from .options import (
     betas_of,
@@ -166,7 +166,7 @@ def decode(inputs, output, output_dir, force, skip_existing, quiet, threads, pri
     if quality and any(format_of(job.target) not in saving.LOSSY for job in jobs):
         raise click.UsageError(f"--quality is for {', '.join(saving.LOSSY)}: name a --format")
     if size:
-        scaling.check(size, max_pixels)
+        check_pixels(*size, max_pixels)
     total, given, threads = len(jobs) + len(failures), choose_prior(prior), ranks.threads(threads)
     for source, target in jobs:
         with collected(failures):
@@ -213,7 +213,7 @@ def info(file, as_json, prior, max_pixels):
 @click.option("--background", metavar="COLOR", callback=colour, help="Colour behind a transparent original.")
 @click.option("--to-8bit", is_flag=True, help="Round an original of 16 bits per channel.")
 def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit):
-    """Tell where the bits of a .cmb file went: layers, levels, groups, tiles and hidden units.
+    """Tell where the bits of a .cmb file went: layers, sizes of tiles, groups, tiles and hidden units.
 
     A file holds indices only. KL, its maps and the active units of the posterior are known to the encoder alone: keep
     its posterior with encode --save-posterior. All other figures follow from the file and its prior.

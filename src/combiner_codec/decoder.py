@@ -79,10 +79,10 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     no limit. Raises FormatError on anything that is not a whole, undamaged file.
     """
     head, start = header.read(data)
-    check_pixels(head, max_pixels)  # as far as the file says, before its prior is looked for
+    header.check_pixels(head.width, head.height, max_pixels)  # as far as the file says, before its prior is looked for
     found = priors.by_number(head.prior, head.prior_hash, prior)
     head = head.sized(found.architecture.block)
-    check_pixels(head, max_pixels)
+    header.check_pixels(head.width, head.height, max_pixels)
     payload = header.payload(data, start, found.digest)  # before anything of the prior is unpacked
     bits = np.unpackbits(np.frombuffer(payload, np.uint8))
     header_bytes = start + header.CHECKSUM.size
@@ -94,12 +94,6 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     if -(-used // 8) != len(payload) or bits[used:].any():
         raise FormatError(f"payload of {len(payload)} bytes where {-(-used // 8)} are expected")
     return contents
-
-
-def check_pixels(head: Header, limit: int | None) -> None:
-    """Raises FormatError for more pixels than a limit, if there is one."""
-    if limit and head.width * head.height > limit:
-        raise FormatError(f"{head.width} x {head.height} pixels are more than {limit}", "max_pixels")
 
 
 def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) -> Contents:
@@ -168,12 +162,10 @@ def decode_array(
     pictures of more than `max_pixels`.
     """
     contents = parse(data, prior, max_pixels)
-    colour = decode_plane(contents, threads)
-    if contents.header.channels == GREY_AS_RGB:
-        colour = np.repeat(colour[..., None], 3, 2)
-    if not contents.alpha:
-        return colour
-    return join(colour, sharpened(decode_plane(contents.alpha, threads), contents.header.sharpness))
+    head, alpha = contents.header, None
+    if contents.alpha:
+        alpha = sharpened(decode_plane(contents.alpha, threads), head.sharpness)
+    return join(decode_plane(contents, threads), alpha, rgb=head.channels == GREY_AS_RGB)
 
 
 def decode_plane(contents: Contents, threads: int) -> np.ndarray:

@@ -15,8 +15,9 @@ def split(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return picture[..., :3] if picture.shape[2] == 4 else picture[..., 0], picture[..., -1]
 
 
-def join(colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
-    """The inverse of `split`."""
+def join(colour: np.ndarray, alpha: np.ndarray | None, rgb: bool = False) -> np.ndarray:
+    """The inverse of `split`; rgb: of a grey plane that is shown as RGB."""
+    colour = np.repeat(colour[..., None], 3, 2) if rgb else colour
     return colour if alpha is None else np.dstack([colour, alpha])
 
 

@@ -2,6 +2,7 @@
 
 import io
 import os
+from functools import cache
 
 import numpy as np
 
@@ -37,6 +38,7 @@ def format_of(path: str) -> str:
     return "PNG" if suffix in ("", ".png") else format_named(suffix, f"{path}: ")
 
 
+@cache
 def format_named(name: str, about: str = "") -> str:
     """Pillow's format of a name or suffix. Raises FormatError for one that it cannot write, tried with a pixel."""
     from PIL import Image
@@ -54,6 +56,6 @@ def suffix_of(name: str) -> str:
     """What file names of a format, which Pillow can write, end with."""
     from PIL import Image
 
-    own = f".{name.lower().lstrip('.')}"
-    fitting = [suffix for suffix, kind in Image.EXTENSION.items() if kind == format_named(name)]
+    own, wanted = f".{name.lower().lstrip('.')}", format_named(name)
+    fitting = [suffix for suffix, kind in Image.EXTENSION.items() if kind == wanted]
     return own if own in fitting or not fitting else fitting[0]

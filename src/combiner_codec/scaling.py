@@ -4,8 +4,6 @@ import base64
 
 import numpy as np
 
-from .errors import FormatError
-
 PREVIEW_BYTES, PREVIEW_SIDE = 200, 64  # of a preview, unless another number is asked for
 MIME = "image/x-combiner"
 
@@ -15,12 +13,6 @@ def scaled(picture: np.ndarray, width: int, height: int) -> np.ndarray:
     from PIL import Image
 
     return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
-
-
-def check(size: tuple[int, int], max_pixels: int | None) -> None:
-    """Raises FormatError for a size of more than so many pixels; None and 0 are no limit."""
-    if max_pixels and size[0] * size[1] > max_pixels:
-        raise FormatError(f"{size[0]} x {size[1]} pixels are more than {max_pixels}", "max_pixels")
 
 
 def fitted(picture: np.ndarray, side: int) -> np.ndarray:

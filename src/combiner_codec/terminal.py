@@ -1,5 +1,6 @@
 """What the command says: lines on standard error, errors with the option that would help, progress."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ OPTIONS = {
     "allow_truncated": "--allow-truncated",
 }
 NO_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "bad allocation")
+NAME_WIDTH = 32  # most that the bar shows of a file's name
 PACE = {"fast": 40, "normal": 250, "best": 4000}  # seconds a megapixel on two processor cores: docs/results/speed.md
 
 
@@ -85,7 +87,8 @@ class Bar:
             return lambda share: None
         start, last = self.done + 1, self.done + files
         which = f"file {start}" if files == 1 else f"files {start} to {last}"
-        self.bar.update(self.task, description=f"{name} ({which} of {self.total})" if self.total > 1 else name)
+        shown = os.path.basename(name)
+        self.bar.update(self.task, description=f"{which} of {self.total}: {shown}" if self.total > 1 else shown)
         return lambda share: self.bar.update(self.task, completed=start - 1 + share * files)
 
     def end(self, files: int) -> None:
@@ -103,8 +106,10 @@ def progress(total: int, quiet: bool, alone: bool = True) -> Iterator[Bar]:
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:3.0f} %"),
-               TimeRemainingColumn())  # fmt: skip
+    names = Column(max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    columns = (TextColumn("{task.description}", markup=False, table_column=names), BarColumn(bar_width=24),
+               TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         yield Bar(total, quiet, bar)

@@ -11,7 +11,7 @@ import torch
 from .. import decoder
 from ..errors import FormatError
 from ..format import classmap, header
-from ..format.header import CUSTOM, ONE_COLOUR, Header
+from ..format.header import ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
 from ..image import png_bytes, psnr
@@ -153,9 +153,8 @@ class Batch:
     def file(self, number: int, index_bits: int, payload: bytes) -> bytes:
         """Header, payload and checksum of one picture."""
         prior, (height, width) = self.prior, self.shape[:2]
-        custom = prior.digest[:4] if prior.number == CUSTOM else b""
         channels = header.GREY if len(self.shape) == 2 else header.RGB
-        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, custom, channels)
+        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, prior.header_hash, channels)
         return header.write(head, prior.architecture.block, payload, prior.digest)
 
     @property

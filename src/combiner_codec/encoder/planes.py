@@ -12,7 +12,7 @@ import numpy as np
 from .. import decoder, planes
 from ..errors import FormatError, TargetError
 from ..format import header
-from ..format.header import CUSTOM, GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
+from ..format.header import GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
 from ..format.prior import Prior
 from ..image import psnr
 from .batch import Batch, Encoded
@@ -54,7 +54,7 @@ class Planes:
 
     def shown(self, colour: np.ndarray, alpha: np.ndarray | None) -> np.ndarray:
         """Decoded planes as the picture."""
-        return planes.join(np.repeat(colour[..., None], 3, 2) if self.channels == GREY_AS_RGB else colour, alpha)
+        return planes.join(colour, alpha, rgb=self.channels == GREY_AS_RGB)
 
 
 def encode_planes(
@@ -80,9 +80,8 @@ def one_colour(array: np.ndarray, prior: Prior, goal: Goal | None = None) -> Enc
     colour = planes.one_value(array)
     if colour is None:
         return None
-    custom = prior.digest[:4] if prior.number == CUSTOM else b""
     channels, (height, width) = GREY if array.ndim == 2 else RGB, array.shape[:2]
-    head = Header(prior.number, ONE_COLOUR, USUAL_BITS[0], width, height, 0, custom, channels)
+    head = Header(prior.number, ONE_COLOUR, USUAL_BITS[0], width, height, 0, prior.header_hash, channels)
     data = header.write(head, prior.architecture.block, colour, prior.digest)
     if goal and goal.size and goal.size < len(data):
         return TargetError(f"{goal.size} bytes are too few: the smallest file of this picture has {len(data)}")

@@ -41,14 +41,13 @@ def choose_tiling(costs: Callable[[np.ndarray], np.ndarray], every: np.ndarray) 
     time changes if that lowers the costs around it.
     """
     merged = every & _tiles_of(squares(costs(every)) < squares(costs(np.zeros_like(every))), every.shape)
-    now = squares(costs(merged))
     for row, column in product(range(2), repeat=2):
+        now = squares(costs(merged))
         turn = np.zeros(now.shape, bool)
         turn[:, row::2, column::2] = True
         other = merged ^ every & _tiles_of(turn, every.shape)
         better = turn & (_around(squares(costs(other))) < _around(now))
         merged = np.where(_tiles_of(better, every.shape), other, merged)
-        now = squares(costs(merged))
     return merged
 
 

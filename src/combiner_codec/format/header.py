@@ -70,6 +70,12 @@ class Header:
         return replace(self, width=self.width or side, height=self.height or side)
 
 
+def check_pixels(width: int, height: int, limit: int | None) -> None:
+    """Raises FormatError for a picture of more pixels than a limit, if there is one."""
+    if limit and width * height > limit:
+        raise FormatError(f"{width} x {height} pixels are more than {limit}", "max_pixels")
+
+
 def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
     flags = USUAL_WIDTH * (header.width == side) | USUAL_HEIGHT * (header.height == side)

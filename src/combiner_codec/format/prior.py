@@ -70,8 +70,14 @@ class OperatingPoint:
 
     @cached_property
     def rows(self) -> np.ndarray:
-        """KL indices of every class, at each place in a merged tile: (K - M + 4 M, U) uint8."""
-        return np.concatenate([self.kl_index, self.merged.reshape(-1, self.kl_index.shape[1])])
+        """KL indices of every class, at each place in a merged tile, and beyond the picture: (K + 3 M + 1, U) uint8."""
+        beyond = np.zeros((1, self.kl_index.shape[1]), np.uint8)
+        return np.concatenate([self.kl_index, self.merged.reshape(-1, self.kl_index.shape[1]), beyond])
+
+    @cached_property
+    def row_cost(self) -> np.ndarray:
+        """Average KL of each row in 1/256 bit: int64."""
+        return kl_table()[self.rows].sum(1)
 
     def row_of(self, classes: np.ndarray) -> np.ndarray:
         """Number in `rows` of each tile; -1 beyond the picture, as in the classes."""
@@ -80,8 +86,8 @@ class OperatingPoint:
     @cached_property
     def tile_cost(self) -> np.ndarray:
         """Average KL of a tile of each class in 1/256 bit, all of a merged one: (K,) int64."""
-        single, merged = (kl_table()[table].sum(-1) for table in (self.kl_index, self.merged))
-        return np.concatenate([single, merged.sum(1)])
+        single, merged = self.row_cost[: self.single], self.row_cost[self.single : -1]
+        return np.concatenate([single, merged.reshape(-1, 4).sum(1)])
 
     @property
     def tile_bits(self) -> np.ndarray:
@@ -101,8 +107,7 @@ class OperatingPoint:
 
     def block_kl(self, classes: np.ndarray) -> np.ndarray:
         """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
-        rows = np.concatenate([self.rows, np.zeros((1, self.rows.shape[1]), np.uint8)])
-        return rows[self.row_of(classes)].reshape(len(classes), -1)
+        return self.rows[self.row_of(classes)].reshape(len(classes), -1)
 
     def partition(self, kl_index: np.ndarray) -> Partition:
         """Groups of blocks: (B, D) KL indices."""
@@ -114,8 +119,7 @@ class OperatingPoint:
             kinds, kind = np.unique(classes.reshape(len(classes), -1), axis=0, return_inverse=True)
             kl_index = self.block_kl(kinds.reshape(-1, *classes.shape[1:]))
             return self.group_bits * self.partition(kl_index).counts[kind.reshape(-1)]
-        costs = np.append(kl_table()[self.rows].sum(1), 0)
-        total = costs[self.row_of(classes)].reshape(len(classes), -1).sum(1)
+        total = self.row_cost[self.row_of(classes)].reshape(len(classes), -1).sum(1)
         return self.group_bits * group_count(total, self.group_bits)
 
 
@@ -143,6 +147,11 @@ class Prior:
     data: bytes  # the file
     arrays: Mapping[str, np.ndarray]  # members of the file, unpacked where they are asked for
     points: dict[tuple[int, bool], OperatingPoint] = field(default_factory=dict, repr=False)  # what was asked for
+
+    @property
+    def header_hash(self) -> bytes:
+        """What a file header names it by beside its number: the first 4 bytes of a custom prior's hash."""
+        return self.digest[:4] if self.number == CUSTOM else b""
 
     @property
     def betas(self) -> list[float]:

@@ -54,7 +54,7 @@ class Field(Protocol):
     def down(self, architecture: "Architecture", latents, merged: np.ndarray, ops):
         """First half, for all rows: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes."""
 
-    def across(self, architecture: "Architecture", half, merged: np.ndarray, ops, rows=(0, None)):
+    def across(self, half, ops, rows=(0, None)):
         """Second half, for some rows (first, end): -> (P, end - first, W, C)."""
 
 
@@ -81,12 +81,12 @@ class Cosines:
             columns = first * side, (first + BAND) * side
             band = synthesise(coefficients, merged, ops, columns)
             bands.append(borders.mixed(band, 1, ops, first=columns[0] * hop))
-        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3)
+        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3), Borders.of(merged, hop)
 
-    def across(self, architecture, half, merged, ops, rows=(0, None)):
+    def across(self, half, ops, rows=(0, None)):
         """Borders between columns."""
-        borders = Borders.of(merged, architecture.tile)
-        return ops.permute(borders.mixed(half[:, slice(*rows)], 3, ops, first=rows[0]), (0, 1, 3, 2))
+        pixels, borders = half
+        return ops.permute(borders.mixed(pixels[:, slice(*rows)], 3, ops, first=rows[0]), (0, 1, 3, 2))
 
 
 class Siren:
@@ -122,7 +122,7 @@ class Siren:
         x = x.reshape(p, r, c, n, n, -1)
         return ops.permute(x, (0, 1, 3, 2, 4, 5)).reshape(p, r * n, c * n, -1)
 
-    def across(self, architecture, half, merged, ops, rows=(0, None)):
+    def across(self, half, ops, rows=(0, None)):
         return half[:, slice(*rows)]
 
 

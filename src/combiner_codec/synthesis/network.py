@@ -43,7 +43,7 @@ class Network:
 
     def across(self, half, rows: Rows | tuple[int, None] = (0, None)):
         """Second half of the field, for some rows: -> (P, end - first, W, C)."""
-        return self.architecture.field.across(self.architecture, half, self.merged, self.ops, rows)
+        return self.architecture.field.across(half, self.ops, rows)
 
     def field(self, latents):
         """The whole field: (P, Rb, Cb, D) -> (P, H, W, C)."""
