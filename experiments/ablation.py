@@ -47,8 +47,8 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -
     import torch
 
     from combiner_codec.training import endtoend
-    from combiner_codec.training.recipes import METADATA, RECIPES, linear_part
-    from combiner_codec.training.weights import colour_names
+    from combiner_codec.training.recipes import METADATA, RECIPES
+    from combiner_codec.training.run import without_network
 
     torch.set_num_threads(settings.threads or torch.get_num_threads())
     recipe, linear = RECIPES["photo"], without == "the network"
@@ -62,8 +62,7 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -
     sources = endtoend.Sources.of([settings.photos / "train"])
     (point,) = endtoend.learn(sources, replace(recipe, settings=plan), folder, say)
     if linear:
-        architecture = linear_part(architecture)
-        point = replace(point, shared={name: point.shared[name] for name in colour_names(architecture)})
+        architecture, point = without_network(point, architecture)
     point = replace(point, permuted=without != "permutation")
     trained = {"without": without, "seconds": round(seconds), "crops": CROPS}
     priors.save(path, {**METADATA, "trained": trained}, architecture, [point])

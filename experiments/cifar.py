@@ -34,7 +34,7 @@ EIGHT_IMAGES = 50
 HELD_OUT = 285  # training images that `make train-cifar` leaves out
 PROBED = 64  # of these, the ones that betas are found on
 LINEAR_BETAS = tuple(0.012 * 2 ** (-0.75 * k) for k in range(12))
-CLASSES = {"linear": 64, "single": 2}  # of the linear priors; the second has one class and that for flat tiles
+CLASSES = {"linear": 64, "single": 1}  # of single tiles, of the linear priors
 SECTIONS = ("table", "groups", "effort", "betas")
 
 
@@ -110,15 +110,19 @@ class Cifar:
 
 
 def learn_linear(array: Path, classes: int, path: Path, say: Say) -> None:
-    """A linear prior of LINEAR_BETAS from an array of images and their mirror images, the held-out ones left out."""
-    from combiner_codec.training.data import load_images
-    from combiner_codec.training.recipes import RECIPES, TrainSettings
-    from combiner_codec.training.run import linear_prior
+    """A prior without network, of LINEAR_BETAS and so many classes, in closed form; the held-out images left out."""
+    from combiner_codec.training import endtoend
+    from combiner_codec.training.recipes import METADATA, RECIPES
+    from combiner_codec.training.run import without_network
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    settings = TrainSettings(LINEAR_BETAS, (classes,) * len(LINEAR_BETAS))
-    pixels = load_images([array], RECIPES["small"].side, 0, HELD_OUT)
-    linear_prior(pixels, replace(RECIPES["small"], settings=settings), path, say)
+    recipe, P = RECIPES["small"], len(LINEAR_BETAS)
+    merged = recipe.settings.merged * (classes > 1)
+    settings = replace(recipe.settings, betas=LINEAR_BETAS, classes=(classes,) * P, merged=merged, steps=0)
+    sources = endtoend.Sources.of([array], holdout=HELD_OUT)
+    points = endtoend.learn(sources, replace(recipe, settings=settings), path.parent, say)
+    architectures, points = zip(*(without_network(point, recipe.architecture) for point in points), strict=True)
+    priors.save(path, {**METADATA, "steps": 0}, architectures[0], list(points))
 
 
 def table(cifar: Cifar) -> dict[str, list[Point]]:

@@ -8,12 +8,24 @@ import torch
 from PIL import Image
 
 from combiner_codec.format import prior as priors
+from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.training import endtoend
 from combiner_codec.training.endtoend import Sources
-from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, TrainSettings
-from combiner_codec.training.run import train_cosine
+from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, Recipe
 
 torch.set_num_threads(1)
+
+PLAIN = Architecture(
+    "cosine",
+    32,
+    (
+        Layer("linear", 1024, 3, latent=True, bias=False),
+        Layer("linear", 3, 3),
+        Layer("sine", 3, 12, window=5, by_class=True),
+        Layer("sine", 12, 8, window=3, by_class=True),
+        Layer("linear", 8, 3, residual_of=1),
+    ),
+)
 
 
 def smooth_pictures(count, side=32, seed=0):
@@ -31,19 +43,21 @@ def busy_pictures(count, side=128, seed=0):
     return (smooth_pictures(count, side, seed) * 0.7 + 38 + noise).clip(0, 255).astype(np.uint8)
 
 
-def as_file(path, family, points):
-    """The prior of a file of a family's operating points."""
-    priors.save(path, METADATA, RECIPES[family].architecture, points)
+def as_file(path, architecture, points):
+    """The prior of a file of operating points."""
+    priors.save(path, METADATA, architecture, points)
     return priors.load_file(path)
 
 
 @pytest.fixture(scope="session")
 def tiny_prior(tmp_path_factory):
-    """Two operating points of the small family: one level of tiles, class numbers as they are."""
-    settings = TrainSettings((0.02, 0.004), (5, 5), steps=12, first_steps=12, batch=16, m_steps=2)
-    folder, recipe = tmp_path_factory.mktemp("small"), replace(RECIPES["small"], settings=settings)
-    pixels = torch.from_numpy(smooth_pictures(64)).float() / 255
-    return as_file(folder / "tiny-small.npz", "small", train_cosine(pixels, recipe, folder, lambda line: None))
+    """Two operating points: tiles of one size, class numbers as they are, layers at full resolution."""
+    settings = replace(PHOTO, betas=(0.02, 0.004), classes=(5, 5), merged=0, visits=(), crops=64, batch=16, steps=24)
+    folder = tmp_path_factory.mktemp("small")
+    np.save(folder / "32.npy", smooth_pictures(64))
+    recipe = Recipe(PLAIN, settings, 32, 0.0)
+    points = endtoend.learn(Sources.of([folder / "32.npy"]), recipe, folder, lambda line: None)
+    return as_file(folder / "tiny-small.npz", PLAIN, [replace(point, contexts=None) for point in points])
 
 
 @pytest.fixture(scope="session")
@@ -55,7 +69,7 @@ def tiny_photo_prior(tmp_path_factory):
     for path in paths:
         np.save(path, busy_pictures(6, int(path.stem)))
     points = endtoend.learn(Sources.of(paths), recipe, folder, lambda line: None)
-    return as_file(folder / "tiny-photo.npz", "photo", points)
+    return as_file(folder / "tiny-photo.npz", recipe.architecture, points)
 
 
 @pytest.fixture(params=["tiny_prior", "tiny_photo_prior"])

@@ -57,6 +57,13 @@ def one_line(done, code, text):
     assert len(lines) == 1 or code == 2
 
 
+def test_formats_without_alpha_refuse_it(tmp_path):
+    alpha = Path(__file__).parent / "golden" / "alpha.cmb"
+    one_line(run("decode", alpha, "-o", tmp_path / "out.jpg"), 1, "Pillow cannot write this picture as JPEG")
+    assert run("decode", alpha, "-o", tmp_path / "out.webp").returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.webp"]
+
+
 def test_encode_tells_size_rate_and_quality_that_the_decoder_confirms(picture, tiny_prior_file):
     out, back = picture.with_suffix(".cmb"), picture.with_name("back.png")
     done = run("encode", picture, "--prior", tiny_prior_file, "--effort", "fast", "--beta", "0.01")

@@ -46,7 +46,7 @@ def siren_prior(tmp_path_factory):
 @pytest.fixture(scope="module")
 def merged_prior(tmp_path_factory):
     """A linear prior of tiles of two sizes, as likely one as the other."""
-    architecture, rng = replace(recipes.linear_part(recipes.cosine_architecture(16)), side=4), np.random.default_rng(1)
+    architecture, rng = replace(recipes.linear_part(recipes.folded_architecture(16)), side=4), np.random.default_rng(1)
     kl, merged = rng.integers(0, 90, (3, 768), np.uint8), rng.integers(0, 80, (2, 4, 768), np.uint8)
     shared = {"w1": np.eye(3, dtype=np.float32)[None, None], "b1": np.full(3, 0.5, np.float32)}
     tables = np.zeros(768), np.full(768, 0.1), kl, merged, shared

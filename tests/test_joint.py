@@ -29,7 +29,7 @@ RECIPE = replace(RECIPES["photo"], settings=SETTINGS, side=64)
 
 @pytest.fixture(autouse=True)
 def few_validation_crops(monkeypatch):
-    monkeypatch.setattr(endtoend, "HELD", 8)
+    monkeypatch.setattr(endtoend, "HELD_PIXELS", 8 * RECIPE.side**2)
 
 
 @pytest.fixture(scope="module")

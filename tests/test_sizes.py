@@ -12,12 +12,12 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.posterior import noise_variance
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.tiling import everywhere
-from combiner_codec.training.draft import Tables
+from combiner_codec.training.colour import colour_names
 from combiner_codec.training.joint import class_features
 from combiner_codec.training.recipes import RECIPES
 from combiner_codec.training.shards import Shards
 from combiner_codec.training.sizes import counted, energies, first_sizes, mixture_of
-from combiner_codec.training.weights import colour_names
+from combiner_codec.training.tables import Tables
 from conftest import busy_pictures, smooth_pictures
 
 ARCHITECTURE = RECIPES["photo"].architecture

@@ -1,7 +1,3 @@
-import os
-import shutil
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -15,85 +11,13 @@ from combiner_codec.encoder.posterior import Gaussians, kl_nats
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
-from combiner_codec.training import data
-from combiner_codec.training.family import Family
+from combiner_codec.training import crops, data
 from combiner_codec.training.mixture import Mixture
-from combiner_codec.training.recipes import (
-    RECIPES,
-    SIREN_METADATA,
-    TrainSettings,
-    siren_architecture,
-)
-from combiner_codec.training.run import Options, load_point, run, save_point, train_cosine
+from combiner_codec.training.recipes import SIREN_METADATA, siren_architecture
+from combiner_codec.training.run import load_point, save_point
 from combiner_codec.training.shards import Shards
 from combiner_codec.training.siren import PlainSiren, train_siren
-from conftest import busy_pictures, smooth_pictures
-
-ARGUMENTS = ["--betas", "0.02,0.004", "--classes", "4,4", "--steps", "8", "--batch", "4"]
-
-
-def learn(folder, pictures, processes):
-    """What `combiner train` writes, in this process or in several."""
-    folder.mkdir()
-    np.save(folder / "t.npy", pictures)
-    if processes == 1:
-        lines, options = [], Options("small", (0.02, 0.004), (4, 4), 8, batch=4)
-        run([folder / "t.npy"], folder / "p.npz", folder / "ck", lines.append, options)
-        assert any("ELBO" in line for line in lines)
-        return
-    launch = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", "-m", "combiner_codec"]
-    command = ["train", "t.npy", "-o", "p.npz", "--checkpoints", "ck", *ARGUMENTS]
-    done = subprocess.run(
-        [sys.executable, *launch, *command],
-        cwd=folder, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-
-
-def test_two_processes_give_the_result_of_one(tmp_path):
-    """Also where one of them has none of a step's four pictures."""
-    one, two = tmp_path / "one", tmp_path / "two"
-    learn(one, busy_pictures(33, 32), 1)
-    learn(two, busy_pictures(33, 32), 2)
-    for name in ("point-0.02.npz", "point-0.004.npz"):
-        a, b = (load_point(folder / "ck" / name) for folder in (one, two))
-        assert a.contexts is None and b.contexts is None
-        assert np.abs(a.kl_index.astype(int) - b.kl_index).max() <= 2
-        assert a.shared.keys() == b.shared.keys()
-        for x, y in [
-            (a.mean, b.mean),
-            (a.posterior_scale, b.posterior_scale),
-            *((a.shared[k], b.shared[k]) for k in a.shared),
-        ]:
-            np.testing.assert_allclose(x, y, rtol=2e-3, atol=1e-3)
-    prior = priors.load_file(two / "p.npz")
-    assert prior.betas == [0.02, 0.004]
-    result = encode_arrays([busy_pictures(1, 128, seed=5)[0][:40, -70:]], prior, Settings(0.01, "fast"))[0]
-    np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
-
-
-def test_a_finished_point_is_gone_on_from(tmp_path):
-    """A run that was cut off after its first point trains the second from the checkpoint, and about as well."""
-    settings = replace(SETTINGS, betas=(0.02, 0.004), classes=(4, 4))
-    recipe = replace(RECIPES["small"], settings=settings)
-    pixels = torch.from_numpy(busy_pictures(33, 32)).float() / 255
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    whole.mkdir()
-    cut.mkdir()
-    lines = []
-    points = train_cosine(pixels, recipe, whole, lambda line: None)
-    train_cosine(pixels, recipe, whole, lines.append)
-    assert not lines  # nothing is left to do
-    shutil.copy(whole / "point-0.02.npz", cut)
-    again = train_cosine(pixels, recipe, cut, lines.append)
-    assert lines and all(line.startswith("point 1") for line in lines)
-    assert [point.beta for point in again] == [0.02, 0.004]
-    np.testing.assert_array_equal(again[0].kl_index, points[0].kl_index)
-    ours, theirs = (np.sort(point.tile_bits).mean() for point in (again[1], points[1]))
-    assert ours == pytest.approx(theirs, rel=0.1)
-
-
-SETTINGS = TrainSettings((0.004,), (4,), steps=4, first_steps=4, batch=4, m_steps=2)
+from conftest import smooth_pictures
 
 
 def test_the_plain_siren_trains_and_codes(tmp_path):
@@ -120,14 +44,6 @@ def test_kl_is_that_of_torch_distributions():
     ours = kl_nats(mu, sigma, Gaussians(mean, scale, sigma[0]))
     normal = torch.distributions.Normal
     torch.testing.assert_close(ours, torch.distributions.kl_divergence(normal(mu, sigma), normal(mean, scale)))
-
-
-def test_a_single_class_is_learned_from_all_tiles():
-    settings = replace(SETTINGS, betas=(0.02,), classes=(1,))
-    pixels = torch.from_numpy(busy_pictures(33, 32)).float() / 255
-    point = Family(pixels, RECIPES["small"].architecture, settings, lambda line: None).learn(0)
-    assert point.classes == 1 and point.tile_bits[0] > 20
-    assert all(np.isfinite(value).all() for value in point.shared.values())
 
 
 def test_classes_separate_flat_from_busy():
@@ -169,25 +85,27 @@ def test_the_plain_siren_goes_on_from_its_checkpoint(tmp_path):
 
 
 def test_pictures_come_from_arrays_and_folders(tmp_path):
-    """Arrays less their end, mirrored too; so many crops of the folder's pictures, the same every time."""
+    """Arrays less their end, which is held out; crops are the same every time."""
     np.save(tmp_path / "a.npy", smooth_pictures(5))
     (tmp_path / "photos").mkdir()
     for i, picture in enumerate(smooth_pictures(2, 100)):
         Image.fromarray(picture).save(tmp_path / "photos" / f"{i}.png")
     sources = [tmp_path / "a.npy", tmp_path / "photos"]
-    pixels, again = (data.load_images(sources, 32, crops=7, holdout=1) for _ in range(2))
-    assert pixels.shape == (2 * 4 + 7, 32, 32, 3) and torch.equal(pixels, again)
-    assert torch.equal(pixels[4:8], pixels[:4].flip(2))
+    pictures, held = crops.pictures_of(sources, holdout=1), crops.held_of(sources, 1)
+    assert [len(pictures), len(held), len(crops.held_of(sources, 0))] == [6, 1, 0]
+    np.testing.assert_array_equal(held[0][1](), smooth_pictures(5)[4])
+    some, again = (crops.random_crops(pictures, 32, np.arange(7), 0, 4.0) for _ in range(2))
+    assert some.shape == (7, 32, 32, 3) and (some == again).all()
+    whole = crops.random_crops(pictures[:4], 32, np.arange(4), 0, 0.0)
+    assert sorted(p.tobytes() for p in whole) == sorted(p.tobytes() for p in smooth_pictures(5)[:4])
     assert len(data.held_out(sources, 1, ())[0]) == 1
     assert [c.shape for c in data.held_out(sources, 0, [tmp_path / "photos"])[0]] == [(100, 100, 3)]
 
 
 def test_pictures_that_do_not_fit_are_refused(tmp_path):
-    np.save(tmp_path / "a.npy", smooth_pictures(2, 40))
+    np.save(tmp_path / "a.npy", np.zeros((2, 40, 40)))
     (tmp_path / "empty").mkdir()
     with pytest.raises(FormatError, match="expected uint8"):
-        data.load_images([tmp_path / "a.npy"], 32, 0, 0)
+        crops.pictures_of([tmp_path / "a.npy"])
     with pytest.raises(FormatError, match="no pictures"):
-        data.load_images([tmp_path / "empty"], 32, 3, 0)
-    with pytest.raises(FormatError, match="no pictures"):
-        data.load_images([tmp_path / "empty"], 32, 0, 0)
+        crops.pictures_of([tmp_path / "empty"])

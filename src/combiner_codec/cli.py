@@ -7,6 +7,7 @@ import click
 
 from . import __version__
 from .files import label, read, special, write
+from .format import header
 from .format.header import MAX_SEED, check_pixels
 from .jobs import Kind, Plan, beside
 from .options import (
@@ -172,6 +173,7 @@ def decode(inputs, output, output_dir, force, skip_existing, quiet, threads, pri
         with collected(failures):
             data, started = read(source), time.perf_counter()
             with named(source):
+                saving.check_mode(format_of(target), header.read(data)[0].mode)  # before the work
                 array = decode_array(data, given, threads, max_pixels)
                 array = scaling.scaled(array, *size) if size else array
                 picture = saving.save(array, format_of(target), quality)
@@ -251,27 +253,24 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
 @click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
               help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
 @click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
-@click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, in the order of training.")
+@click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, the largest first.")
 @click.option("--classes", callback=numbers(int), metavar="K,K,...",
               help="Classes of each operating point, those of merged tiles aside.")  # fmt: skip
-@click.option("--steps", type=click.IntRange(1),
-              help="Steps per operating point; of the photo family all steps together, instead of a time.")  # fmt: skip
-@click.option("--first-steps", type=click.IntRange(1), help="Steps of the first operating point.")
-@click.option("--batch", type=click.IntRange(1), help="Pictures per step.")
+@click.option("--steps", type=click.IntRange(1), help="Steps of all operating points together, instead of a time.")
+@click.option("--batch", type=click.IntRange(1), help="Pictures per step [small 128, photo 8].")
 @click.option("--crops", type=click.IntRange(1),
-              help="Random crops of the pictures in folders; of the photo family per point [2000].")  # fmt: skip
+              help="Random crops of each operating point [small 6000, photo 2000].")  # fmt: skip
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
 @click.option("--validation", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder of photographs to measure the prior on; may be given more than once.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0),
-              help="Time over all runs, of the families photo [600] and combiner-cifar [40].")  # fmt: skip
-@click.option("--again", is_flag=True, help="Train finished operating points once more, from where they ended.")
+              help="Time over all runs [600, combiner-cifar 40].")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0), default=0)
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
 
-    The photo family learns all operating points at once, for --minutes over all runs or for --steps; with --minutes 0
-    it writes what a run that was cut off has learned so far.
+    All operating points are learned at once, for --minutes over all runs or for --steps; with --minutes 0 it writes
+    what a run that was cut off has learned so far.
 
     Runs under torchrun too: pictures are sharded over the processes.
     """

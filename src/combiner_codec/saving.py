@@ -52,6 +52,12 @@ def format_named(name: str, about: str = "") -> str:
     return str(kind)
 
 
+@cache
+def check_mode(kind: str, mode: str) -> None:
+    """Raises FormatError for a format without a place for L, LA, RGB or RGBA, tried with a few pixels."""
+    save(np.zeros((8, 8, len(mode)), np.uint8).squeeze(), kind)
+
+
 def suffix_of(name: str) -> str:
     """What file names of a format, which Pillow can write, end with."""
     from PIL import Image

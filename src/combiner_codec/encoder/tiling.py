@@ -41,7 +41,8 @@ def choose_tiling(costs: Callable[[np.ndarray], np.ndarray], every: np.ndarray) 
     time changes if that lowers the costs around it.
     """
     merged = every & _tiles_of(squares(costs(every)) < squares(costs(np.zeros_like(every))), every.shape)
-    for row, column in product(range(2), repeat=2):
+    turns = [range(min(2, count)) for count in squares(every).shape[1:]]
+    for row, column in product(*turns) if merged[0].size > 4 else ():  # a single square has no neighbours
         now = squares(costs(merged))
         turn = np.zeros(now.shape, bool)
         turn[:, row::2, column::2] = True

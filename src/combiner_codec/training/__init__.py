@@ -1,21 +1,17 @@
 """Learning priors: pictures -> operating points -> prior file. Needs torch.
 
-recipes.py      architectures, settings              data.py      pictures to learn from, pictures to measure on
-shards.py       sums over all processes              graphics.py  classes for tiles that no photograph has
-run.py          `combiner train`
+run.py          `combiner train`                     recipes.py     architectures, settings
+shards.py       sums over all processes              data.py        pictures to measure a finished prior on
 
-All operating points at once, end to end (photographs):
-crops.py        random crops                         begin.py       classes and posteriors in closed form
-sizes.py        classes of tiles of two sizes        mixture.py     classes by hard EM
-joint.py        the network of all points            persistent.py  posteriors that persist, M-steps
-together.py     steps                                checkpoint.py  what is kept
-endtoend.py     the order of it all, log             contexts.py    tables of the class map
-
-One operating point after the other (thumbnails):
-pictures.py     one process's share of them          draft.py       a point while it is learned
-family.py       start, descent, next                 start.py       its draft: classes and tables (classes.py),
-                                                     shared layers (weights.py)
-descent.py      its steps (estep.py, mstep.py, log.py)
+All operating points at once, end to end:
+endtoend.py     the order of it all, log             crops.py       random crops
+begin.py        classes and posteriors in closed     colour.py      the colour map
+                form                                 mixture.py     classes by hard EM
+sizes.py        classes of tiles of two sizes        tables.py      priors while they are learned
+together.py     steps                                joint.py       the network of all points
+persistent.py   posteriors that persist, M-steps     sample.py      samples of them, gradients
+checkpoint.py   what is kept                         contexts.py    tables of the class map
+graphics.py     classes for tiles that no photograph has
 
 siren.py        the plain SIREN
 """

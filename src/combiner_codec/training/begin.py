@@ -10,16 +10,15 @@ import torch
 from ..encoder.analysis import decompose
 from ..encoder.posterior import closed_form, noise_variance, reachable
 from ..synthesis.architecture import Architecture
-from .draft import Tables
 from .persistent import Crops, Evidence, Point, count, updated
-from .pictures import AT_ONCE
-from .recipes import JointSettings
+from .recipes import TrainSettings
 from .shards import Shards
-from .sizes import Sizes, counted, energies, first_sizes, mixture_of
+from .sizes import AT_ONCE, Sizes, counted, energies, first_sizes, mixture_of
+from .tables import Tables
 
 
 def first_points(
-    architecture: Architecture, colour: dict, pixels: list[torch.Tensor], settings: JointSettings, shards: Shards
+    architecture: Architecture, colour: dict, pixels: list[torch.Tensor], settings: TrainSettings, shards: Shards
 ) -> list[Point]:
     """All operating points, from the middle outwards, as each starts from a neighbour's classes.
 

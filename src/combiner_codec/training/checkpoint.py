@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from ..errors import FormatError
-from .draft import Tables
 from .persistent import Crops, Evidence, Point
 from .shards import Shards
+from .tables import Tables
 from .together import Plan, Progress, State, first_state
 
 SAME = ("betas", "classes", "merged", "crops", "batch", "seed")  # settings that a resumed run cannot change

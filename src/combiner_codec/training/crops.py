@@ -8,9 +8,9 @@ from PIL import Image
 
 from .. import arrays
 from ..errors import FormatError
-from .data import SUFFIXES
 
-PLAIN = 0.6  # share of crops at the picture's own scale
+SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in folders
+PLAIN = 0.6  # share of crops at the picture's own scale, over octaves
 LEAST_OCTAVES = 0.1  # by which others are scaled down
 MIRRORED, TURNED = 0.5, 0.3  # shares of crops
 
@@ -21,16 +21,24 @@ def pictures_of(sources: Iterable[Path], holdout: int = 0) -> list[Picture]:
     """Pictures of folders, and of arrays (.npy, uint8 (N, H, W, 3), less the last `holdout`). Raises FormatError where
     there are none.
     """
+    some = slice(-holdout or None)
     found = [
-        picture for source in sources for picture in (_array(source, holdout) if source.is_file() else _folder(source))
+        picture for source in sources for picture in (_array(source, some) if source.is_file() else _folder(source))
     ]
     if not found:
         raise FormatError(f"{', '.join(map(str, sources))}: no pictures to learn from")
     return found
 
 
-def _array(source: Path, holdout: int) -> Iterator[Picture]:
-    array = arrays.pictures(source)[: -holdout or None]
+def held_of(sources: Iterable[Path], holdout: int) -> list[Picture]:
+    """The last `holdout` pictures of every array."""
+    return (
+        [p for source in sources if source.is_file() for p in _array(source, slice(-holdout, None))] if holdout else []
+    )
+
+
+def _array(source: Path, some: slice) -> Iterator[Picture]:
+    array = arrays.pictures(source)[some]
     return ((f"{source}[{i}]", lambda i=i: np.asarray(array[i])) for i in range(len(array)))
 
 
@@ -72,7 +80,7 @@ def _turns(count: int, numbers: np.ndarray, seed: int) -> np.ndarray:
 
 def _crop(pixels: np.ndarray, side: int, octaves: float, rng: np.random.Generator) -> np.ndarray:
     """A square of a picture, scaled down, mirrored and turned at random; without `octaves` as it is."""
-    scaled = octaves > LEAST_OCTAVES and rng.random() >= PLAIN
+    scaled = octaves > LEAST_OCTAVES and rng.random() >= PLAIN / max(1, octaves)
     factor = 2 ** rng.uniform(LEAST_OCTAVES, octaves) if scaled else 1.0
     size = min(round(side * factor), *pixels.shape[:2])
     top, left = (rng.integers(length - size + 1) for length in pixels.shape[:2])

@@ -13,12 +13,12 @@ import torch
 from ..format.prior import OperatingPoint
 from . import checkpoint, contexts
 from .begin import first_points, held_crops
-from .crops import Picture, pictures_of, random_crops
+from .colour import colour_names, principal_axes
+from .crops import Picture, held_of, pictures_of, random_crops
 from .log import Report
 from .recipes import Recipe
 from .shards import Shards
-from .together import HELD, Measured, Plan, Progress, State, first_state, measured, take_step
-from .weights import colour_names, principal_axes
+from .together import HELD_PIXELS, Measured, Plan, Progress, State, first_state, measured, take_step
 
 LOG_EVERY, SAVE_EVERY = 300, 900  # seconds
 SHOWN = 3  # operating points of a line about validation, which take turns
@@ -35,14 +35,17 @@ class Sources:
 
     @staticmethod
     def of(training: list[Path], validation: Sequence[Path] = (), holdout: int = 0) -> "Sources":
-        """From folders and arrays. Raises FormatError where there is nothing to learn from."""
-        return Sources(pictures_of(training, holdout), pictures_of(validation) if validation else [])
+        """From folders and arrays; validation on folders, else on the ends of arrays. Raises FormatError where there is
+        nothing to learn from.
+        """
+        held = pictures_of(validation) if validation else held_of(training, holdout)
+        return Sources(pictures_of(training, holdout), held)
 
 
 def learn(sources: Sources, recipe: Recipe, folder: Path, report: Report) -> list[OperatingPoint]:
     """Go on from the folder's checkpoint, if there is one, until steps or time are over; all operating points."""
     settings, path = recipe.settings, folder / "joint.pt"
-    held = Shards(HELD if sources.validation else 0)
+    held = Shards(HELD_PIXELS // recipe.side**2 if sources.validation else 0)
     plan = Plan(recipe.architecture, settings, recipe.side, Shards(settings.crops), held)
     report = report if plan.shards.rank == 0 else lambda line: None
     state = opened(plan, sources, recipe.octaves, path)

@@ -19,7 +19,7 @@ from torch import nn
 
 from ..encoder.posterior import noise_variance
 from ..synthesis.architecture import Architecture, Layer
-from .weights import colour_names
+from .colour import colour_names
 
 HIDDEN = 64  # units of the MLP
 LOUDNESS = 0.12  # noise at which the first layer sees colours in units of the noise; elsewhere as its square root

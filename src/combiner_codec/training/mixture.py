@@ -13,6 +13,8 @@ from .shards import Shards
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
 SMOOTHING = 8.0  # tiles' worth of an average or earlier table in every class table
 AT_ONCE = 2**12  # tiles whose class costs are computed together
+SPREAD = 0.3  # random part of the first classes, in standard deviations of the log energies they are cut by
+LEAST_ENERGY = 1e-3  # in logarithms of energies
 FARTHEST, LEAST_NATS = 64, 0.1  # latents of a tile that may lie beyond reach; what counts of them
 TINY = 1e-30  # energy of no tiles at all
 GAIN = (1e-3, 50.0)  # energy of a class against that of all tiles, as far as its smoothing follows it
@@ -67,6 +69,17 @@ class Mixture:
         variance = (sums + self.smoothing * gain * average) / (n + self.smoothing)[:, None]
         variance[self.classes - len(self.fixed) :] = self.fixed
         return variance.clamp(min=self.posterior_variance)
+
+
+def classes_by_energy(mixture: Mixture, tiles: int) -> torch.Tensor:
+    """As many tiles in each class, by rank of log energy, `tiles` of them in a picture: (T,)."""
+    K, shards = mixture.classes - len(mixture.fixed), mixture.shards
+    scores = torch.log(mixture.energy.clamp(min=LEAST_ENERGY)).sum(1).reshape(-1, tiles)
+    scores = shards.gather(scores).reshape(-1)
+    jitter = torch.randn(scores.numel(), generator=torch.Generator().manual_seed(1))
+    scores = scores + SPREAD * scores.std() * jitter
+    ranks = torch.argsort(torch.argsort(scores)) * K // len(scores)
+    return ranks.reshape(-1, tiles)[shards.mine].reshape(-1)
 
 
 def class_nats(energy: torch.Tensor, marginal: torch.Tensor, posterior_variance: torch.Tensor) -> torch.Tensor:

@@ -10,21 +10,6 @@ METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 SIREN_METADATA = {"steps": 800, "rate": 0.1, "fit_scale": True, "budget_groups": 1}
 
 
-def cosine_architecture(tile: int = 32) -> Architecture:
-    """A linear layer of latents on cosine features, then shared sine layers that refine the field."""
-    return Architecture(
-        "cosine",
-        tile,
-        (
-            Layer("linear", tile * tile, 3, latent=True, bias=False),
-            Layer("linear", 3, 3),  # colour map
-            Layer("sine", 3, 24, window=5, by_class=True),
-            Layer("sine", 24, 16, window=3, by_class=True),
-            Layer("linear", 16, 3, residual_of=1),
-        ),
-    )
-
-
 def folded_architecture(tile: int = 16, side: int = 4, width: int = 32) -> Architecture:
     """A linear layer of latents on cosine features, then shared layers at half resolution that refine the field.
 
@@ -69,31 +54,6 @@ def siren_architecture(tile: int = 32) -> Architecture:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """How a family is learned. Operating points are learned in the order of `betas`, each from where the last ended."""
-
-    betas: tuple[float, ...]  # squared error, summed over pixels, per nat
-    classes: tuple[int, ...]  # K per operating point, the flat class included
-    steps: int = 2000  # minibatch steps per operating point
-    first_steps: int = 4000  # for the first operating point, which starts from a linear model
-    batch: int = 64  # pictures per step
-    m_steps: int = 8  # closed-form updates of the class tables per operating point
-    rate: float = 2e-3  # Adam, shared weights
-    e_rate: float = 0.25  # share of a Newton step that an E-step takes; falls to 0.03
-    smoothing: float = 8.0  # tiles' worth of the average table in every class table
-    group_bits: int = 6  # bits that a group adds to its block's stream
-    index_bits: int = 16  # width of an index
-    seed: int = 0  # of batches, posterior samples and starting weights
-
-
-UPWARDS = (0.0016, 0.003, 0.006, 0.012, 0.025, 0.05, 0.1)
-DOWNWARDS = (0.0016, 0.0009, 0.0005, 0.00028, 0.00016, 0.00009, 0.000055, 0.000035)
-SMALL = TrainSettings(  # the second time 0.0016 is found among the checkpoints and gone on from
-    UPWARDS + DOWNWARDS, (64, 64, 64, 32, 32, 16, 16) + (64,) * len(DOWNWARDS)
-)
-
-
-@dataclass(frozen=True)
-class JointSettings:
     """How all operating points of a family are learned at once, the shared layers end to end (joint.py)."""
 
     betas: tuple[float, ...]  # squared error, summed over pixels, per nat
@@ -110,12 +70,21 @@ class JointSettings:
     seed: int = 0  # of crops, batches, posterior samples and starting weights
 
 
-PHOTO = JointSettings(
+PHOTO = TrainSettings(
     (0.06, 0.03, 0.018, 0.011, 0.007, 0.0045, 0.0028, 0.0016, 0.0009, 0.0005, 0.00025),
     (128,) * 11,
     64,
     (0.6, 1, 1, 1, 1, 1, 1, 1, 1, 0.7, 0.6),  # the ends are for few pictures
 )
+
+SMALL = TrainSettings(
+    (0.1, 0.05, 0.025, 0.0125, 0.006, 0.003, 0.0016, 0.0008, 0.0004, 0.0002, 0.0001, 0.00005),
+    (64,) * 12,
+    48,
+    crops=6000,
+    batch=128,
+)
+SIREN = TrainSettings((0.002,), (1,), minutes=40.0)
 
 
 @dataclass(frozen=True)
@@ -123,13 +92,13 @@ class Recipe:
     """A family that `combiner train` knows."""
 
     architecture: Architecture
-    settings: TrainSettings | JointSettings
+    settings: TrainSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # powers of two by which crops of photographs are scaled down, at most
 
 
 RECIPES = {
-    "small": Recipe(cosine_architecture(), SMALL, 32, 4.0),
+    "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0),
     "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0),
-    "combiner-cifar": Recipe(siren_architecture(), TrainSettings((0.002,), (1,)), 32, 4.0),
+    "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0),
 }

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,17 +15,17 @@ from ..format.prior import OperatingPoint, load_file, save
 from ..image import EQUAL
 from ..synthesis.architecture import Architecture
 from . import endtoend, graphics
-from .data import held_out, load_images
+from .colour import colour_names
+from .crops import pictures_of, random_crops
+from .data import held_out
 from .endtoend import Sources
-from .family import Family
 from .log import Report
-from .recipes import METADATA, RECIPES, SIREN_METADATA, JointSettings, Recipe, linear_part
+from .recipes import METADATA, RECIPES, SIREN_METADATA, Recipe, linear_part
 from .shards import Shards
 from .siren import train_siren
 
 # options that replace a recipe's settings, where it has them
-GIVEN = ("betas", "classes", "steps", "first_steps", "batch", "crops", "minutes")
-SIREN_MINUTES = 40.0
+GIVEN = ("betas", "classes", "steps", "batch", "crops", "minutes")
 
 
 @dataclass(frozen=True)
@@ -36,26 +36,20 @@ class Options:
     betas: tuple[float, ...] | None = None
     classes: tuple[int, ...] | None = None
     steps: int | None = None
-    first_steps: int | None = None
     batch: int | None = None
-    crops: int | None = None  # of the pictures in folders, or of each operating point that is learned with others
+    crops: int | None = None  # of each operating point
     holdout: int = 0  # images at the end of every array
     validation: tuple[Path, ...] = ()  # folders of photographs to measure on
-    minutes: float | None = None  # over all runs, where a family has a time
-    again: bool = False  # go on with finished operating points
+    minutes: float | None = None  # over all runs
     seed: int = 0
 
     @property
     def recipe(self) -> Recipe:
         """The family's recipe with what was given in its place."""
         recipe = RECIPES[self.family]
-        known = {f.name for f in fields(recipe.settings)}
         given = {name: getattr(self, name) for name in GIVEN if getattr(self, name) is not None}
-        if self.steps and not self.first_steps:
-            given["first_steps"] = self.steps
         if self.betas:
             given["visits"] = ()
-        given = {name: value for name, value in given.items() if name in known}
         return replace(recipe, settings=replace(recipe.settings, seed=self.seed, **given))
 
 
@@ -80,28 +74,25 @@ def learn(sources, checkpoints, report, options: Options) -> tuple[list[Operatin
     recipe = options.recipe
     if not recipe.architecture.field.linear:
         return learn_siren(sources, recipe, checkpoints, report, options)
-    if isinstance(recipe.settings, JointSettings):
-        points, training = learn_together(sources, recipe, checkpoints, report, options)
-    else:
-        images = images_of(sources, recipe, options)
-        points, training = train_cosine(images, recipe, checkpoints, report, options.again), f"{len(images)} pictures"
+    points, training = learn_together(sources, recipe, checkpoints, report, options)
     points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
     training = f"{options.family} on {training} of {', '.join(s.name for s in sources)}"
     metadata = {**METADATA, "graphics": list(graphics.kinds())}
     return points, {**metadata, "training": training, "trained": json.dumps(asdict(recipe.settings))}
 
 
-def images_of(sources: list[Path], recipe: Recipe, options: Options) -> torch.Tensor:
-    """All pictures of a family whose operating points are learned one by one: (N, side, side, 3) in [0, 1]."""
-    return load_images(sources, recipe.side, options.crops or 0, options.holdout, options.seed, recipe.octaves)
-
-
 def learn_siren(sources, recipe: Recipe, checkpoints, report, options: Options) -> tuple[list[OperatingPoint], dict]:
-    """The plain SIREN."""
-    images, minutes = images_of(sources, recipe, options), options.minutes or SIREN_MINUTES
-    points = [train_siren(images, recipe.settings.betas[0], minutes, checkpoints, report, options.seed)]
-    training = f"{options.family} on {len(images)} pictures of {', '.join(s.name for s in sources)}"
-    trained = f"plain SIREN, trained for {minutes:g} min on {os.environ.get('WORLD_SIZE', '1')} processor core(s)"
+    """The plain SIREN, from all pictures once or from so many crops."""
+    pictures, settings = pictures_of(sources, options.holdout), recipe.settings
+    crops = random_crops(
+        pictures, recipe.side, np.arange(options.crops or len(pictures)), settings.seed, recipe.octaves
+    )
+    pixels = torch.from_numpy(crops).float() / 255
+    points = [train_siren(pixels, settings.betas[0], settings.minutes, checkpoints, report, settings.seed)]
+    training = f"{options.family} on {len(crops)} pictures of {', '.join(s.name for s in sources)}"
+    trained = (
+        f"plain SIREN, trained for {settings.minutes:g} min on {os.environ.get('WORLD_SIZE', '1')} processor core(s)"
+    )
     return points, {**SIREN_METADATA, "training": training, "trained": trained}
 
 
@@ -127,26 +118,6 @@ def write(output: Path, metadata: dict, points: list[OperatingPoint], sources: l
         save(output, {**metadata, "measured": measured}, architecture, points)
 
 
-def train_cosine(
-    pixels: torch.Tensor, recipe: Recipe, folder: Path, report: Report, again: bool = False
-) -> list[OperatingPoint]:
-    """Learn every operating point that the checkpoint folder does not hold yet; with `again`, go on with those it
-    holds. Pixels: (N, side, side, 3) in [0, 1]. Returns all of the folder's, from the largest beta to the smallest.
-    """
-    family = Family(pixels, recipe.architecture, recipe.settings, report)
-    for index, beta in enumerate(recipe.settings.betas):
-        path = folder / f"point-{beta:g}.npz"
-        if path.exists():
-            family.resume(load_point(path))
-            if not again:
-                continue
-        point = family.learn(index)
-        if family.pictures.shards.rank == 0:
-            save_point(path, recipe.architecture, point)
-    family.pictures.shards.wait()
-    return from_the_largest(load_point(path) for path in folder.glob("point-*.npz"))
-
-
 def save_point(path: Path, architecture: Architecture, point: OperatingPoint) -> None:
     """A checkpoint: a prior file of one operating point, in single precision."""
     save(path, METADATA, architecture, [point], np.float32)
@@ -162,15 +133,10 @@ def from_the_largest(points) -> list[OperatingPoint]:
     return sorted(points, key=lambda point: -point.beta)
 
 
-def linear_prior(pixels: torch.Tensor, recipe: Recipe, path: Path, report: Report) -> None:
-    """Write the linear-only reference: the same field and class tables in closed form, without sine layers.
-
-    Pixels: (N, side, side, 3) in [0, 1].
-    """
-    architecture, settings = linear_part(recipe.architecture), replace(recipe.settings, steps=0, first_steps=0)
-    family = Family(pixels, architecture, settings, report)
-    points = from_the_largest([family.learn(i) for i in range(len(settings.betas))])
-    save(path, {**METADATA, "steps": 0}, architecture, points)
+def without_network(point: OperatingPoint, architecture: Architecture) -> tuple[Architecture, OperatingPoint]:
+    """An operating point that has learned nothing beyond its closed form, less the layers after the colour map."""
+    linear = linear_part(architecture)
+    return linear, replace(point, shared={name: point.shared[name] for name in colour_names(linear)})
 
 
 def measure(path: Path, pictures: list[np.ndarray], what: str) -> dict:

@@ -14,12 +14,11 @@ import torch
 from ..encoder.analysis import decompose
 from ..encoder.tiling import begins, cells, choose_tiling, everywhere, squares
 from ..synthesis.architecture import Architecture
-from .classes import classes_by_energy
-from .draft import Tables
-from .mixture import MAP_SHARE, SMOOTHING, Mixture
-from .pictures import AT_ONCE
+from .mixture import MAP_SHARE, SMOOTHING, Mixture, classes_by_energy
 from .shards import Shards
+from .tables import Tables
 
+AT_ONCE = 64  # crops whose latents are computed together
 ROUNDS, MORE_ROUNDS = 14, 6  # of hard EM, from ranks of energies and from a neighbour's tables
 CHOICES, MERGED_ROUNDS = 2, 3  # choices of squares that merged tiles are learned from; rounds of hard EM after each
 FIRST_SHARE, SHARES = 0.6, (0.01, 0.99)  # of merged squares: before any choice; as far as choices are believed

@@ -14,7 +14,7 @@ import torch
 from ..synthesis.architecture import Architecture
 from .joint import JointNetwork, Muon
 from .persistent import Crops, Point, Turn, Visited, m_step, visit
-from .recipes import JointSettings, linear_part
+from .recipes import TrainSettings, linear_part
 from .shards import Draw, Shards
 
 WARM_UP = 300  # steps in which rates rise
@@ -26,9 +26,9 @@ PROBE_EVERY = 8  # steps; a probe is another backward pass
 NORM_MEMORY, MOST_NORM = 0.95, 3.0  # running norms of gradients: memory, most that an outlier counts for
 COST_MEMORY = 0.97  # of the running training J
 MEMORY, AVERAGE_EVERY = 0.995, 4  # of the average of the weights, a step; steps between its updates
-HELD = 48  # crops that J is measured on
+HELD_PIXELS = 48 * 128**2  # of all crops that J is measured on
 HELD_STEPS, HELD_RATE = 4, (0.25, 0.02)  # E-steps of a measurement, from where the last one ended; their rates
-AT_ONCE = 8  # crops of a measurement
+PIXELS_AT_ONCE = 8 * 128**2  # of a measurement
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Plan:
     """What does not change while a family is learned."""
 
     architecture: Architecture
-    settings: JointSettings
+    settings: TrainSettings
     side: int  # pixels along the side of a crop
     shards: Shards  # of the crops of each operating point
     held: Shards  # of the validation crops
@@ -192,8 +192,8 @@ def measured(plan: Plan, point: Point, crops: Crops, shards: Shards, shared: dic
     """How crops do after some more E-steps; with the colour map for all shared layers, in closed form as they are."""
     closed = len(shared) == 2
     architecture = linear_part(plan.architecture) if closed else plan.architecture
-    totals, count = torch.zeros(3, dtype=torch.float64), min(HELD, shards.count)
-    for chosen in torch.arange(count).split(AT_ONCE):
+    totals, count = torch.zeros(3, dtype=torch.float64), min(HELD_PIXELS // plan.side**2, shards.count)
+    for chosen in torch.arange(count).split(max(1, PIXELS_AT_ONCE // plan.side**2)):
         for step in range(1 if closed else HELD_STEPS):
             draw = shards.part(chosen, plan.latents, plan.random(*address, int(chosen[0]), step))
             rate = 0.0 if closed else HELD_RATE[0] * (1 - step / HELD_STEPS) + HELD_RATE[1]

@@ -1,14 +1,11 @@
-"""An operating point while it is learned: its prior as variances, its pictures' posteriors. Needs torch.
-
-Shapes: see pictures.py.
-"""
+"""The prior of an operating point while it is learned, as variances. Needs torch. Shapes: see persistent.py."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
-from ..encoder.posterior import Gaussians, closed_form, noise_variance
+from ..encoder.posterior import Gaussians, noise_variance
 from ..format.prior import OperatingPoint, row_of
 from ..format.streams import UNIT, index_of
 from ..synthesis.latents import kl_bits_of
@@ -63,28 +60,3 @@ class Tables:
 def widening(prior: Gaussians) -> torch.Tensor:
     """Of a target's deviation over its posterior mean's (`closed_form`): 1 + sigma^2 / s^2, shaped as the prior."""
     return 1 + prior.posterior_scale**2 / prior.scale.clamp(min=LEAST_SCALE) ** 2
-
-
-@dataclass(frozen=True)
-class Draft:
-    """An operating point while it is learned: its prior, and the posteriors of this process's pictures."""
-
-    number: int  # its place in the order of training
-    tables: Tables
-    target: torch.Tensor  # (N, Rt, Ct, U) latents whose linear part reproduces the pictures
-    posterior_mean: torch.Tensor  # (N, Rt, Ct, U); E-steps move it in place, since it is large
-    assigned: torch.Tensor  # (N, Rt, Ct) int64 classes
-    shared: dict[str, torch.Tensor]  # weights of the shared layers; Adam moves them in place
-
-    def prior(self, rows=slice(None)) -> Gaussians:
-        """Prior of some pictures' latents."""
-        return self.tables.prior(self.assigned[rows])
-
-    def posterior(self, rows) -> tuple[Gaussians, torch.Tensor]:
-        """Prior of some pictures' latents and the scales of their posteriors, those of a linear decoder."""
-        prior = self.prior(rows)
-        return prior, closed_form(self.target[rows], prior)[1]
-
-    def frozen(self, group_bits: int, index_bits: int) -> OperatingPoint:
-        """As the prior file holds it: a tile has no neighbours, and so classes have no contexts."""
-        return self.tables.frozen(self.shared, None, group_bits, index_bits)
