@@ -12,7 +12,7 @@ import torch
 
 from ..format.prior import OperatingPoint, Prior
 from .analysis import decompose
-from .classcosts import Classes, tile_nats
+from .classcosts import Classes, kinds, tile_nats
 from .maps import cheapest
 from .posterior import shared_weights
 from .tiling import begins, cells, choose_tiling, everywhere, squares
@@ -73,30 +73,51 @@ class Chooser:
     def least(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
         """`tile_costs` of the best class, and of its number where classes have contexts: (P, Rt, Ct)."""
         number = NUMBER * (point.contexts is not None) * self.beta * np.log(2)
-        return self.tile_costs(point, pictures, merged).min(-1) + number * begins(merged)
+        if point.classes == 1:
+            return self.tile_costs(point, pictures, merged)[..., 0] + number
+        rates, costs, (single, four) = self._rates(point), np.zeros(merged.shape, np.float32), self._kinds(point)
+        for some, alone, firsts, own, squares_of in self._latents(point, pictures, merged):
+            costs[some][alone] = single.least(own, rates[: point.single])
+            costs[some][firsts] = four.least(squares_of, rates[point.single :])
+        return costs + number * begins(merged)
 
     def tile_costs(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
         """Lagrangian distortion + beta ln 2 bits of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K)."""
-        nats = (self.beta * tile_nats(point)).astype(np.float32)
-        return self.tile_errors(point, pictures, merged) + nats * begins(merged)[..., None]
+        return self.tile_errors(point, pictures, merged) + self._rates(point) * begins(merged)[..., None]
 
     def tile_errors(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
-        """`class_errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K); infinite for classes that a tile
+        """`Classes.errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K); infinite for classes that a tile
         of its size cannot have.
         """
         if point.classes == 1:
             return np.zeros((*merged.shape, 1), np.float32)
-        shared, errors = shared_weights(point), np.full((*merged.shape, point.classes), np.inf, np.float32)
-        side = self.prior.architecture.side
-        kinds = [Classes.of(point, table, side) for table in (point.kl_index[:, None], point.merged)]
-        mean, each = torch.from_numpy(point.mean), max(1, TILES // merged[0].size)
-        for i in range(0, len(pictures), each):
-            some, own = errors[i : i + each], merged[i : i + each]
-            latents = decompose(self.prior.architecture, shared, pictures[i : i + each], own) - mean
-            some[~own, : point.single] = kinds[0].errors(latents[torch.from_numpy(~own)])
-            some[own, point.single :] = 0
-            some[own & begins(own), point.single :] = kinds[1].errors(latents[cells(own)].flatten(1))
+        errors = np.full((*merged.shape, point.classes), np.inf, np.float32)
+        errors[merged, point.single :] = 0
+        single, four = self._kinds(point)
+        for some, alone, firsts, own, squares_of in self._latents(point, pictures, merged):
+            errors[some][alone, : point.single] = single.errors(own)
+            errors[some][firsts, point.single :] = four.errors(squares_of)
         return errors
+
+    def _rates(self, point):
+        """beta ln 2 bits of each class: (K,) float32."""
+        return (self.beta * tile_nats(point)).astype(np.float32)
+
+    def _kinds(self, point) -> tuple[Classes, Classes]:
+        """Classes of tiles on their own, and of merged ones."""
+        return kinds(point, self.prior.architecture.side)
+
+    def _latents(self, point, pictures, merged):
+        """A few pictures at a time: which they are, where their tiles on their own are and the first ones of merged
+        ones, (p, Rt, Ct) bool each, and the latents of both, less the prior's mean: (T, U) and (T', 4 U).
+        """
+        shared, mean = shared_weights(point), torch.from_numpy(point.mean)
+        each = max(1, TILES // merged[0].size)
+        for some in (slice(i, i + each) for i in range(0, len(pictures), each)):
+            own = merged[some]
+            latents = decompose(self.prior.architecture, shared, pictures[some], own) - mean
+            alone, four = latents[torch.from_numpy(~own)], latents[cells(own)].flatten(1)
+            yield some, ~own, own & begins(own), alone, four
 
     def _uniform(self, point, pictures) -> list[np.ndarray]:
         """No tile merged, and if there are classes for that, as many as can be: (P, Rt, Ct) bool each."""

@@ -1,7 +1,7 @@
 """Operating point and classes of one picture for a file size or a predicted quality, without a fit.
 
 The length of a file follows from its classes alone (FORMAT.md, sections 3 and 5), so a size is met exactly. Quality is
-predicted by the linear part (`choose.class_errors`). Along one operating point beta alone decides: classes minimise
+predicted by the linear part (`Classes.errors`). Along one operating point beta alone decides: classes minimise
 distortion + beta nats. Pictures of few tiles have few such points; there single tiles are changed until the goal is
 met. Which tiles are merged follows from the operating point. Shapes: Rt x Ct tiles, T of them that name a class (the
 first of each four that are merged), K classes.

@@ -49,8 +49,9 @@ def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
     rows = np.empty((dims, count), np.float32)
     for first in range(0, dims, NORMALS):
         stream = np.random.Philox(counter=[0, group, CANDIDATES, first // NORMALS], key=[seed, STREAM_VERSION])
-        part = rows[first : first + NORMALS]
-        normal_table().take(pieces(stream.random_raw(4 * count).reshape(count, 4))[:, : len(part)].T, out=part)
+        drawn = pieces(stream.random_raw(4 * count).reshape(count, 4)).T
+        for row, own in zip(rows[first : first + NORMALS], drawn, strict=False):
+            normal_table().take(own, out=row, mode="clip")  # the table has all 16 bits; "raise" would copy
     return rows
 
 

@@ -33,7 +33,7 @@ ARCHIVE = b"PK\3\4"  # what an .npz file begins with
 THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OperatingPoint:
     """What a prior learned for one beta. K classes, of which the last M are of merged tiles; U latents of a tile."""
 
