@@ -44,7 +44,7 @@ clean:  ## remove what was built
 into = --checkpoints checkpoints/$1 -o checkpoints/$2.npz
 $(TRAININGS): setup
 	$(BIN)/combiner train $(ARGS)
-train-cifar: ARGS = $(CIFAR)/train.npy $(PHOTOS)/train --crops 2000 --holdout 285 $(call into,small,small)  ## the default family: hours on two cores; resumable
+train-cifar: ARGS = $(CIFAR)/train.npy $(PHOTOS)/train $(PHOTOS)/train2 --holdout 285 $(call into,small,small)  ## the family for thumbnails: ten hours on two cores; resumable
 train-photo: ARGS = $(PHOTOS)/train $(PHOTOS)/train2 --family photo --crops 2000 --minutes 600 --validation $(PHOTOS)/val --validation $(PHOTOS)/val2 $(call into,photo,photo)  ## the family for photographs: ten hours on two cores; resumable
 train-siren: ARGS = $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 $(call into,siren,combiner-cifar)  ## the plain SIREN of the paper, for reference
 

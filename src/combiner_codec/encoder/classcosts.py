@@ -37,7 +37,7 @@ class Classes:
         scale = point.scale_of(kl_index, slice(None)).reshape(count, cells * size)
         bits = kl_table()[kl_index].sum((1, 2)) / UNIT
         tables = scale, np.tile(point.posterior_scale, cells), bits
-        return Classes(point.beta, *(torch.from_numpy(table) for table in tables), 1 / side)
+        return Classes(point.beta, *(torch.from_numpy(table) for table in tables), cells**0.5 / side)
 
     def errors(self, deviation: torch.Tensor) -> np.ndarray:
         """Distortion of coding each tile with each class, as far as classes differ in it.
