@@ -301,45 +301,53 @@ function classMap(bits, rows, columns, { count, single, contexts }) {
 
 const words = new Uint32Array(8); // the last four words drawn, low halves first
 const pieces = new Uint16Array(words.buffer);
-const [WEYL_0, WEYL_1] = [0x9e3779b97f4a7c15n, 0xbb67ae8584caa73bn];
+const WEYL = [0x9e3779b97f4a7c15n, 0xbb67ae8584caa73bn];
 const keys = new Map(); // of seeds: the ten rounds' keys, two words each
 
 /** Four words of Philox4x64-10, into `words`. */
 function draw(seed, purpose, lane, row, n) {
   if (!keys.has(seed)) {
-    const rounds = Array.from({ length: 10 }, (_, i) => [seed + BigInt(i) * WEYL_0, 1n + BigInt(i) * WEYL_1]);
+    const rounds = Array.from({ length: 10 }, (_, i) => [seed + BigInt(i) * WEYL[0], 1n + BigInt(i) * WEYL[1]]);
     keys.clear();
     keys.set(seed, new Uint32Array(BigUint64Array.from(rounds.flat()).buffer));
   }
   const key = keys.get(seed);
-  let [a0, a1, b0, b1, c0, c1, d0, d1] = [n + 1, 0, lane, 0, purpose, 0, row, 0];
+  words.fill(0);
+  words[0] = n + 1;
+  words[2] = lane;
+  words[4] = purpose;
+  words[6] = row;
   for (let i = 0; i < 40; i += 4) {
-    product(a0, a1, 0xe14c6c93, 0xd2e7470e);
-    const [p0, p1, p2, p3] = [limb0, limb1, limb2, limb3];
-    product(c0, c1, 0x95121157, 0xca5a8263);
-    [a0, a1, c0, c1] = [limb2 ^ b0 ^ key[i], limb3 ^ b1 ^ key[i + 1], p2 ^ d0 ^ key[i + 2], p3 ^ d1 ^ key[i + 3]];
-    [b0, b1, d0, d1] = [limb0, limb1, p0, p1];
+    multiply64(p, words[0], words[1], 0xe14c6c93, 0xd2e7470e);
+    multiply64(q, words[4], words[5], 0x95121157, 0xca5a8263);
+    for (let half = 0; half < 2; half++) {
+      words[half] = q[half + 2] ^ words[half + 2] ^ key[i + half];
+      words[half + 2] = q[half];
+      words[half + 4] = p[half + 2] ^ words[half + 6] ^ key[i + half + 2];
+      words[half + 6] = p[half];
+    }
   }
-  words.set([a0, a1, b0, b1, c0, c1, d0, d1]);
 }
 
-let limb0, limb1, limb2, limb3;
+const p = new Uint32Array(4);
+const q = new Uint32Array(4);
 
-/** 64 x 64 bits to 128, in halves of words, lowest first: (a1, a0) * (b1, b0). */
-function product(a0, a1, b0, b1) {
+/** 64 x 64 bits to 128, in halves of words, lowest first. */
+function multiply64(out, a0, a1, b0, b1) {
   const middle = high(a0, b0) + (Math.imul(a1, b0) >>> 0) + (Math.imul(a0, b1) >>> 0);
   const upper = high(a1, b0) + high(a0, b1) + (Math.imul(a1, b1) >>> 0) + Math.floor(middle / WORD);
-  limb0 = Math.imul(a0, b0) >>> 0;
-  limb1 = middle >>> 0;
-  limb2 = upper >>> 0;
-  limb3 = (high(a1, b1) + Math.floor(upper / WORD)) >>> 0;
+  out[0] = Math.imul(a0, b0);
+  out[1] = middle;
+  out[2] = upper;
+  out[3] = high(a1, b1) + Math.floor(upper / WORD);
 }
 
 /** The upper 32 bits of a product of 32-bit integers. */
 function high(a, b) {
-  const [a0, a1, b0, b1] = [a & 0xffff, a >>> 16, b & 0xffff, b >>> 16];
-  const middle = a1 * b0 + ((a0 * b0) >>> 16);
-  return a1 * b1 + (middle >>> 16) + ((a0 * b1 + (middle & 0xffff)) >>> 16);
+  const a0 = a & 0xffff;
+  const b0 = b & 0xffff;
+  const middle = (a >>> 16) * b0 + ((a0 * b0) >>> 16);
+  return (a >>> 16) * (b >>> 16) + (middle >>> 16) + ((a0 * (b >>> 16) + (middle & 0xffff)) >>> 16);
 }
 
 /** The walk: latents by their words, smallest first. */
@@ -432,14 +440,16 @@ function latents(plane, block) {
   const { prior, point, bits, head, starts } = plane;
   const { own, groupBits } = prior;
   const { kl, walk, group } = partition(plane, block);
-  const out = Float64Array.from(kl, (_, i) => point.mean[i % own]);
+  const out = new Float64Array(kl.length);
+  for (let i = 0; i < out.length; i += own) out.set(point.mean, i);
   const signs = new Uint8Array(Math.ceil(kl.length / 256) * 32);
   for (let n = 0; 32 * n < signs.length; n++) {
     draw(head.seed, 1, block, 0, n);
     signs.set(new Uint8Array(words.buffer), 32 * n);
   }
   for (let n = 0, k = 0; n < walk.length; n++, k++) {
-    const [i, g] = [walk[n], group[n]];
+    const i = walk[n];
+    const g = group[n];
     if (g !== group[n - 1]) k = 0;
     if (k % 16 === 0) {
       const end = starts[block] + (g + 1) * groupBits;
@@ -470,18 +480,23 @@ function cosineField(plane) {
       const [down, right] = [basis(hop, r + s === rows), basis(hop, c + s === columns)];
       for (let v = 0; v < hop; v++) {
         const line = new Float64Array(3 * hop); // of frequency v, across
+        let empty = true;
         for (let h = 0; h < hop; h++) {
-          const [row, column] = [r + (v % s), c + (h % s)];
+          const row = r + (v % s);
+          const column = c + (h % s);
           const coefficients = blocks[Math.floor(row / side) * across + Math.floor(column / side)];
-          const at = ((row % side) * side + (column % side)) * own + (Math.floor(v / s) * tile + Math.floor(h / s)) * 3;
+          const place = ((row % side) * side + (column % side)) * own + (((v / s) | 0) * tile + ((h / s) | 0)) * 3;
           for (let k = 0; k < 3; k++) {
-            const x = coefficients[at + k];
-            if (x) for (let j = 0; j < hop; j++) line[3 * j + k] += x * right[h * hop + j];
+            const x = coefficients[place + k];
+            if (x === 0) continue;
+            empty = false;
+            for (let j = 0; j < hop; j++) line[3 * j + k] += x * right[h * hop + j];
           }
         }
-        if (line.every((x) => x === 0)) continue;
+        if (empty) continue;
         for (let i = 0; i < hop; i++) {
-          const [start, share] = [((r * tile + i) * width + c * tile) * 3, down[v * hop + i]];
+          const start = ((r * tile + i) * width + c * tile) * 3;
+          const share = down[v * hop + i];
           for (let j = 0; j < 3 * hop; j++) data[start + j] += share * line[j];
         }
       }
@@ -500,13 +515,15 @@ function mix(data, tile, tiles, across, along, aside, size) {
       const half = (Math.min(size(t - 1, a), size(t, a)) * tile) / 2;
       for (let i = 0; i < half; i++) {
         const angle = (Math.PI / 4) * (1 + (i + 0.5) / half);
-        const [sin, cos] = [Math.sin(angle), Math.cos(angle)];
+        const sin = Math.sin(angle);
+        const cos = Math.cos(angle);
         for (let n = 0; n < 3 * tile; n++) {
           const line = (a * tile + Math.floor(n / 3)) * aside + (n % 3);
-          const [near, far] = [line + (t * tile - 1 - i) * along, line + (t * tile + i) * along];
-          const [x, y] = [data[near], data[far]];
-          data[near] = sin * x + cos * y;
-          data[far] = sin * y - cos * x;
+          const near = line + (t * tile - 1 - i) * along;
+          const far = line + (t * tile + i) * along;
+          const x = data[near];
+          data[near] = sin * x + cos * data[far];
+          data[far] = sin * data[far] - cos * x;
         }
       }
     }
@@ -573,10 +590,12 @@ function pixels(plane, width, height) {
   const out = new Uint8ClampedArray(width * height * channels); // which rounds halves to even
   if (value) return out.map((_, i) => value[i % channels]);
   const shown = refold(shared(plane), 1);
+  const y = shown.data;
   for (let r = 0, n = 0; r < height; r++) {
     for (let c = 0; c < width; c++) {
-      const [red, green, blue] = shown.data.subarray((r * shown.width + c) * 3);
-      for (const y of channels === 1 ? [(red + green + blue) / 3] : [red, green, blue]) out[n++] = 255 * y;
+      const at = (r * shown.width + c) * 3;
+      if (channels === 1) out[n++] = 255 * ((y[at] + y[at + 1] + y[at + 2]) / 3);
+      else for (let k = 0; k < 3; k++) out[n++] = 255 * y[at + k];
     }
   }
   return out;
@@ -614,20 +633,23 @@ function activate({ data }, { kind, omega }, bias) {
 function biases({ prior, rows, columns, classes }, bias, { height, width, channels, fold }) {
   if (bias.length === channels) return bias;
   const out = new Float64Array(height * width * channels);
+  const line = new Float64Array(columns * channels);
   const between = (i, count) => {
     const s = Math.min(Math.max(((i + 0.5) * fold) / prior.tile - 0.5, 0), count - 1);
-    const low = Math.floor(s);
-    return [[low, 1 - (s - low)], [Math.min(low + 1, count - 1), s - low]];
+    return [Math.floor(s), Math.min(Math.floor(s) + 1, count - 1), s - Math.floor(s)];
   };
-  const across = Array.from({ length: width }, (_, c) => between(c, columns));
   for (let r = 0; r < height; r++) {
-    for (const [i, down] of between(r, rows)) {
-      for (let c = 0; c < width; c++) {
-        for (const [j, right] of across[c]) {
-          const [at, own, share] = [(r * width + c) * channels, classes[i * columns + j] * channels, down * right];
-          for (let o = 0; o < channels; o++) out[at + o] += share * bias[own + o];
-        }
-      }
+    const [upper, lower, down] = between(r, rows);
+    for (let c = 0, n = 0; c < columns; c++) {
+      const a = classes[upper * columns + c] * channels;
+      const b = classes[lower * columns + c] * channels;
+      for (let o = 0; o < channels; o++, n++) line[n] = bias[a + o] + down * (bias[b + o] - bias[a + o]);
+    }
+    for (let c = 0, n = r * width * channels; c < width; c++) {
+      const [left, right, share] = between(c, columns);
+      const a = left * channels;
+      const b = right * channels;
+      for (let o = 0; o < channels; o++, n++) out[n] = line[a + o] + share * (line[b + o] - line[a + o]);
     }
   }
   return out;
@@ -659,20 +681,99 @@ function refold(x, wanted) {
 /** A dense layer over a window, edges repeated; weights [row][column][input][output]. */
 function convolved(x, { data: weights, window, outputs }) {
   const { height, width, channels } = x;
-  const r = window >> 1;
-  const [line, taps] = [(width + 2 * r) * channels, window * channels];
-  const padded = r ? repeated(x, r) : x.data;
+  const out = { data: new Float64Array(height * width * outputs), height, width, channels: outputs };
+  const padded = repeated(x, window >> 1);
+  if (window === 3 && width % 4 === 0) return winograd(padded, channels, weights, out);
+  const taps = window * channels; // side by side
+  const line = (width + window - 1) * channels;
   const packed = fours(weights, window * taps, outputs);
-  const out = new Float64Array(height * width * outputs);
   for (let row = 0; row < height; row++) {
     for (let u = 0; u < window; u++) {
-      multiply(padded, (row + u) * line, channels, width, packed, u * taps, taps, window * taps, outputs, out, row * width * outputs);
+      const sums = { count: width, outputs, y: out.data, to: row * width * outputs };
+      multiply(padded, (row + u) * line, channels, taps, packed, 4 * u * taps, 4 * window * taps, sums);
     }
   }
-  return { data: out, height, width, channels: outputs };
+  return out;
 }
 
+/**
+ * The same over 3 x 3 positions, two rows at a time: of 2 x 2 positions, from the 4 x 4 that they look at, with 16
+ * products instead of 36 (Winograd's F(2 x 2, 3 x 3); Lavin and Gray, 2016).
+ */
+function winograd(padded, channels, weights, out) {
+  const { height, width, channels: outputs } = out;
+  const count = width / 2; // squares of a row
+  const [line, size, own] = [(width + 2) * channels, count * channels, count * outputs];
+  const rows = new Float64Array(4 * line); // sums of four rows
+  const seen = new Float64Array(16 * size); // and of four columns of those
+  const products = new Float64Array(16 * own);
+  const pairs = new Float64Array(8 * own); // of rows
+  const packed = transformed(weights, channels, outputs);
+  for (let row = 0; row < height; row += 2) {
+    fourths(padded, row * line, line, line, rows, 0, line);
+    for (let n = 0; n < 4 * count; n++) {
+      const [a, column] = [(n / count) | 0, n % count];
+      fourths(rows, a * line + 2 * column * channels, channels, channels, seen, 4 * a * size + column * channels, size);
+    }
+    products.fill(0);
+    for (let k = 0; k < 16; k++) {
+      const sums = { count, outputs, y: products, to: k * own };
+      multiply(seen, k * size, channels, channels, packed[k], 0, 4 * channels, sums);
+    }
+    halves(products, 0, 4 * own, 4 * own, pairs, 0, 4 * own);
+    for (let n = 0; n < 2 * count; n++) {
+      const [u, column] = [(n / count) | 0, n % count];
+      const to = ((row + u) * width + 2 * column) * outputs;
+      halves(pairs, 4 * u * own + column * outputs, own, outputs, out.data, to, outputs);
+    }
+  }
+  return out;
+}
+
+/** Of four runs of numbers, `step` apart: first - third, second + third, third - second, second - fourth. */
+function fourths(x, from, step, count, y, to, gap) {
+  for (let i = 0; i < count; i++) {
+    const b = x[from + i + step];
+    const c = x[from + i + 2 * step];
+    y[to + i] = x[from + i] - c;
+    y[to + i + gap] = b + c;
+    y[to + i + 2 * gap] = c - b;
+    y[to + i + 3 * gap] = b - x[from + i + 3 * step];
+  }
+}
+
+/** Of four such runs: first + second + third, second - third - fourth. */
+function halves(x, from, step, count, y, to, gap) {
+  for (let i = 0; i < count; i++) {
+    const b = x[from + i + step];
+    const c = x[from + i + 2 * step];
+    y[to + i] = x[from + i] + b + c;
+    y[to + i + gap] = b - c - x[from + i + 3 * step];
+  }
+}
+
+const SPREAD = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]];
+const spread = new WeakMap();
+
+/** 3 x 3 weights as `winograd` takes them: 16 matrices. */
+function transformed(weights, channels, outputs) {
+  if (spread.has(weights)) return spread.get(weights);
+  const size = channels * outputs;
+  const matrices = Array.from({ length: 16 }, (_, k) => {
+    const matrix = new Float64Array(size);
+    for (let t = 0; t < 9; t++) {
+      const share = SPREAD[k >> 2][(t / 3) | 0] * SPREAD[k & 3][t % 3];
+      for (let i = 0; i < size; i++) matrix[i] += share * weights[t * size + i];
+    }
+    return fours(matrix, channels, outputs);
+  });
+  spread.set(weights, matrices);
+  return matrices;
+}
+
+/** Its data with `r` copies of what is at the edges. */
 function repeated({ data, height, width, channels }, r) {
+  if (!r) return data;
   const line = (width + 2 * r) * channels;
   const out = new Float64Array((height + 2 * r) * line);
   const within = (i, count) => Math.min(Math.max(i, 0), count - 1);
@@ -694,25 +795,35 @@ function fours(weights, inputs, outputs) {
   return out;
 }
 
-/** Adds to y[n][o] the sums over k < taps of x[n * step + k] * w[k][o]: four outputs of two positions at once. */
-function multiply(x, from, step, count, w, first, taps, inputs, outputs, y, to) {
-  for (let o = 0; o < outputs; o += 4) {
+/**
+ * Adds to y[n][o] the sums over k < taps of x[n * step + k] * w[k][o], for n < count: two by four of them at once. `w`
+ * begins at `at`, with `gap` from four outputs to the next.
+ */
+function multiply(x, from, step, taps, w, at, gap, { count, outputs, y, to }) {
+  for (let o = 0; o < outputs; o += 4, at += gap) {
+    const here = Math.min(4, outputs - o);
     for (let n = 0; n < count; n += 2) {
-      let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+      let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0; // prettier-ignore
       let i = from + n * step;
-      let j = (o * inputs) + first * 4;
+      let j = at;
       for (const end = i + taps; i < end; i++, j += 4) {
-        const [a, b] = [x[i], x[i + step]];
-        const [w0, w1, w2, w3] = [w[j], w[j + 1], w[j + 2], w[j + 3]];
-        a0 += a * w0; a1 += a * w1; a2 += a * w2; a3 += a * w3;
-        b0 += b * w0; b1 += b * w1; b2 += b * w2; b3 += b * w3;
+        const a = x[i], b = x[i + step], w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3]; // prettier-ignore
+        a0 += a * w0;
+        a1 += a * w1;
+        a2 += a * w2;
+        a3 += a * w3;
+        b0 += b * w0;
+        b1 += b * w1;
+        b2 += b * w2;
+        b3 += b * w3;
       }
-      const [p, q] = [to + n * outputs + o, to + (n + 1) * outputs + o];
-      const here = Math.min(4, outputs - o);
-      y[p] += a0; y[q] += b0;
-      if (here > 1) { y[p + 1] += a1; y[q + 1] += b1; }
-      if (here > 2) { y[p + 2] += a2; y[q + 2] += b2; }
-      if (here > 3) { y[p + 3] += a3; y[q + 3] += b3; }
+      const p = to + n * outputs + o;
+      const q = p + outputs;
+      y[p] += a0;
+      y[q] += b0;
+      if (here > 1) (y[p + 1] += a1), (y[q + 1] += b1);
+      if (here > 2) (y[p + 2] += a2), (y[q + 2] += b2);
+      if (here > 3) (y[p + 3] += a3), (y[q + 3] += b3);
     }
   }
 }
@@ -755,7 +866,7 @@ function readPrior(file) {
 function unpack(members, first) {
   const point = { merged: new Uint8Array(0), outputs: [] };
   for (const { name, type, shape, bytes } of members) {
-    point[name] = type === "f2" ? halves(bytes) : type === "i1" ? new Int8Array(bytes) : bytes;
+    point[name] = type === "f2" ? singles(bytes) : type === "i1" ? new Int8Array(bytes) : bytes;
     if (name[0] === "w") point.outputs[name.slice(1)] = shape.at(-1);
   }
   point.single = point.kl.length / point.mean.length;
@@ -765,14 +876,16 @@ function unpack(members, first) {
 }
 
 /** Numbers in half precision, all low bytes before all high ones. */
-function halves(bytes) {
-  const n = bytes.length / 2;
-  return Float64Array.from({ length: n }, (_, i) => {
-    const [low, high] = [bytes[i], bytes[n + i]];
-    const [exponent, fraction] = [(high >> 2) & 31, ((high & 3) << 8) | low];
+function singles(bytes) {
+  const out = new Float64Array(bytes.length / 2);
+  for (let i = 0; i < out.length; i++) {
+    const high = bytes[out.length + i];
+    const exponent = (high >> 2) & 31;
+    const fraction = ((high & 3) << 8) | bytes[i];
     const value = exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
-    return high > 127 ? -value : value;
-  });
+    out[i] = high > 127 ? -value : value;
+  }
+  return out;
 }
 
 /** What an address gives, unpacked if it is gzip. */
