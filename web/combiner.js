@@ -1,21 +1,18 @@
 /**
- * Decoder of .cmb pictures for browsers and Node, from FORMAT.md; a prior for the web: README.md beside this file.
+ * Decoder of .cmb pictures for browsers and Node, from FORMAT.md; README.md beside this file tells how to use it.
  *
- *     import { Combiner } from "./combiner.js";
  *     const combiner = await Combiner.load("small.cmbw");
  *     context.putImageData(combiner.decode(bytes), 0, 0);
  *
- * or in HTML, once a prior is loaded: <img-cmb src="data:image/x-combiner;base64,..."></img-cmb>
- *
- * bytes -> header -> classes of tiles -> indices -> latents -> field -> pixels, a function for each section of the page.
- * Integers are exact; BigInt stands where they pass 2^53. Pictures of all sizes are computed in double precision.
+ * bytes -> header -> classes of tiles -> indices -> latents -> field -> pixels. Integers are exact; BigInt stands where
+ * they pass 2^53. Pictures of every size are computed in double precision.
  */
 
-const MAX_SIDE = 2 ** 20;
 const MAX_PIXELS = 2 ** 24; // larger pictures are refused unless a call allows them
 const CUSTOM = 15; // prior number of a file that names its prior by hash
 const ONE_COLOUR = 31; // point of a plane that is the same everywhere
 const USUAL_BITS = [14, 16, 18]; // index widths that a header need not write
+const WORD = 2 ** 32;
 
 /** A file or a prior that cannot be used; messages are those of the command. */
 export class FormatError extends Error {
@@ -45,7 +42,7 @@ export class Combiner {
   }
 
   /**
-   * Pixels of a file, red, green, blue and alpha each; grey ones have three equal values.
+   * Pixels of a file, four bytes each; grey ones have three equal values.
    * @param {Uint8Array|string} source bytes, or a data: URL
    * @param {{maxPixels?: number}} [options] larger pictures are refused
    * @returns {ImageData} outside browsers an object of width, height and data
@@ -53,13 +50,13 @@ export class Combiner {
    */
   decode(source, { maxPixels = MAX_PIXELS } = {}) {
     const { head, planes } = this.parse(typeof source === "string" ? bytesOf(source) : source, maxPixels);
-    const { width, height } = head;
+    const { width, height, sharpness } = head;
     const data = new Uint8ClampedArray(4 * width * height).fill(255);
     const [colour, alpha] = planes.map((plane) => pixels(plane, width, height));
     const channels = head.channels ? 1 : 3;
     for (let i = 0; i < width * height; i++) {
       for (let c = 0; c < 3; c++) data[4 * i + c] = colour[channels * i + (c % channels)];
-      if (alpha) data[4 * i + 3] = sharper(alpha[i], head.sharpness);
+      if (alpha) data[4 * i + 3] = ((2 * alpha[i] - 255) * 2 ** sharpness + 255) >> 1;
     }
     return globalThis.ImageData ? new ImageData(data, width, height) : { width, height, data };
   }
@@ -69,19 +66,19 @@ export class Combiner {
    * @returns {string}
    */
   toDataURL(source, options) {
-    return painted(document.createElement("canvas"), this.decode(source, options)).toDataURL();
+    return painted(this.decode(source, options)).toDataURL();
   }
 
   /** Header and planes; nothing much larger than the file is allocated. */
-  parse(data, maxPixels = MAX_PIXELS) {
+  parse(data, maxPixels) {
     const head = readHeader(data);
-    const limited = () =>
-      check(head.width * head.height <= maxPixels, `${head.width} x ${head.height} pixels are more than ${maxPixels}`);
-    limited();
+    const fits = ({ width, height }) =>
+      check(width * height <= maxPixels, `${width} x ${height} pixels are more than ${maxPixels}`);
+    fits(head);
     const prior = this.prior(head);
     head.width ||= prior.tile * prior.side;
     head.height ||= prior.tile * prior.side;
-    limited();
+    fits(head);
     check(
       data.at(-2) + 256 * data.at(-1) === crc16(data.subarray(0, -2), crc16(prior.digest)),
       "checksum mismatch: the file is damaged, or it was made with another prior of this name: " +
@@ -91,21 +88,16 @@ export class Combiner {
     const planes = [readPlane(bits, head, prior, head.point, head.channels > 0)];
     if (head.alpha !== null) planes.push(readPlane(bits, head, prior, head.alpha, true));
     const need = Math.ceil(bits.at / 8);
-    check(
-      8 * need === bits.size && bits.number(bits.at, bits.size) === 0,
-      `payload of ${bits.size / 8} bytes where ${need} are expected`,
-    );
+    const whole = 8 * need === bits.size && bits.number(bits.at, bits.size) === 0;
+    check(whole, `payload of ${bits.size / 8} bytes where ${need} are expected`);
     return { head, planes };
   }
 
   /** The prior that a header names. */
-  prior(head) {
-    const custom = head.number === CUSTOM;
-    const prior = this.priors.find(
-      ({ number, digest }) => number === head.number && (!custom || hex(digest.subarray(0, 4)) === head.hash),
-    );
-    check(prior || !custom, `made with a custom prior of hash ${head.hash}: name its file`);
-    check(prior, `unknown prior ${head.number}: the file is damaged, or newer than this version: update combiner`);
+  prior({ number, hash }) {
+    const prior = this.priors.find((own) => own.number === number && (hash ?? own.hash) === own.hash);
+    check(prior || number !== CUSTOM, `made with a custom prior of hash ${hash}: name its file`);
+    check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
     return prior;
   }
 }
@@ -113,20 +105,18 @@ export class Combiner {
 // Section 2: header
 
 function readHeader(data) {
-  const [first, second] = data;
-  const version = second - 0x4d + 1;
-  check(
-    first !== 0xcb || !(version > 1 && second <= 0x5a),
-    `format version ${version} is not supported (this is version 1): update combiner`,
-  );
-  check((first ?? 0xcb) === 0xcb && (second ?? 0x4d) === 0x4d, "not a combiner file");
+  const [magic, letter, what, how] = data;
+  const version = letter - 0x4c;
+  const later = magic === 0xcb && version > 1 && version <= 14;
+  check(!later, `format version ${version} is not supported (this is version 1): update combiner`);
+  check((magic ?? 0xcb) === 0xcb && (letter ?? 0x4d) === 0x4d, "not a combiner file");
   check(data.length >= 6, `truncated: ${data.length} bytes are too few for a header`);
+  const inRange = (fine) => check(fine, "a header field is out of range");
   let end = 4;
   const byte = () => {
     check(end < data.length - 2, "truncated in the header");
     return data[end++];
   };
-  const inRange = (fine) => check(fine, "a header field is out of range");
   const varint = (largest) => {
     for (let value = 0n, shift = 0n; ; shift += 7n) {
       const next = byte();
@@ -137,8 +127,7 @@ function readHeader(data) {
       return value;
     }
   };
-  const side = () => Number(varint(BigInt(MAX_SIDE - 1))) + 1;
-  const [, , what, how] = data;
+  const side = () => Number(varint(2n ** 20n - 1n)) + 1;
   const head = { number: what >> 4, channels: (what >> 2) & 3, point: how & 31, seed: 0n, alpha: null, sharpness: 0 };
   inRange(head.channels < 3);
   if (head.number === CUSTOM) head.hash = hex([byte(), byte(), byte(), byte()]);
@@ -146,15 +135,13 @@ function readHeader(data) {
   head.height = what & 2 ? 0 : side();
   head.indexBits = USUAL_BITS[how >> 6];
   if (!head.indexBits) {
-    head.indexBits = byte();
+    const width = (head.indexBits = byte());
     head.seed = varint(2n ** 63n - 1n);
-    const { indexBits } = head;
-    inRange(indexBits >= 8 && indexBits <= 22 && indexBits % 2 === 0);
-    inRange(head.seed || !USUAL_BITS.includes(indexBits));
+    inRange(width >= 8 && width <= 22 && width % 2 === 0 && (head.seed || !USUAL_BITS.includes(width)));
   }
   if (how & 32) {
     const plane = byte();
-    [head.alpha, head.sharpness] = [plane & 31, plane >> 5];
+    Object.assign(head, { alpha: plane & 31, sharpness: plane >> 5 });
   }
   return { ...head, end };
 }
@@ -169,16 +156,13 @@ function crc16(data, value = 0xffff) {
 
 // Section 3: payload
 
-/** The payload's bits, and how far they have been read. */
+/** The payload's bits, and how many have been read. */
 class Bits {
+  at = 0;
+
   constructor(bytes) {
     this.bytes = bytes;
     this.size = 8 * bytes.length;
-    this.at = 0;
-  }
-
-  get left() {
-    return this.size - this.at;
   }
 
   /** Bit `i`, 0 after the last one. */
@@ -194,103 +178,92 @@ class Bits {
   }
 }
 
-/** What a plane's bits say: its one value, or classes of tiles and the place of every block's stream. */
+/** What a plane's bits say: its one value, or classes of tiles and where every block's stream starts. */
 function readPlane(bits, head, prior, number, grey) {
-  const start = bits.at;
+  const { at, size } = bits;
+  const [left, channels] = [size - at, grey ? 1 : 3];
   if (number === ONE_COLOUR) {
-    const channels = grey ? 1 : 3;
-    check(bits.left >= 8 * channels, "truncated in the picture's colour");
     bits.at += 8 * channels;
-    return { channels, value: Array.from({ length: channels }, (_, c) => bits.number(start + 8 * c, start + 8 * c + 8)) };
+    check(bits.at <= size, "truncated in the picture's colour");
+    return { channels, value: [0, 8, 16].map((i) => bits.number(at + i, at + i + 8)) };
   }
   const { groupBits, indexBits, side, tile } = prior;
   const point = prior.point(number, grey);
-  check(
-    head.indexBits >= groupBits && (groupBits < indexBits || head.indexBits === indexBits),
-    `prior ${prior.name} cannot have made this file`,
-  );
-  const rows = Math.ceil(head.height / tile);
-  const columns = Math.ceil(head.width / tile);
-  check(
-    point.count > 1 || rows * columns <= side * side * bits.left,
-    `truncated: ${bits.left >> 3} bytes are too few for ${rows} x ${columns} tiles`,
-  );
-  const left = bits.left;
-  const classes = point.contexts ? classMap(bits, rows, columns, point) : classNumbers(bits, rows * columns, point);
-  const plane = { head, prior, point, grey, rows, columns, classes, bits, channels: grey ? 1 : 3 };
-  plane.across = Math.ceil(columns / side); // blocks
-  plane.starts = [bits.at];
-  for (let block = 0; block < plane.across * Math.ceil(rows / side); block++) {
-    plane.starts.push((bits.at += groupBits * partition(plane, block).groups));
+  const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
+  check(coder, `prior ${prior.name} cannot have made this file`);
+  const [rows, columns] = [Math.ceil(head.height / tile), Math.ceil(head.width / tile)];
+  const few = point.count === 1 && rows * columns > side * side * left;
+  check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${columns} tiles`);
+  const classes = (point.contexts ? classMap : classNumbers)(bits, left, rows, columns, point);
+  const across = Math.ceil(columns / side); // blocks
+  const plane = { head, prior, point, channels, rows, columns, classes, across, bits, starts: [] };
+  for (let block = 0; block < across * Math.ceil(rows / side); block++) {
+    plane.starts.push(bits.at);
+    bits.at += groupBits * partition(plane, block).groups;
   }
-  const need = Math.ceil((bits.at - start) / 8);
-  check(bits.at <= bits.size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
+  const need = Math.ceil((bits.at - at) / 8);
+  check(bits.at <= size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
   return plane;
 }
 
-function classNumbers(bits, tiles, { count }) {
-  const width = 32 - Math.clz32(count - 1);
-  check(tiles * width <= bits.left, `truncated: ${tiles} tiles need more than ${bits.left >> 3} bytes`);
-  const classes = new Uint16Array(tiles);
-  for (let i = 0; i < tiles; i++) classes[i] = bits.number(bits.at, (bits.at += width));
-  check(
-    classes.every((c) => c < count),
-    "a tile names a class that its prior does not have",
-  );
+function classNumbers(bits, left, rows, columns, { count }) {
+  const [tiles, width] = [rows * columns, 32 - Math.clz32(count - 1)];
+  check(tiles * width <= left, `truncated: ${tiles} tiles need more than ${left >> 3} bytes`);
+  const classes = new Uint16Array(tiles).map(() => bits.number(bits.at, (bits.at += width)));
+  const known = classes.every((c) => c < count);
+  check(known, "a tile names a class that its prior does not have");
   return classes;
 }
 
-const WORD = 2 ** 32;
 const HALVING = Array.from({ length: 16 }, (_, i) => Math.round(2 ** (16 - i / 16)));
 
 /** Arithmetic-coded classes, row by row. */
-function classMap(bits, rows, columns, { count, single, contexts }) {
+function classMap(bits, left, rows, columns, { count, single, contexts }) {
   const classes = new Uint16Array(rows * columns);
   if (count === 1) return classes;
-  const { at: start, left } = bits;
-  check(
-    rows * columns * (single - 1) <= left * 2 ** (single < count ? 18 : 16),
-    `truncated: ${left} bits are too few for the classes of ${rows} x ${columns} tiles`,
-  );
+  const tiles = `the classes of ${rows} x ${columns} tiles`;
+  const enough = rows * columns * (single - 1) <= left * 2 ** (single < count ? 18 : 16);
+  check(enough, `truncated: ${left} bits are too few for ${tiles}`);
   const at = (r, c) => (r < 0 || c < 0 || c >= columns ? count : classes[r * columns + c]);
-  const [ends, scores] = [new Float64Array(count + 1), new Int32Array(count)];
-  let [low, high, code, used] = [0, WORD - 1, bits.number(start, start + 32), 0];
-  const place = (end, total) => Number((BigInt(high - low + 1) * BigInt(end)) / BigInt(total));
+  const table = (n, neighbour) => contexts.subarray((n * (count + 1) + neighbour) * count);
+  const ends = new Float64Array(count + 1);
+  const part = (span, end, total) => Number((BigInt(span) * BigInt(end)) / BigInt(total));
+  let [low, high, used] = [0, WORD - 1, 0];
+  let code = bits.number(bits.at, bits.at + 32);
   for (let r = 0; r < rows; r++) {
     for (let c = 0; c < columns; c++) {
-      const merged = at(r - (r % 2), c - (c % 2)); // of the tile with which a merged one would begin
-      if ((r % 2 || c % 2) && merged >= single) {
-        classes[r * columns + c] = merged;
+      const inside = r % 2 || c % 2; // of a merged tile, if one begins at the even row and column before
+      const begun = at(r - (r % 2), c - (c % 2));
+      if (inside && begun >= single) {
+        classes[r * columns + c] = begun;
         continue;
       }
-      const may = r % 2 || c % 2 || r + 1 === rows || c + 1 === columns ? single : count;
-      const rowOf = (table, neighbour) => (table * (count + 1) + neighbour) * count;
-      const [l, u, v] = [rowOf(0, at(r, c - 1)), rowOf(1, at(r - 1, c)), rowOf(2, at(r - 1, c + 1))];
+      const may = inside || r + 1 === rows || c + 1 === columns ? single : count;
+      const [l, u, v] = [table(0, at(r, c - 1)), table(1, at(r - 1, c)), table(2, at(r - 1, c + 1))];
       let most = -Infinity;
+      for (let k = 0; k < may; k++) most = Math.max(most, l[k] + u[k] + v[k]);
       for (let k = 0; k < may; k++) {
-        scores[k] = contexts[l + k] + contexts[u + k] + contexts[v + k];
-        most = Math.max(most, scores[k]);
-      }
-      for (let k = 0; k < may; k++) {
-        const x = most - scores[k];
+        const x = most - l[k] - u[k] - v[k];
         ends[k + 1] = ends[k] + Math.max(1, HALVING[x % 16] >> (x >> 4));
       }
-      const total = ends[may];
-      const value = Number((BigInt(code - low + 1) * BigInt(total) - 1n) / BigInt(high - low + 1));
+      const [span, total] = [high - low + 1, ends[may]];
+      const value = Number((BigInt(code - low + 1) * BigInt(total) - 1n) / BigInt(span));
       let k = 0;
       while (ends[k + 1] <= value) k++;
       classes[r * columns + c] = k;
-      [low, high] = [low + place(ends[k], total), low + place(ends[k + 1], total) - 1];
+      high = low + part(span, ends[k + 1], total) - 1;
+      low += part(span, ends[k], total);
       while (true) {
-        const straddles = low >= WORD / 4 && high < (3 * WORD) / 4;
+        let drop = 0;
         if (high >= WORD / 2 && low < WORD / 2) {
-          if (!straddles) break;
-          [low, high, code] = [low - WORD / 4, high - WORD / 4, code - WORD / 4];
+          if (low < WORD / 4 || high >= (3 * WORD) / 4) break;
+          drop = WORD / 4; // the interval straddles the middle
         }
-        [low, high] = [(low * 2) % WORD, ((high * 2) % WORD) + 1];
-        code = ((code * 2) % WORD) + bits.bit(start + 32 + used++);
+        low = ((low - drop) * 2) % WORD;
+        high = (((high - drop) * 2) % WORD) + 1;
+        code = (((code - drop) * 2) % WORD) + bits.bit(bits.at + 32 + used++);
       }
-      check(used + 2 <= left, `truncated: the classes of ${rows} x ${columns} tiles take over ${left} bits`);
+      check(used + 2 <= left, `truncated: ${tiles} take over ${left} bits`);
     }
   }
   bits.at += used + 2;
@@ -390,44 +363,36 @@ function ratio([numerator, denominator], x) {
 
 // Section 5: partition
 
-/** Cost indices of a block's latents: row of the tile, column of it, column of the tables. */
-function costs({ prior, point, rows, columns, classes, across }, block) {
-  const { side, own } = prior;
-  const kl = new Uint8Array(side * side * own);
-  const [top, left] = [Math.floor(block / across) * side, (block % across) * side];
-  for (let r = top; r < Math.min(top + side, rows); r++) {
-    for (let c = left; c < Math.min(left + side, columns); c++) {
-      const k = classes[r * columns + c] - point.single;
-      const table = k < 0 ? point.kl : point.merged;
-      const row = k < 0 ? k + point.single : 4 * k + (r % 2) * 2 + (c % 2);
-      kl.set(table.subarray(row * own, (row + 1) * own), ((r - top) * side + c - left) * own);
-    }
-  }
-  return kl;
-}
-
 /** Cost indices and groups of a block: `walk` has the coded latents in order, `group` the group of each. */
-function partition(plane, block) {
-  const { order, groupBits, indexBits } = plane.prior;
-  const kl = costs(plane, block);
+function partition({ prior, point, rows, columns, classes, across }, block) {
+  const { side, own, order, groupBits, indexBits } = prior;
+  const kl = new Uint8Array(order.length);
+  const [top, left] = [Math.floor(block / across) * side, (block % across) * side];
+  for (let n = 0; n < side * side; n++) {
+    const [r, c] = [top + Math.floor(n / side), left + (n % side)];
+    if (r >= rows || c >= columns) continue;
+    const merged = classes[r * columns + c] - point.single;
+    const row = merged < 0 ? merged + point.single : point.single + 4 * merged + (r % 2) * 2 + (c % 2);
+    kl.set(point.kl.subarray(row * own, (row + 1) * own), n * own);
+  }
   const cost = (i) => (kl[i] * kl[i]) >> 4;
   const walk = order.filter((i) => cost(i));
   const group = new Uint32Array(walk.length);
-  const capacity = 256 * groupBits;
+  const [capacity, half] = [256 * groupBits, 128 * groupBits];
+  let [groups, total] = [0, 0];
   if (groupBits < indexBits) {
-    const half = capacity >> 1;
-    const groups = Math.floor((walk.reduce((sum, i) => sum + cost(i), 0) + half) / capacity);
-    let total = 0;
+    for (const i of walk) total += cost(i);
+    groups = Math.floor((total + half) / capacity);
+    total = 0;
     for (let n = 0; n < walk.length; n++) {
       total += cost(walk[n]);
       group[n] = Math.min(Math.floor((total - 1 + half) / capacity), groups - 1);
     }
     return { kl, walk: groups ? walk : [], group, groups };
   }
-  let [groups, spent] = [0, Infinity];
   for (let n = 0; n < walk.length; n++) {
-    spent += cost(walk[n]);
-    if (spent > capacity) [groups, spent] = [groups + 1, cost(walk[n])];
+    total += cost(walk[n]);
+    if (!n || total > capacity) [groups, total] = [groups + 1, cost(walk[n])];
     group[n] = groups - 1;
   }
   return { kl, walk, group, groups };
@@ -435,15 +400,15 @@ function partition(plane, block) {
 
 // Sections 6 and 7: indices and latents
 
-/** A block's latents. */
-function latents(plane, block) {
-  const { prior, point, bits, head, starts } = plane;
+/** The latents of a block. */
+function latents(plane, start, block) {
+  const { prior, point, bits, head } = plane;
   const { own, groupBits } = prior;
   const { kl, walk, group } = partition(plane, block);
   const out = new Float64Array(kl.length);
   for (let i = 0; i < out.length; i += own) out.set(point.mean, i);
-  const signs = new Uint8Array(Math.ceil(kl.length / 256) * 32);
-  for (let n = 0; 32 * n < signs.length; n++) {
+  const signs = new Uint8Array(out.length / 8 + 32);
+  for (let n = 0; 256 * n < out.length; n++) {
     draw(head.seed, 1, block, 0, n);
     signs.set(new Uint8Array(words.buffer), 32 * n);
   }
@@ -452,81 +417,93 @@ function latents(plane, block) {
     const g = group[n];
     if (g !== group[n - 1]) k = 0;
     if (k % 16 === 0) {
-      const end = starts[block] + (g + 1) * groupBits;
-      draw(head.seed, 0, g, k / 16, bits.number(Math.max(starts[block], end - head.indexBits), end));
+      const end = start + (g + 1) * groupBits;
+      draw(head.seed, 0, g, k / 16, bits.number(Math.max(start, end - head.indexBits), end));
     }
-    const ratio = Math.sqrt(Math.expm1((2 * Math.LN2 * ((kl[i] * kl[i]) >> 4)) / 256));
+    const ratio = Math.sqrt(Math.expm1((Math.LN2 * ((kl[i] * kl[i]) >> 4)) / 128));
     const sign = (signs[i >> 3] >> (i & 7)) & 1 ? -1 : 1;
     out[i] += Math.fround(point.noise[i % own] * ratio) * sign * normal(pieces[k % 16]);
   }
   return out;
 }
 
-// Section 7: field. A map is an object of data, height, width and channels, the last fastest; `fold` where it has one.
+/** Calls with row and column of every tile of the picture and with its latents. */
+function eachTile(plane, call) {
+  const { prior, rows, columns, across } = plane;
+  const { side, own } = prior;
+  plane.starts.forEach((start, block) => {
+    const all = latents(plane, start, block);
+    for (let n = 0; n < side * side; n++) {
+      const [r, c] = [Math.floor(block / across) * side + Math.floor(n / side), (block % across) * side + (n % side)];
+      if (r < rows && c < columns) call(r, c, all.subarray(n * own, (n + 1) * own));
+    }
+  });
+}
+
+// Section 7: field. A map has height and width in pixels, positions of fold x fold pixels, and `depth` numbers at each.
 
 /** Lapped cosines of all tiles. */
 function cosineField(plane) {
-  const { prior, point, rows, columns, classes, across } = plane;
-  const { tile, side, own } = prior;
-  const width = columns * tile;
-  const data = new Float64Array(rows * tile * width * 3);
-  const blocks = plane.starts.slice(1).map((_, block) => latents(plane, block));
+  const { rows, columns, classes, point, prior } = plane;
+  const { tile } = prior;
+  const [height, width] = [rows * tile, columns * tile];
+  const data = new Float64Array(height * width * 3);
   const size = (r, c) => (classes[r * columns + c] < point.single ? 1 : 2); // of the tile, in tiles
-  for (let r = 0; r < rows; r++) {
-    for (let c = 0; c < columns; c++) {
-      const s = size(r, c);
-      if (r % s || c % s) continue;
-      const hop = s * tile;
-      const [down, right] = [basis(hop, r + s === rows), basis(hop, c + s === columns)];
-      for (let v = 0; v < hop; v++) {
-        const line = new Float64Array(3 * hop); // of frequency v, across
-        let empty = true;
-        for (let h = 0; h < hop; h++) {
-          const row = r + (v % s);
-          const column = c + (h % s);
-          const coefficients = blocks[Math.floor(row / side) * across + Math.floor(column / side)];
-          const place = ((row % side) * side + (column % side)) * own + (((v / s) | 0) * tile + ((h / s) | 0)) * 3;
-          for (let k = 0; k < 3; k++) {
-            const x = coefficients[place + k];
-            if (x === 0) continue;
-            empty = false;
-            for (let j = 0; j < hop; j++) line[3 * j + k] += x * right[h * hop + j];
-          }
-        }
-        if (empty) continue;
-        for (let i = 0; i < hop; i++) {
-          const start = ((r * tile + i) * width + c * tile) * 3;
-          const share = down[v * hop + i];
-          for (let j = 0; j < 3 * hop; j++) data[start + j] += share * line[j];
-        }
+  eachTile(plane, (r, c, latents) => {
+    const s = size(r, c);
+    const [top, left] = [(r - (r % s)) * tile + (r % s), (c - (c % s)) * tile + (c % s)];
+    for (let v = 0; v < tile; v++) {
+      for (let h = 0; h < tile; h++) {
+        const [to, from] = [((top + v * s) * width + left + h * s) * 3, (v * tile + h) * 3];
+        for (let k = 0; k < 3; k++) data[to + k] = latents[from + k];
       }
     }
+  });
+  const axes = [
+    { tiles: rows, across: columns, step: 3 * width, aside: 3, size },
+    { tiles: columns, across: rows, step: 3, aside: 3 * width, size: (c, r) => size(r, c) },
+  ];
+  for (const axis of axes) eachLine(tile, axis, (t, a, at) => cosines(data, at, tile, axis, t, axis.size(t, a)));
+  for (const axis of axes) {
+    eachLine(tile, axis, (t, a, at) => {
+      const [here, before] = [axis.size(t, a), t && axis.size(t - 1, a)];
+      if (before && (t % 2 === 0 || here === 1)) mix(data, at, axis.step, (Math.min(here, before) * tile) / 2);
+    });
   }
-  mix(data, tile, rows, columns, 3 * width, 3, size);
-  mix(data, tile, columns, rows, 3, 3 * width, (t, a) => size(a, t));
-  return { data, height: rows * tile, width, channels: 3, fold: 1 };
+  return { data, height, width, depth: 3, fold: 1 };
 }
 
-/** Mixes samples at the borders between tiles along an axis; strides of samples along and across it. */
-function mix(data, tile, tiles, across, along, aside, size) {
+/** Calls for every line of numbers across every tile, with where it begins in the tile. */
+function eachLine(tile, { tiles, across, step, aside }, call) {
   for (let a = 0; a < across; a++) {
-    for (let t = 1; t < tiles; t++) {
-      if (t % 2 && size(t, a) === 2) continue; // within a merged tile
-      const half = (Math.min(size(t - 1, a), size(t, a)) * tile) / 2;
-      for (let i = 0; i < half; i++) {
-        const angle = (Math.PI / 4) * (1 + (i + 0.5) / half);
-        const sin = Math.sin(angle);
-        const cos = Math.cos(angle);
-        for (let n = 0; n < 3 * tile; n++) {
-          const line = (a * tile + Math.floor(n / 3)) * aside + (n % 3);
-          const near = line + (t * tile - 1 - i) * along;
-          const far = line + (t * tile + i) * along;
-          const x = data[near];
-          data[near] = sin * x + cos * data[far];
-          data[far] = sin * data[far] - cos * x;
-        }
-      }
+    for (let n = 0; n < 3 * tile; n++) {
+      const line = (a * tile + Math.floor(n / 3)) * aside + (n % 3);
+      for (let t = 0; t < tiles; t++) call(t, a, line + t * tile * step);
     }
+  }
+}
+
+/** Coefficients of a tile's line to samples, in place. */
+function cosines(data, at, tile, { tiles, step }, t, size) {
+  if (t % size) return;
+  const hop = size * tile;
+  const shapes = basis(hop, t + size === tiles);
+  const sums = new Float64Array(hop);
+  for (let k = 0; k < hop; k++) {
+    const x = data[at + k * step];
+    if (x) for (let i = 0; i < hop; i++) sums[i] += x * shapes[k * hop + i];
+  }
+  for (let i = 0; i < hop; i++) data[at + i * step] = sums[i];
+}
+
+/** Mixes the samples of a line on both sides of a border. */
+function mix(data, border, step, half) {
+  for (let i = 0; i < half; i++) {
+    const angle = (Math.PI / 4) * (1 + (i + 0.5) / half);
+    const [sin, cos] = [Math.sin(angle), Math.cos(angle)];
+    const [a, b] = [data[border - (i + 1) * step], data[border + i * step]];
+    data[border - (i + 1) * step] = sin * a + cos * b;
+    data[border + i * step] = sin * b - cos * a;
   }
 }
 
@@ -536,9 +513,8 @@ const bases = new Map();
 function basis(hop, last) {
   const key = last ? -hop : hop;
   if (!bases.has(key)) {
-    const shift = last ? 0 : 0.5;
     const of = (k, i) =>
-      Math.sqrt((last && !k ? 1 : 2) / hop) * Math.cos((Math.PI * (i + 0.5) * (k + shift)) / hop);
+      Math.sqrt((last && !k ? 1 : 2) / hop) * Math.cos((Math.PI * (i + 0.5) * (k + (last ? 0 : 0.5))) / hop);
     bases.set(key, Float64Array.from({ length: hop * hop }, (_, n) => of(Math.floor(n / hop), n % hop)));
   }
   return bases.get(key);
@@ -546,54 +522,43 @@ function basis(hop, last) {
 
 /** Every tile is a network of its own on sines and cosines of its pixels' places. */
 function fourierField(plane) {
-  const { prior, rows, columns, across } = plane;
-  const { tile, side, own, layers } = prior;
+  const { tile, layers } = plane.prior;
   const stored = layers.filter((layer) => layer.latent);
-  const channels = stored.at(-1).outputs;
-  const [width, line] = [columns * tile, tile * channels];
-  const data = new Float64Array(rows * tile * width * channels);
-  const features = fourier(tile, layers[0].inputs);
-  plane.starts.slice(1).forEach((_, block) => {
-    const theta = latents(plane, block);
-    for (let n = 0; n < side * side; n++) {
-      const [r, c] = [Math.floor(block / across) * side + Math.floor(n / side), (block % across) * side + (n % side)];
-      if (r >= rows || c >= columns) continue;
-      let [x, at] = [{ data: features, height: tile, width: tile, channels: layers[0].inputs }, n * own];
-      for (const { inputs, outputs, bias, scale, ...layer } of stored) {
-        const scaled = (count) => theta.slice(at, (at += count)).map((t) => scale * t);
-        x = convolved(x, { data: scaled(inputs * outputs), window: 1, outputs });
-        activate(x, layer, bias ? scaled(outputs) : new Float64Array(outputs));
-      }
-      for (let i = 0; i < tile; i++) {
-        data.set(x.data.subarray(i * line, (i + 1) * line), ((r * tile + i) * width + c * tile) * channels);
-      }
+  const inputs = layers[0].inputs;
+  const depth = stored.at(-1).outputs;
+  const [height, width, line] = [plane.rows * tile, plane.columns * tile, tile * depth];
+  const data = new Float64Array(height * width * depth);
+  const place = (i) => (2 * i + 1) / tile - 1;
+  const features = Float64Array.from({ length: tile * tile * inputs }, (_, at) => {
+    const [pixel, i] = [Math.floor(at / inputs), at % (inputs / 2)];
+    const along = i < inputs / 4 ? Math.floor(pixel / tile) : pixel % tile;
+    const phase = place(along) * Math.PI * 2 ** ((i % (inputs / 4)) - 1);
+    return at % inputs < inputs / 2 ? Math.sin(phase) : Math.cos(phase);
+  });
+  eachTile(plane, (r, c, latents) => {
+    let [x, at] = [{ data: features, height: tile, width: tile, depth: inputs, fold: 1 }, 0];
+    for (const layer of stored) {
+      const scaled = (count) => latents.slice(at, (at += count)).map((theta) => layer.scale * theta);
+      x = convolved(x, scaled(layer.inputs * layer.outputs), 1);
+      activate(x, layer, layer.bias ? scaled(layer.outputs) : [0]);
+    }
+    for (let i = 0; i < tile; i++) {
+      data.set(x.data.subarray(i * line, (i + 1) * line), ((r * tile + i) * width + c * tile) * depth);
     }
   });
-  return { data, height: rows * tile, width, channels, fold: 1 };
-}
-
-function fourier(n, inputs) {
-  const octaves = inputs / 4;
-  const place = (i) => (2 * i + 1) / n - 1;
-  return Float64Array.from({ length: n * n * inputs }, (_, at) => {
-    const [pixel, i] = [Math.floor(at / inputs), at % (2 * octaves)];
-    const phase = place(i < octaves ? Math.floor(pixel / n) : pixel % n) * Math.PI * 2 ** ((i % octaves) - 1);
-    return at % inputs < 2 * octaves ? Math.sin(phase) : Math.cos(phase);
-  });
+  return { data, height, width, depth, fold: 1 };
 }
 
 // Section 7: shared layers
 
-/** Pixels of colour or alpha, rounded: channels of the plane. */
+/** Pixels of colour or alpha, rounded. */
 function pixels(plane, width, height) {
   const { value, channels } = plane;
-  const out = new Uint8ClampedArray(width * height * channels); // which rounds halves to even
+  const out = new Uint8ClampedArray(width * height * channels); // it rounds halves to even
   if (value) return out.map((_, i) => value[i % channels]);
-  const shown = refold(shared(plane), 1);
-  const y = shown.data;
+  const { data: y, width: line } = refold(shared(plane), 1);
   for (let r = 0, n = 0; r < height; r++) {
-    for (let c = 0; c < width; c++) {
-      const at = (r * shown.width + c) * 3;
+    for (let at = 3 * r * line; at < 3 * (r * line + width); at += 3) {
       if (channels === 1) out[n++] = 255 * ((y[at] + y[at + 1] + y[at + 2]) / 3);
       else for (let k = 0; k < 3; k++) out[n++] = 255 * y[at + k];
     }
@@ -604,21 +569,20 @@ function pixels(plane, width, height) {
 /** Output of the last layer. */
 function shared(plane) {
   const { prior, point } = plane;
-  const outputs = [];
-  prior.layers.forEach((layer, i) => {
-    if (layer.latent) return (outputs[i] = null);
-    const from = outputs[i - 1] ?? (prior.features === "cosine" ? cosineField(plane) : fourierField(plane));
-    outputs[i - 1] = from;
-    const y = convolved(refold(from, layer.fold), { data: point[`w${i}`], window: layer.window, outputs: point.outputs[i] });
-    y.fold = layer.fold;
+  const { layers, features } = prior;
+  const colour = layers.filter((layer) => layer.latent).length;
+  const outputs = { [colour - 1]: features === "cosine" ? cosineField(plane) : fourierField(plane) };
+  for (let i = colour; i < layers.length; i++) {
+    const layer = layers[i];
+    const y = convolved(refold(outputs[i - 1], layer.fold), point[`w${i}`], layer.window);
     activate(y, layer, biases(plane, point[`b${i}`], y));
     if (layer.residual_of !== null) {
       const added = refold(outputs[layer.residual_of], layer.fold).data;
       for (let n = 0; n < added.length; n++) y.data[n] += added[n];
     }
     outputs[i] = y;
-  });
-  return outputs.at(-1) ?? fourierField(plane);
+  }
+  return outputs[layers.length - 1];
 }
 
 /** Adds biases, one row for all positions or one each, and bends. */
@@ -629,105 +593,99 @@ function activate({ data }, { kind, omega }, bias) {
   }
 }
 
-/** Biases of a layer: as they are, or those of classes between the centres of tiles, at every position. */
-function biases({ prior, rows, columns, classes }, bias, { height, width, channels, fold }) {
-  if (bias.length === channels) return bias;
-  const out = new Float64Array(height * width * channels);
-  const line = new Float64Array(columns * channels);
+/** Biases as they are, or those of classes between the centres of tiles, at every position. */
+function biases({ prior, rows, columns, classes }, bias, { data, height, width, depth, fold }) {
+  if (bias.length === depth) return bias;
+  const out = new Float64Array(data.length);
+  const line = new Float64Array(columns * depth);
   const between = (i, count) => {
     const s = Math.min(Math.max(((i + 0.5) * fold) / prior.tile - 0.5, 0), count - 1);
-    return [Math.floor(s), Math.min(Math.floor(s) + 1, count - 1), s - Math.floor(s)];
+    return [Math.floor(s), Math.min(Math.floor(s) + 1, count - 1), s % 1];
   };
-  for (let r = 0; r < height; r++) {
+  for (let r = 0, n = 0; r < height / fold; r++) {
     const [upper, lower, down] = between(r, rows);
-    for (let c = 0, n = 0; c < columns; c++) {
-      const a = classes[upper * columns + c] * channels;
-      const b = classes[lower * columns + c] * channels;
-      for (let o = 0; o < channels; o++, n++) line[n] = bias[a + o] + down * (bias[b + o] - bias[a + o]);
+    for (let i = 0; i < line.length; i++) {
+      const [c, o] = [Math.floor(i / depth), i % depth];
+      const of = (row) => bias[classes[row * columns + c] * depth + o];
+      line[i] = of(upper) + down * (of(lower) - of(upper));
     }
-    for (let c = 0, n = r * width * channels; c < width; c++) {
+    for (let c = 0; c < width / fold; c++) {
       const [left, right, share] = between(c, columns);
-      const a = left * channels;
-      const b = right * channels;
-      for (let o = 0; o < channels; o++, n++) out[n] = line[a + o] + share * (line[b + o] - line[a + o]);
+      for (let a = left * depth, b = right * depth; a < (left + 1) * depth; a++, b++) {
+        out[n++] = line[a] + share * (line[b] - line[a]);
+      }
     }
   }
   return out;
 }
 
-/** A map whose positions are squares of `wanted` pixels a side. */
-function refold(x, wanted) {
-  if (x.fold === wanted) return x;
-  if (x.fold > 1 && wanted > 1) return refold(refold(x, 1), wanted);
-  const f = x.fold * wanted; // one of them is 1
-  const channels = wanted > 1 ? x.channels : x.channels / f ** 2; // of a pixel
-  const [height, width] = wanted > 1 ? [x.height / f, x.width / f] : [x.height, x.width]; // positions folded
-  const data = new Float64Array(x.data.length);
-  const line = f * channels; // pixels side by side in a square are so in both
-  for (let r = 0; r < height; r++) {
-    for (let c = 0; c < width; c++) {
-      for (let u = 0; u < f; u++) {
-        const [folded, flat] = [((r * width + c) * f + u) * line, ((r * f + u) * width + c) * line];
-        const [to, from] = wanted > 1 ? [folded, flat] : [flat, folded];
-        for (let k = 0; k < line; k++) data[to + k] = x.data[from + k];
+/** A map with positions of another size. */
+function refold(x, fold) {
+  if (x.fold === fold) return x;
+  if (x.fold > 1 && fold > 1) return refold(refold(x, 1), fold);
+  const f = x.fold * fold; // one of them is 1
+  const [data, columns] = [new Float64Array(x.data.length), x.width / f];
+  const line = data.length / (x.height * columns); // pixels side by side in a square are so either way
+  for (let r = 0, n = 0; r < x.height / f; r++) {
+    for (let c = 0; c < columns; c++) {
+      for (let u = 0; u < f; u++, n++) {
+        const m = (r * f + u) * columns + c;
+        const [to, from] = fold > 1 ? [n, m] : [m, n];
+        for (let k = 0; k < line; k++) data[to * line + k] = x.data[from * line + k];
       }
     }
   }
-  return wanted > 1
-    ? { data, height, width, channels: f * line, fold: wanted }
-    : { data, height: height * f, width: width * f, channels, fold: 1 };
+  return { ...x, data, fold, depth: x.depth * (fold / x.fold) ** 2 };
 }
 
 /** A dense layer over a window, edges repeated; weights [row][column][input][output]. */
-function convolved(x, { data: weights, window, outputs }) {
-  const { height, width, channels } = x;
-  const out = { data: new Float64Array(height * width * outputs), height, width, channels: outputs };
-  const padded = repeated(x, window >> 1);
-  if (window === 3 && width % 4 === 0) return winograd(padded, channels, weights, out);
-  const taps = window * channels; // side by side
-  const line = (width + window - 1) * channels;
-  const packed = fours(weights, window * taps, outputs);
+function convolved(x, weights, window) {
+  const [height, width, inputs] = [x.height / x.fold, x.width / x.fold, x.depth];
+  const depth = weights.length / (window * window * inputs);
+  const out = { ...x, data: new Float64Array(height * width * depth), depth };
+  const padded = repeated(x.data, height, width, inputs, window >> 1);
+  if (window === 3 && width % 4 === 0) return winograd(padded, weights, inputs, height, width, out), out;
+  const taps = window * inputs; // side by side
+  const packed = fours(weights, window * taps, depth);
   for (let row = 0; row < height; row++) {
     for (let u = 0; u < window; u++) {
-      const sums = { count: width, outputs, y: out.data, to: row * width * outputs };
-      multiply(padded, (row + u) * line, channels, taps, packed, 4 * u * taps, 4 * window * taps, sums);
+      const from = (row + u) * (width + window - 1) * inputs;
+      const sums = { y: out.data, to: row * width * depth, count: width, outputs: depth };
+      multiply(padded, from, inputs, taps, packed, 4 * u * taps, 4 * window * taps, sums);
     }
   }
   return out;
 }
 
 /**
- * The same over 3 x 3 positions, two rows at a time: of 2 x 2 positions, from the 4 x 4 that they look at, with 16
- * products instead of 36 (Winograd's F(2 x 2, 3 x 3); Lavin and Gray, 2016).
+ * The same over 3 x 3 positions: 2 x 2 of them at once, from the 4 x 4 that they look at, with 16 products instead of 36
+ * (Winograd's F(2 x 2, 3 x 3); Lavin and Gray, 2016).
  */
-function winograd(padded, channels, weights, out) {
-  const { height, width, channels: outputs } = out;
+function winograd(padded, weights, inputs, height, width, { data, depth }) {
   const count = width / 2; // squares of a row
-  const [line, size, own] = [(width + 2) * channels, count * channels, count * outputs];
+  const [line, size, own] = [(width + 2) * inputs, count * inputs, count * depth];
   const rows = new Float64Array(4 * line); // sums of four rows
   const seen = new Float64Array(16 * size); // and of four columns of those
   const products = new Float64Array(16 * own);
   const pairs = new Float64Array(8 * own); // of rows
-  const packed = transformed(weights, channels, outputs);
+  const packed = transformed(weights, inputs, depth);
   for (let row = 0; row < height; row += 2) {
     fourths(padded, row * line, line, line, rows, 0, line);
     for (let n = 0; n < 4 * count; n++) {
-      const [a, column] = [(n / count) | 0, n % count];
-      fourths(rows, a * line + 2 * column * channels, channels, channels, seen, 4 * a * size + column * channels, size);
+      const [a, column] = [Math.floor(n / count), n % count];
+      fourths(rows, a * line + 2 * column * inputs, inputs, inputs, seen, 4 * a * size + column * inputs, size);
     }
     products.fill(0);
     for (let k = 0; k < 16; k++) {
-      const sums = { count, outputs, y: products, to: k * own };
-      multiply(seen, k * size, channels, channels, packed[k], 0, 4 * channels, sums);
+      const sums = { y: products, to: k * own, count, outputs: depth };
+      multiply(seen, k * size, inputs, inputs, packed[k], 0, 4 * inputs, sums);
     }
     halves(products, 0, 4 * own, 4 * own, pairs, 0, 4 * own);
     for (let n = 0; n < 2 * count; n++) {
-      const [u, column] = [(n / count) | 0, n % count];
-      const to = ((row + u) * width + 2 * column) * outputs;
-      halves(pairs, 4 * u * own + column * outputs, own, outputs, out.data, to, outputs);
+      const [u, column] = [Math.floor(n / count), n % count];
+      halves(pairs, 4 * u * own + column * depth, own, depth, data, ((row + u) * width + 2 * column) * depth, depth);
     }
   }
-  return out;
 }
 
 /** Of four runs of numbers, `step` apart: first - third, second + third, third - second, second - fourth. */
@@ -756,32 +714,29 @@ const SPREAD = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]];
 const spread = new WeakMap();
 
 /** 3 x 3 weights as `winograd` takes them: 16 matrices. */
-function transformed(weights, channels, outputs) {
+function transformed(weights, inputs, outputs) {
   if (spread.has(weights)) return spread.get(weights);
-  const size = channels * outputs;
+  const size = inputs * outputs;
   const matrices = Array.from({ length: 16 }, (_, k) => {
     const matrix = new Float64Array(size);
     for (let t = 0; t < 9; t++) {
       const share = SPREAD[k >> 2][(t / 3) | 0] * SPREAD[k & 3][t % 3];
       for (let i = 0; i < size; i++) matrix[i] += share * weights[t * size + i];
     }
-    return fours(matrix, channels, outputs);
+    return fours(matrix, inputs, outputs);
   });
   spread.set(weights, matrices);
   return matrices;
 }
 
-/** Its data with `r` copies of what is at the edges. */
-function repeated({ data, height, width, channels }, r) {
-  if (!r) return data;
-  const line = (width + 2 * r) * channels;
-  const out = new Float64Array((height + 2 * r) * line);
-  const within = (i, count) => Math.min(Math.max(i, 0), count - 1);
-  for (let i = 0; i < height + 2 * r; i++) {
-    for (let j = 0; j < width + 2 * r; j++) {
-      const from = (within(i - r, height) * width + within(j - r, width)) * channels;
-      for (let c = 0; c < channels; c++) out[i * line + j * channels + c] = data[from + c];
-    }
+/** A map with `r` copies of what is at its edges. */
+function repeated(data, height, width, depth, r) {
+  const line = width + 2 * r;
+  const out = new Float64Array((height + 2 * r) * line * depth);
+  const within = (i, count) => Math.min(Math.max(i - r, 0), count - 1);
+  for (let n = 0; n < out.length / depth; n++) {
+    const from = (within(Math.floor(n / line), height) * width + within(n % line, width)) * depth;
+    for (let c = 0; c < depth; c++) out[n * depth + c] = data[from + c];
   }
   return out;
 }
@@ -828,50 +783,42 @@ function multiply(x, from, step, taps, w, at, gap, { count, outputs, y, to }) {
   }
 }
 
-/** Section 7, alpha. */
-function sharper(a, sharpness) {
-  return Math.min(Math.max(((2 * a - 255) * 2 ** sharpness + 255) >> 1, 0), 255);
-}
-
 // The prior for the web, and what a page needs
 
 /** @param {Uint8Array} file */
 function readPrior(file) {
-  const view = new DataView(file.buffer, file.byteOffset, file.length);
-  check(file.length > 8 && String.fromCharCode(...file.subarray(0, 4)) === "CMBW", "not a prior for the web (.cmbw)");
+  const view = new DataView(file.buffer, file.byteOffset);
+  check(file.length > 8 && view.getUint32(0) === 0x434d4257, "not a prior for the web");
   let at = 8 + view.getUint32(4, true);
-  const { architecture, points, digest, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at)));
-  Object.assign(prior, architecture, { digest: Uint8Array.from(digest.match(/../g), (pair) => parseInt(pair, 16)) });
+  const { points, architecture, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at)));
   const members = points.map((point) =>
     Object.entries(point).map(([name, [type, ...shape]]) => {
-      const size = shape.reduce((a, b) => a * b, 1) * (type === "f2" ? 2 : 1);
-      return { name, type, shape, bytes: file.subarray(at, (at += size)) };
+      const bytes = shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1);
+      return [name, type, file.subarray(at, (at += bytes))];
     }),
   );
-  check(at === file.length, "a prior for the web that is not complete");
-  const unpacked = new Map();
-  prior.own = members[0].find(({ name }) => name === "mean").shape[0];
-  const latents = prior.side ** 2 * prior.own;
-  prior.order = prior.mixed ? order(latents) : Uint32Array.from({ length: latents }, (_, i) => i);
-  prior.point = (number, grey) => {
-    check(number < members.length, `prior ${prior.name} has no operating point ${number}`);
-    const key = 2 * number + grey;
-    if (!unpacked.has(key)) unpacked.set(key, unpack(members[number], grey && prior.features === "cosine"));
-    return unpacked.get(key);
+  check(at === file.length, "a prior for the web that is not whole");
+  const unpacked = {};
+  const point = (number, grey) => {
+    check(number < points.length, `prior ${prior.name} has no operating point ${number}`);
+    return (unpacked[[number, grey]] ??= unpack(members[number], grey && architecture.features === "cosine"));
   };
-  return prior;
+  const digest = Uint8Array.from(prior.digest.match(/../g), (pair) => parseInt(pair, 16));
+  const own = points[0].mean[1];
+  const size = architecture.side ** 2 * own;
+  const walk = prior.mixed ? order(size) : Uint32Array.from({ length: size }, (_, i) => i);
+  return { ...prior, ...architecture, digest, hash: prior.digest.slice(0, 8), own, order: walk, point };
 }
 
 /** An operating point; for one channel without the costs of the second and third colour component. */
 function unpack(members, first) {
-  const point = { merged: new Uint8Array(0), outputs: [] };
-  for (const { name, type, shape, bytes } of members) {
-    point[name] = type === "f2" ? singles(bytes) : type === "i1" ? new Int8Array(bytes) : bytes;
-    if (name[0] === "w") point.outputs[name.slice(1)] = shape.at(-1);
-  }
-  point.single = point.kl.length / point.mean.length;
-  point.count = point.single + point.merged.length / point.mean.length / 4;
-  if (first) for (const name of ["kl", "merged"]) point[name] = point[name].map((kl, i) => (i % 3 ? 0 : kl));
+  const types = { f2: singles, i1: (bytes) => new Int8Array(bytes), u1: (bytes) => bytes };
+  const point = Object.fromEntries(members.map(([name, type, bytes]) => [name, types[type](bytes)]));
+  const { kl, merged = [], mean } = point;
+  point.single = kl.length / mean.length;
+  point.count = point.single + merged.length / mean.length / 4;
+  point.kl = new Uint8Array([...kl, ...merged]);
+  if (first) point.kl = point.kl.map((index, i) => (i % 3 ? 0 : index));
   return point;
 }
 
@@ -916,8 +863,9 @@ function hex(bytes) {
 const first = {};
 first.loaded = new Promise((resolve) => (first.resolve = resolve));
 
-function painted(canvas, image) {
-  [canvas.width, canvas.height] = [image.width, image.height];
+/** A canvas that shows an image. */
+function painted(image) {
+  const canvas = Object.assign(document.createElement("canvas"), { width: image.width, height: image.height });
   canvas.getContext("2d").putImageData(image, 0, 0);
   return canvas;
 }
@@ -926,26 +874,22 @@ function painted(canvas, image) {
  * <img-cmb src="data:..."> paints itself at the picture's size, or smoothly scaled to the size that CSS gives it. A file
  * that cannot be shown leaves it empty and raises an `error` event.
  */
-if (globalThis.customElements) {
-  customElements.define(
-    "img-cmb",
-    class extends HTMLElement {
-      static observedAttributes = ["src"];
+class Element extends (globalThis.HTMLElement ?? Object) {
+  static observedAttributes = ["src"];
 
-      async attributeChangedCallback(_, __, src) {
-        const combiner = await first.loaded;
-        if (src !== this.getAttribute("src")) return; // changed again
-        try {
-          const canvas = painted(document.createElement("canvas"), combiner.decode(src));
-          canvas.style = "display: block; width: 100%; height: 100%";
-          this.replaceChildren(canvas);
-          this.style.display ||= "inline-block";
-          this.dispatchEvent(new Event("load"));
-        } catch (error) {
-          this.replaceChildren();
-          this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
-        }
-      }
-    },
-  );
+  async attributeChangedCallback(_, __, src) {
+    const combiner = await first.loaded;
+    if (src !== this.getAttribute("src")) return; // changed again
+    try {
+      const canvas = painted(combiner.decode(src));
+      canvas.style = "display: block; width: 100%; height: 100%";
+      this.style.display ||= "inline-block";
+      this.replaceChildren(canvas);
+      this.dispatchEvent(new Event("load"));
+    } catch (error) {
+      this.replaceChildren();
+      this.dispatchEvent(new ErrorEvent("error", { error, message: error.message }));
+    }
+  }
 }
+globalThis.customElements?.define("img-cmb", Element);
