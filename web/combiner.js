@@ -272,55 +272,43 @@ function classMap(bits, left, rows, columns, { count, single, contexts }) {
 
 // Section 4: random numbers
 
-const words = new Uint32Array(8); // the last four words drawn, low halves first
-const pieces = new Uint16Array(words.buffer);
+const limbs = (...words) => new Uint16Array(BigUint64Array.from(words).buffer); // lowest first, as in all that follows
+const pieces = limbs(0n, 0n, 0n, 0n); // of the last four words drawn
+const words = new Uint32Array(pieces.buffer); // their halves
+const [p, q] = [limbs(0n, 0n), limbs(0n, 0n)];
+const MULTIPLIERS = [limbs(0xd2e7470ee14c6c93n), limbs(0xca5a826395121157n)];
 const WEYL = [0x9e3779b97f4a7c15n, 0xbb67ae8584caa73bn];
-const keys = new Map(); // of seeds: the ten rounds' keys, two words each
+let key = { seed: null, rounds: [] };
 
-/** Four words of Philox4x64-10, into `words`. */
+/** Four words of Philox4x64-10, into `pieces` and `words`. */
 function draw(seed, purpose, lane, row, n) {
-  if (!keys.has(seed)) {
-    const rounds = Array.from({ length: 10 }, (_, i) => [seed + BigInt(i) * WEYL[0], 1n + BigInt(i) * WEYL[1]]);
-    keys.clear();
-    keys.set(seed, new Uint32Array(BigUint64Array.from(rounds.flat()).buffer));
+  if (key.seed !== seed) {
+    const rounds = Array.from({ length: 10 }, (_, i) => limbs(seed + BigInt(i) * WEYL[0], 1n + BigInt(i) * WEYL[1]));
+    key = { seed, rounds };
   }
-  const key = keys.get(seed);
   words.fill(0);
   words[0] = n + 1;
   words[2] = lane;
   words[4] = purpose;
   words[6] = row;
-  for (let i = 0; i < 40; i += 4) {
-    multiply64(p, words[0], words[1], 0xe14c6c93, 0xd2e7470e);
-    multiply64(q, words[4], words[5], 0x95121157, 0xca5a8263);
-    for (let half = 0; half < 2; half++) {
-      words[half] = q[half + 2] ^ words[half + 2] ^ key[i + half];
-      words[half + 2] = q[half];
-      words[half + 4] = p[half + 2] ^ words[half + 6] ^ key[i + half + 2];
-      words[half + 6] = p[half];
+  for (const round of key.rounds) {
+    times(p, 0, MULTIPLIERS[0]);
+    times(q, 8, MULTIPLIERS[1]);
+    for (let i = 0; i < 4; i++) {
+      pieces[i] = q[i + 4] ^ pieces[i + 4] ^ round[i];
+      pieces[i + 4] = q[i];
+      pieces[i + 8] = p[i + 4] ^ pieces[i + 12] ^ round[i + 4];
+      pieces[i + 12] = p[i];
     }
   }
 }
 
-const p = new Uint32Array(4);
-const q = new Uint32Array(4);
-
-/** 64 x 64 bits to 128, in halves of words, lowest first. */
-function multiply64(out, a0, a1, b0, b1) {
-  const middle = high(a0, b0) + (Math.imul(a1, b0) >>> 0) + (Math.imul(a0, b1) >>> 0);
-  const upper = high(a1, b0) + high(a0, b1) + (Math.imul(a1, b1) >>> 0) + Math.floor(middle / WORD);
-  out[0] = Math.imul(a0, b0);
-  out[1] = middle;
-  out[2] = upper;
-  out[3] = high(a1, b1) + Math.floor(upper / WORD);
-}
-
-/** The upper 32 bits of a product of 32-bit integers. */
-function high(a, b) {
-  const a0 = a & 0xffff;
-  const b0 = b & 0xffff;
-  const middle = (a >>> 16) * b0 + ((a0 * b0) >>> 16);
-  return (a >>> 16) * (b >>> 16) + (middle >>> 16) + ((a0 * (b >>> 16) + (middle & 0xffff)) >>> 16);
+/** 64 bits, from some piece on, times 64 bits. */
+function times(out, at, factor) {
+  for (let k = 0, sum = 0; k < 8; k++, sum = Math.floor(sum / 65536)) {
+    for (let i = Math.max(0, k - 3); i <= k && i < 4; i++) sum += pieces[at + i] * factor[k - i];
+    out[k] = sum;
+  }
 }
 
 /** The walk: latents by their words, smallest first. */
@@ -378,24 +366,14 @@ function partition({ prior, point, rows, columns, classes, across }, block) {
   const cost = (i) => (kl[i] * kl[i]) >> 4;
   const walk = order.filter((i) => cost(i));
   const group = new Uint32Array(walk.length);
-  const [capacity, half] = [256 * groupBits, 128 * groupBits];
-  let [groups, total] = [0, 0];
-  if (groupBits < indexBits) {
-    for (const i of walk) total += cost(i);
-    groups = Math.floor((total + half) / capacity);
-    total = 0;
-    for (let n = 0; n < walk.length; n++) {
-      total += cost(walk[n]);
-      group[n] = Math.min(Math.floor((total - 1 + half) / capacity), groups - 1);
-    }
-    return { kl, walk: groups ? walk : [], group, groups };
-  }
-  for (let n = 0; n < walk.length; n++) {
+  const [capacity, half, chained] = [256 * groupBits, 128 * groupBits, groupBits < indexBits];
+  let groups = chained ? Math.floor((walk.reduce((sum, i) => sum + cost(i), 0) + half) / capacity) : 0;
+  for (let n = 0, total = 0; n < walk.length; n++) {
     total += cost(walk[n]);
-    if (!n || total > capacity) [groups, total] = [groups + 1, cost(walk[n])];
-    group[n] = groups - 1;
+    if (!chained && (!n || total > capacity)) [groups, total] = [groups + 1, cost(walk[n])];
+    group[n] = chained ? Math.min(Math.floor((total - 1 + half) / capacity), groups - 1) : groups - 1;
   }
-  return { kl, walk, group, groups };
+  return { kl, walk: groups ? walk : [], group, groups };
 }
 
 // Sections 6 and 7: indices and latents
@@ -454,8 +432,8 @@ function cosineField(plane) {
     const [top, left] = [(r - (r % s)) * tile + (r % s), (c - (c % s)) * tile + (c % s)];
     for (let v = 0; v < tile; v++) {
       for (let h = 0; h < tile; h++) {
-        const [to, from] = [((top + v * s) * width + left + h * s) * 3, (v * tile + h) * 3];
-        for (let k = 0; k < 3; k++) data[to + k] = latents[from + k];
+        const to = ((top + v * s) * width + left + h * s) * 3;
+        for (let k = 0; k < 3; k++) data[to + k] = latents[(v * tile + h) * 3 + k];
       }
     }
   });
@@ -498,26 +476,31 @@ function cosines(data, at, tile, { tiles, step }, t, size) {
 
 /** Mixes the samples of a line on both sides of a border. */
 function mix(data, border, step, half) {
+  const angle = (i) => (Math.PI / 4) * (1 + (i + 0.5) / half);
+  const sin = table(`sin ${half}`, half, (i) => Math.sin(angle(i)));
+  const cos = table(`cos ${half}`, half, (i) => Math.cos(angle(i)));
   for (let i = 0; i < half; i++) {
-    const angle = (Math.PI / 4) * (1 + (i + 0.5) / half);
-    const [sin, cos] = [Math.sin(angle), Math.cos(angle)];
-    const [a, b] = [data[border - (i + 1) * step], data[border + i * step]];
-    data[border - (i + 1) * step] = sin * a + cos * b;
-    data[border + i * step] = sin * b - cos * a;
+    const before = border - (i + 1) * step;
+    const behind = border + i * step;
+    const a = data[before];
+    data[before] = sin[i] * a + cos[i] * data[behind];
+    data[behind] = sin[i] * data[behind] - cos[i] * a;
   }
 }
 
-const bases = new Map();
-
 /** Cosines of a tile: [frequency][pixel]. */
 function basis(hop, last) {
-  const key = last ? -hop : hop;
-  if (!bases.has(key)) {
-    const of = (k, i) =>
-      Math.sqrt((last && !k ? 1 : 2) / hop) * Math.cos((Math.PI * (i + 0.5) * (k + (last ? 0 : 0.5))) / hop);
-    bases.set(key, Float64Array.from({ length: hop * hop }, (_, n) => of(Math.floor(n / hop), n % hop)));
-  }
-  return bases.get(key);
+  return table(`${hop} ${last}`, hop * hop, (n) => {
+    const [k, i] = [Math.floor(n / hop), n % hop];
+    return Math.sqrt((last && !k ? 1 : 2) / hop) * Math.cos((Math.PI * (i + 0.5) * (k + (last ? 0 : 0.5))) / hop);
+  });
+}
+
+const tables = {};
+
+/** Numbers that are computed once. */
+function table(name, length, of) {
+  return (tables[name] ??= Float64Array.from({ length }, (_, n) => of(n)));
 }
 
 /** Every tile is a network of its own on sines and cosines of its pixels' places. */
@@ -596,23 +579,21 @@ function activate({ data }, { kind, omega }, bias) {
 /** Biases as they are, or those of classes between the centres of tiles, at every position. */
 function biases({ prior, rows, columns, classes }, bias, { data, height, width, depth, fold }) {
   if (bias.length === depth) return bias;
+  const place = (i, count) => Math.min(Math.max(((i + 0.5) * fold) / prior.tile - 0.5, 0), count - 1);
+  const line = new Float64Array((columns + 1) * depth); // of a row of positions, at the tiles' centres and once more
   const out = new Float64Array(data.length);
-  const line = new Float64Array(columns * depth);
-  const between = (i, count) => {
-    const s = Math.min(Math.max(((i + 0.5) * fold) / prior.tile - 0.5, 0), count - 1);
-    return [Math.floor(s), Math.min(Math.floor(s) + 1, count - 1), s % 1];
-  };
   for (let r = 0, n = 0; r < height / fold; r++) {
-    const [upper, lower, down] = between(r, rows);
-    for (let i = 0; i < line.length; i++) {
-      const [c, o] = [Math.floor(i / depth), i % depth];
-      const of = (row) => bias[classes[row * columns + c] * depth + o];
-      line[i] = of(upper) + down * (of(lower) - of(upper));
+    const down = place(r, rows);
+    for (let c = 0, i = 0; c <= columns; c++) {
+      const above = Math.floor(down) * columns + Math.min(c, columns - 1);
+      const upper = classes[above] * depth;
+      const lower = (down % 1 ? classes[above + columns] : classes[above]) * depth;
+      for (let o = 0; o < depth; o++) line[i++] = bias[upper + o] + (down % 1) * (bias[lower + o] - bias[upper + o]);
     }
     for (let c = 0; c < width / fold; c++) {
-      const [left, right, share] = between(c, columns);
-      for (let a = left * depth, b = right * depth; a < (left + 1) * depth; a++, b++) {
-        out[n++] = line[a] + share * (line[b] - line[a]);
+      const across = place(c, columns);
+      for (let o = 0, i = Math.floor(across) * depth; o < depth; o++, i++) {
+        out[n++] = line[i] + (across % 1) * (line[i + depth] - line[i]);
       }
     }
   }
@@ -630,8 +611,9 @@ function refold(x, fold) {
     for (let c = 0; c < columns; c++) {
       for (let u = 0; u < f; u++, n++) {
         const m = (r * f + u) * columns + c;
-        const [to, from] = fold > 1 ? [n, m] : [m, n];
-        for (let k = 0; k < line; k++) data[to * line + k] = x.data[from * line + k];
+        const to = (fold > 1 ? n : m) * line;
+        const from = (fold > 1 ? m : n) * line;
+        for (let k = 0; k < line; k++) data[to + k] = x.data[from + k];
       }
     }
   }
@@ -644,89 +626,92 @@ function convolved(x, weights, window) {
   const depth = weights.length / (window * window * inputs);
   const out = { ...x, data: new Float64Array(height * width * depth), depth };
   const padded = repeated(x.data, height, width, inputs, window >> 1);
-  if (window === 3 && width % 4 === 0) return winograd(padded, weights, inputs, height, width, out), out;
+  if (window === 3 && width % 8 === 0 && height % 4 === 0) return winograd(padded, weights, inputs, height, width, out), out;
   const taps = window * inputs; // side by side
   const packed = fours(weights, window * taps, depth);
   for (let row = 0; row < height; row++) {
     for (let u = 0; u < window; u++) {
       const from = (row + u) * (width + window - 1) * inputs;
-      const sums = { y: out.data, to: row * width * depth, count: width, outputs: depth };
-      multiply(padded, from, inputs, taps, packed, 4 * u * taps, 4 * window * taps, sums);
+      multiply(padded, from, inputs, taps, packed, u * taps, window * taps, out.data, row * width * depth, width, depth);
     }
   }
   return out;
 }
 
 /**
- * The same over 3 x 3 positions: 2 x 2 of them at once, from the 4 x 4 that they look at, with 16 products instead of 36
- * (Winograd's F(2 x 2, 3 x 3); Lavin and Gray, 2016).
+ * The same for 3 x 3 positions: 4 x 4 at once, from the 6 x 6 that they look at, with 36 products instead of 144.
+ * Winograd's F(4 x 4, 3 x 3): Lavin and Gray, 2016.
  */
 function winograd(padded, weights, inputs, height, width, { data, depth }) {
-  const count = width / 2; // squares of a row
-  const [line, size, own] = [(width + 2) * inputs, count * inputs, count * depth];
-  const rows = new Float64Array(4 * line); // sums of four rows
-  const seen = new Float64Array(16 * size); // and of four columns of those
-  const products = new Float64Array(16 * own);
-  const pairs = new Float64Array(8 * own); // of rows
+  const count = width / 4; // squares of a row
+  const line = (width + 2) * inputs;
+  const size = count * inputs;
+  const own = count * depth;
+  const [lines, seen] = [new Float64Array(6 * line), new Float64Array(36 * size)];
+  const [products, sums] = [new Float64Array(36 * own), new Float64Array(24 * own)];
   const packed = transformed(weights, inputs, depth);
-  for (let row = 0; row < height; row += 2) {
-    fourths(padded, row * line, line, line, rows, 0, line);
-    for (let n = 0; n < 4 * count; n++) {
-      const [a, column] = [Math.floor(n / count), n % count];
-      fourths(rows, a * line + 2 * column * inputs, inputs, inputs, seen, 4 * a * size + column * inputs, size);
+  for (let row = 0; row < height; row += 4) {
+    sixths(padded, row * line, line, line, lines, 0, line);
+    for (let a = 0; a < 6; a++) {
+      for (let n = 0; n < count; n++) {
+        sixths(lines, a * line + 4 * n * inputs, inputs, inputs, seen, 6 * a * size + n * inputs, size);
+      }
     }
     products.fill(0);
-    for (let k = 0; k < 16; k++) {
-      const sums = { y: products, to: k * own, count, outputs: depth };
-      multiply(seen, k * size, inputs, inputs, packed[k], 0, 4 * inputs, sums);
-    }
-    halves(products, 0, 4 * own, 4 * own, pairs, 0, 4 * own);
-    for (let n = 0; n < 2 * count; n++) {
-      const [u, column] = [Math.floor(n / count), n % count];
-      halves(pairs, 4 * u * own + column * depth, own, depth, data, ((row + u) * width + 2 * column) * depth, depth);
+    for (let k = 0; k < 36; k++) multiply(seen, k * size, inputs, inputs, packed[k], 0, inputs, products, k * own, count, depth);
+    fourths(products, 0, 6 * own, 6 * own, sums, 0, 6 * own);
+    for (let u = 0; u < 4; u++) {
+      for (let n = 0; n < count; n++) {
+        fourths(sums, 6 * u * own + n * depth, own, depth, data, ((row + u) * width + 4 * n) * depth, depth);
+      }
     }
   }
 }
 
-/** Of four runs of numbers, `step` apart: first - third, second + third, third - second, second - fourth. */
+/** What becomes of inputs along an axis: runs of `count` numbers, `step` apart, to runs `gap` apart. */
+function sixths(x, from, step, count, y, to, gap) {
+  for (const end = from + count; from < end; from++, to++) {
+    const a = x[from], b = x[from + step], c = x[from + 2 * step]; // prettier-ignore
+    const d = x[from + 3 * step], e = x[from + 4 * step]; // prettier-ignore
+    y[to] = 4 * a - 5 * c + e;
+    y[to + gap] = e - 4 * c + (d - 4 * b);
+    y[to + 2 * gap] = e - 4 * c - (d - 4 * b);
+    y[to + 3 * gap] = e - c + 2 * (d - b);
+    y[to + 4 * gap] = e - c - 2 * (d - b);
+    y[to + 5 * gap] = 4 * b - 5 * d + x[from + 5 * step];
+  }
+}
+
+/** The same of products. */
 function fourths(x, from, step, count, y, to, gap) {
-  for (let i = 0; i < count; i++) {
-    const b = x[from + i + step];
-    const c = x[from + i + 2 * step];
-    y[to + i] = x[from + i] - c;
-    y[to + i + gap] = b + c;
-    y[to + i + 2 * gap] = c - b;
-    y[to + i + 3 * gap] = b - x[from + i + 3 * step];
+  for (const end = from + count; from < end; from++, to++) {
+    const b = x[from + step], c = x[from + 2 * step]; // prettier-ignore
+    const d = x[from + 3 * step], e = x[from + 4 * step]; // prettier-ignore
+    y[to] = x[from] + b + c + d + e;
+    y[to + gap] = b - c + 2 * (d - e);
+    y[to + 2 * gap] = b + c + 4 * (d + e);
+    y[to + 3 * gap] = b - c + 8 * (d - e) + x[from + 5 * step];
   }
 }
 
-/** Of four such runs: first + second + third, second - third - fourth. */
-function halves(x, from, step, count, y, to, gap) {
-  for (let i = 0; i < count; i++) {
-    const b = x[from + i + step];
-    const c = x[from + i + 2 * step];
-    y[to + i] = x[from + i] + b + c;
-    y[to + i + gap] = b - c - x[from + i + 3 * step];
-  }
-}
+const SHARES = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]; // prettier-ignore
+const known = new WeakMap();
 
-const SPREAD = [[1, 0, 0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0, 0, 1]];
-const spread = new WeakMap();
-
-/** 3 x 3 weights as `winograd` takes them: 16 matrices. */
+/** The same of 3 x 3 weights, along both axes: 36 matrices. */
 function transformed(weights, inputs, outputs) {
-  if (spread.has(weights)) return spread.get(weights);
-  const size = inputs * outputs;
-  const matrices = Array.from({ length: 16 }, (_, k) => {
-    const matrix = new Float64Array(size);
-    for (let t = 0; t < 9; t++) {
-      const share = SPREAD[k >> 2][(t / 3) | 0] * SPREAD[k & 3][t % 3];
-      for (let i = 0; i < size; i++) matrix[i] += share * weights[t * size + i];
-    }
-    return fours(matrix, inputs, outputs);
-  });
-  spread.set(weights, matrices);
-  return matrices;
+  if (!known.has(weights)) {
+    const size = inputs * outputs;
+    const matrices = Array.from({ length: 36 }, (_, k) => {
+      const matrix = new Float64Array(size);
+      for (let t = 0; t < 9; t++) {
+        const share = (SHARES[Math.floor(k / 6)][Math.floor(t / 3)] * SHARES[k % 6][t % 3]) / 576;
+        if (share) for (let i = 0; i < size; i++) matrix[i] += share * weights[t * size + i];
+      }
+      return fours(matrix, inputs, outputs);
+    });
+    known.set(weights, matrices);
+  }
+  return known.get(weights);
 }
 
 /** A map with `r` copies of what is at its edges. */
@@ -750,35 +735,22 @@ function fours(weights, inputs, outputs) {
   return out;
 }
 
-/**
- * Adds to y[n][o] the sums over k < taps of x[n * step + k] * w[k][o], for n < count: two by four of them at once. `w`
- * begins at `at`, with `gap` from four outputs to the next.
- */
-function multiply(x, from, step, taps, w, at, gap, { count, outputs, y, to }) {
-  for (let o = 0; o < outputs; o += 4, at += gap) {
-    const here = Math.min(4, outputs - o);
+/** Adds to y[n][o], for n < count, the sums of x[n * step + k] * w[k][o], for k < taps: two by four of them at once. */
+function multiply(x, from, step, taps, w, first, inputs, y, to, count, outputs) {
+  for (let o = 0; o < outputs; o += 4) {
     for (let n = 0; n < count; n += 2) {
       let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0; // prettier-ignore
       let i = from + n * step;
-      let j = at;
+      let j = o * inputs + 4 * first;
       for (const end = i + taps; i < end; i++, j += 4) {
         const a = x[i], b = x[i + step], w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3]; // prettier-ignore
-        a0 += a * w0;
-        a1 += a * w1;
-        a2 += a * w2;
-        a3 += a * w3;
-        b0 += b * w0;
-        b1 += b * w1;
-        b2 += b * w2;
-        b3 += b * w3;
+        (a0 += a * w0), (a1 += a * w1), (a2 += a * w2), (a3 += a * w3);
+        (b0 += b * w0), (b1 += b * w1), (b2 += b * w2), (b3 += b * w3);
       }
       const p = to + n * outputs + o;
-      const q = p + outputs;
-      y[p] += a0;
-      y[q] += b0;
-      if (here > 1) (y[p + 1] += a1), (y[q + 1] += b1);
-      if (here > 2) (y[p + 2] += a2), (y[q + 2] += b2);
-      if (here > 3) (y[p + 3] += a3), (y[q + 3] += b3);
+      const q = p + outputs; // where there are not four outputs, zeros go to others
+      (y[p] += a0), (y[p + 1] += a1), (y[p + 2] += a2), (y[p + 3] += a3);
+      (y[q] += b0), (y[q + 1] += b1), (y[q + 2] += b2), (y[q + 3] += b3);
     }
   }
 }
