@@ -1,7 +1,7 @@
-"""`python scripts/web_page.py build/web`: the page of web/ as one file that works from file://, prior and gallery inside.
+"""`python scripts/web_page.py build/web`: the page of web/ as one file that works from file://, with all it loads.
 
-`--gallery` first makes gallery.json: pictures at some numbers of bytes beside WebP, BlurHash and ThumbHash (the last two
-where their packages are installed: blurhash, thumbhash-python).
+`--gallery` first makes gallery.json: pictures at some numbers of bytes beside WebP, BlurHash and ThumbHash, the last
+two where their packages are installed (blurhash, thumbhash-python).
 """
 
 import argparse

@@ -69,9 +69,7 @@ def fewer(point: OperatingPoint, classes: int, merged: int) -> OperatingPoint:
     contexts = point.contexts
     if contexts is not None:
         contexts = contexts[:, [*kept, point.single + M]][:, :, kept]
-    return replace(
-        point, kl_index=point.kl_index[single], merged=point.merged[pairs], shared=shared, contexts=contexts
-    )
+    return replace(point, kl_index=point.kl_index[single], merged=point.merged[pairs], shared=shared, contexts=contexts)
 
 
 def most(used: np.ndarray, count: int) -> np.ndarray:
