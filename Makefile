@@ -5,10 +5,11 @@ CIFAR  ?= ../shared/data/cifar10
 PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
+WEB     ?= photo
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-speed ablation ablation-finetune \
 	table1 table2 figures golden hostile hard drift
-.PHONY: help setup demo test lint format docs dist test-pythons clean reliability fuzz $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +34,12 @@ format: setup  ## mend what can be mended of it
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 docs: setup  ## docs/cli.md from the commands
 	$(BIN)/python scripts/manual.py docs/cli.md
+web: setup  ## the page that shows files, and its prior, in build/web; WEB="photo --points 1,2 --classes 32"; GALLERY="--gallery pictures"
+	mkdir -p build/web && cp web/index.html web/combiner.js build/web
+	$(BIN)/python scripts/web_prior.py $(WEB) -o build/web/prior.cmbw
+	PYTHONPATH=. $(BIN)/python scripts/web_page.py build/web $(GALLERY)
+serve: web  ## the same at http://localhost:8000
+	$(BIN)/python -m http.server -d build/web 8000
 dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
 	rm -rf dist build/dist && $(BIN)/python -m build --outdir dist .
 	sh scripts/check_dist.sh $(BIN)/python build/dist dist/*.whl dist/*.tar.gz

@@ -1,0 +1,123 @@
+"""`python scripts/web_prior.py small -o web/small.cmbw`: a prior for the web, from a prior file (web/README.md).
+
+`--points`, `--classes`, `--merged` and `--bits` first make a smaller prior and write it beside, as .npz: a prior of its
+own that encodes what the one for the web decodes.
+"""
+
+import argparse
+import gzip
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from combiner_codec.format import classmap
+from combiner_codec.format import prior as priors
+from combiner_codec.format.prior import OperatingPoint, Prior
+
+MAGIC = b"CMBW"
+MEMBERS = "kl", "merged", "contexts", "mean", "noise"  # and w1, b1, w2, …
+SAMPLES, SIDE = 1000, 4  # maps of 4 x 4 tiles that tell how often a class is used
+
+
+def web(prior: Prior) -> bytes:
+    """The file, not compressed."""
+    points, parts = [], []
+    for i in range(len(prior.betas)):
+        names = [name for name in prior.arrays if name.startswith(f"{i:02}.") and is_member(name[3:])]
+        arrays = {name[3:]: prior.arrays[name] for name in names}
+        points.append({name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()})
+        parts += [planes(array) for array in arrays.values()]
+    head = {
+        "name": prior.name,
+        "number": prior.number,
+        "digest": prior.digest.hex(),
+        "groupBits": prior.metadata["group_bits"],
+        "indexBits": prior.metadata["index_bits"],
+        "mixed": prior.metadata.get("mixed", True),
+        "architecture": prior.architecture.to_json(),
+        "points": points,
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *parts])
+
+
+def is_member(name: str) -> bool:
+    """Whether a decoder needs this array of an operating point."""
+    return name in MEMBERS or (name[0] in "wb" and name[1:].isdigit())
+
+
+def planes(array: np.ndarray) -> bytes:
+    """Bytes of an array, all low ones before all high ones."""
+    return np.ascontiguousarray(array.reshape(-1, 1)).view(np.uint8).T.tobytes()
+
+
+def smaller(prior: Prior, path: Path, points: list[int], classes: int, merged: int, bits: int) -> Prior:
+    """A prior of some operating points, the most used classes and weights of so many bits of fraction; saved."""
+    chosen = [rounded(fewer(prior.operating_point(i), classes, merged), bits) for i in points]
+    priors.save(path, prior.metadata, prior.architecture, chosen)
+    return priors.load_file(path)
+
+
+def fewer(point: OperatingPoint, classes: int, merged: int) -> OperatingPoint:
+    """The point with its most used classes alone, in their order."""
+    used, M = usage(point), len(point.merged)
+    single, pairs = most(used[: point.single], classes), most(used[point.single :], merged)
+    kept = np.concatenate([single, point.single + pairs])
+    shared = {n: v[kept] if n[0] == "b" and v.ndim == 2 else v for n, v in point.shared.items()}
+    contexts = point.contexts
+    if contexts is not None:
+        contexts = contexts[:, [*kept, point.single + M]][:, :, kept]
+    return replace(point, kl_index=point.kl_index[single], merged=point.merged[pairs], shared=shared, contexts=contexts)
+
+
+def most(used: np.ndarray, count: int) -> np.ndarray:
+    """Numbers of the classes used most, in order: (K,) -> (count,)."""
+    return np.sort(np.argsort(-used, kind="stable")[:count])
+
+
+def usage(point: OperatingPoint) -> np.ndarray:
+    """How many tiles each class has in small maps that the point expects, as random bits give them: (K,)."""
+    if point.contexts is None:
+        return np.zeros(point.classes)
+    rng = np.random.default_rng(0)
+    maps = [
+        classmap.decode(rng.integers(0, 2, 4096).astype(np.uint8), SIDE, SIDE, point.contexts, point.single)[0]
+        for _ in range(SAMPLES)
+    ]
+    return np.bincount(np.ravel(maps), minlength=point.classes)
+
+
+def rounded(point: OperatingPoint, bits: int) -> OperatingPoint:
+    """The point with weights and biases rounded to so many bits of their fraction: they shrink when compressed."""
+
+    def short(x):
+        exponent = np.floor(np.log2(np.maximum(np.abs(x), 2.0**-14)))
+        step = 2 ** (exponent - bits)
+        return (np.rint(x / step) * step).astype(np.float32)
+
+    return replace(point, shared={name: short(value) for name, value in point.shared.items()})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("prior", help="name of a shipped prior, or a file")
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--points", help="operating points to keep: 0,2,4")
+    parser.add_argument("--classes", type=int, default=256, help="most classes of single tiles to keep")
+    parser.add_argument("--merged", type=int, default=256, help="most classes of merged tiles to keep")
+    parser.add_argument("--bits", type=int, default=10, help="bits of fraction of weights; 10 is all")
+    options = parser.parse_args()
+    prior = priors.find(options.prior)
+    points = [int(i) for i in options.points.split(",")] if options.points else list(range(len(prior.betas)))
+    if (len(points), options.classes, options.merged, options.bits) != (len(prior.betas), 256, 256, 10):
+        path = options.output.with_suffix(".npz")
+        prior = smaller(prior, path, points, options.classes, options.merged, options.bits)
+    data = web(prior)
+    options.output.write_bytes(gzip.compress(data, 9, mtime=0))
+    print(f"{options.output}: {options.output.stat().st_size:,} bytes, {len(data):,} unpacked")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,185 @@
+"""The decoder in JavaScript shows what the one in Python shows, and refuses what it refuses. Without Node: skipped."""
+
+import base64
+import gzip
+import json
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from combiner_codec import FormatError, decoder
+from combiner_codec.format import header
+from combiner_codec.format import prior as priors
+from combiner_codec.scaling import data_url
+from experiments.reliability import golden, hostile
+from scripts import web_prior
+
+NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+SCRIPT, WEB = Path(__file__).with_name("web_decode.mjs"), golden.ROOT / "web"
+EXACT = [name for name in golden.manifest()["files"] if name != "photograph"]
+SIZES = ((1, 1), (7, 5), (16, 16), (32, 32), (33, 20), (64, 64), (40, 24), (9, 70))
+
+needs_node = pytest.mark.skipif(not NODE, reason="no Node here: apt-get install nodejs")
+needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
+
+
+@pytest.fixture(scope="session")
+def web_priors(tmp_path_factory):
+    """All shipped priors and that of the golden files, for the web."""
+    folder = tmp_path_factory.mktemp("web")
+    for prior in (*map(priors.load, priors.MANIFEST), golden.prior_of(golden.CUSTOM)):
+        (folder / f"{prior.name}.cmbw").write_bytes(web_prior.web(prior))
+    return sorted(map(str, folder.iterdir()))
+
+
+def in_node(files, web_priors):
+    """What the decoder in JavaScript makes of files: uint8 (H, W, 4), or a sentence."""
+    job = {"priors": web_priors, "files": [base64.b64encode(data).decode() for data in files]}
+    result = subprocess.run([NODE, SCRIPT], input=json.dumps(job), capture_output=True, text=True, check=True)
+    return [told.get("error") or rgba(told) for told in map(json.loads, result.stdout.splitlines())]
+
+
+def rgba(told):
+    data = np.frombuffer(base64.b64decode(told["data"]), np.uint8)
+    return data.reshape(told["height"], told["width"], 4)
+
+
+def in_python(data, prior=None, max_pixels=2**24):
+    """The same of the decoder in Python."""
+    try:
+        pixels = decoder.decode_array(data, prior, threads=1, max_pixels=max_pixels)
+    except FormatError as error:
+        return error.message
+    return np.array(Image.fromarray(pixels).convert("RGBA"))
+
+
+def random_files(count):
+    """Valid files of random bits: all priors, operating points and kinds of picture."""
+    rng = np.random.default_rng(0)
+    names = [name for name in priors.MANIFEST if name != "combiner-cifar"]
+    for n in range(count):
+        prior = priors.load(names[n % len(names)])
+        points = len(prior.betas)
+        head = header.Header(
+            prior.number, n % points, (14, 16, 18, 12)[n // 3 % 4], *SIZES[n % len(SIZES)],
+            seed=int(rng.integers(1, 2**62)) if n // 3 % 4 == 3 else 0, channels=n % 5 % 3,
+            alpha=int(rng.integers(points)) if n % 4 == 0 else None, sharpness=n % 8 if n % 4 == 0 else 0,
+        )  # fmt: skip
+        yield header.write(head, prior.architecture.block, random_payload(head, prior, rng), prior.digest)
+
+
+def random_payload(head, prior, rng):
+    """Bits that a decoder can read to their end, as many as it reads."""
+    planes = [head] if head.alpha is None else [head, head.of_alpha]
+    bits = [random_plane(plane, prior, rng) for plane in planes]
+    return np.packbits(np.concatenate(bits)).tobytes()
+
+
+def random_plane(head, prior, rng):
+    """Bits of one plane; a few start with numbers of classes that there are not."""
+    while True:
+        try:
+            return decoder.read_plane(rng.integers(0, 2, 2**18).astype(np.uint8), head, prior, 0).payload
+        except FormatError:
+            pass
+
+
+@needs_node
+def test_golden_files_have_the_same_pixels(web_priors):
+    files = [golden.read(name) for name in EXACT]
+    for (*_, pixels), shown in zip(files, in_node([data for data, *_ in files], web_priors), strict=True):
+        np.testing.assert_array_equal(shown, np.array(Image.fromarray(pixels).convert("RGBA")))
+
+
+@needs_node
+def test_a_large_one_has_them_but_for_a_step_in_few_samples(web_priors):
+    data, _, pixels = golden.read("photograph")
+    (shown,) = in_node([data], web_priors)
+    count, steps = golden.moved(shown[..., :3], pixels)
+    assert steps <= 1 and count <= golden.LOOSE * pixels.size
+
+
+@needs_node
+def test_random_files_have_the_same_pixels(web_priors):
+    files = list(random_files(200))
+    for data, shown in zip(files, in_node(files, web_priors), strict=True):
+        np.testing.assert_array_equal(shown, in_python(data))
+
+
+@needs_node
+@pytest.mark.parametrize("name", ["alpha", "custom"])
+def test_damaged_files_are_refused_in_the_same_words(web_priors, name):
+    data, prior, _ = golden.read(name)
+    files = [*hostile.prefixes(data), *hostile.flips(data)]
+    assert in_node(files, web_priors) == [in_python(file, prior) for file in files]
+
+
+@needs_node
+def test_so_are_damaged_ones_with_a_right_checksum(web_priors):
+    files = [file for name in ("1x1", "32x32", "icon", "siren") for file in hostile.edits(golden.read(name)[0], 40)]
+    files = [hostile.repaired(file) for file in files] + [file for _, file in hostile.bombs()]
+    for file, shown in zip(files, in_node(files, web_priors), strict=True):
+        np.testing.assert_array_equal(shown, in_python(file))
+
+
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory):
+    """The second operating point of the shipped prior for photographs with a few classes."""
+    return web_prior.smaller(priors.load("photo"), tmp_path_factory.mktemp("less") / "less.npz", [1], 12, 5, 4)
+
+
+def test_a_smaller_prior_is_a_prior_of_its_own(smaller):
+    full, less = priors.load("photo").operating_point(1), smaller.operating_point(0)
+    assert (smaller.betas, smaller.number) == ([full.beta], header.CUSTOM)
+    assert (less.single, len(less.merged), less.contexts.shape) == (12, 5, (3, 18, 17))
+    np.testing.assert_allclose(less.shared["w3"], full.shared["w3"], rtol=2**-5, atol=2**-19)
+    assert len(gzip.compress(web_prior.web(smaller))) < 50_000
+
+
+@needs_node
+def test_its_files_decode_in_javascript(smaller, tmp_path):
+    path = tmp_path / "less.cmbw"
+    path.write_bytes(gzip.compress(web_prior.web(smaller)))
+    head = header.Header(smaller.number, 0, 16, 90, 70, prior_hash=smaller.header_hash)
+    payload = random_payload(head, smaller, np.random.default_rng(1))
+    data = header.write(head, smaller.architecture.block, payload, smaller.digest)
+    (shown,) = in_node([data], [str(path)])
+    np.testing.assert_array_equal(shown, in_python(data, smaller))
+
+
+def test_the_module_is_small_and_has_no_dependencies():
+    text = (WEB / "combiner.js").read_bytes()
+    assert len(text) <= 36_000 and b"\nimport " not in text
+
+
+PAGE = """<!doctype html><body><img-cmb id="e" src="{url}"></img-cmb><script type="module">
+import {{ Combiner }} from "data:text/javascript;base64,{module}";
+await Combiner.load("data:;base64,{prior}");
+const canvas = () => document.querySelector("img-cmb canvas");
+while (!canvas()) await new Promise((done) => setTimeout(done, 10));
+const {{ width, height, data }} = canvas().getContext("2d").getImageData(0, 0, canvas().width, canvas().height);
+const text = btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""));
+document.body.textContent = JSON.stringify({{ width, height, data: text }});
+</script></body>"""
+
+
+@needs_chromium
+def test_the_element_paints_the_same_pixels_in_chromium(web_priors, tmp_path):
+    data, _, pixels = golden.read("64x48")
+    prior = next(Path(path) for path in web_priors if path.endswith("photo.cmbw"))
+    page, module = tmp_path / "page.html", (WEB / "combiner.js").read_bytes()
+    module, prior = (base64.b64encode(part).decode() for part in (module, gzip.compress(prior.read_bytes(), 1)))
+    page.write_text(PAGE.format(url=data_url(data), module=module, prior=prior))
+    told = json.loads(in_chromium(page, tmp_path, "--dump-dom").split("<body>")[1].split("</body>")[0])
+    np.testing.assert_array_equal(rgba(told)[..., :3], pixels)
+
+
+def in_chromium(page, folder, *options):
+    """What headless Chromium prints about a page."""
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+    command += ["--virtual-time-budget=20000", *options, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
