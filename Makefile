@@ -8,7 +8,7 @@ SAMPLES := assets/samples
 WEB     ?= photo
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-speed ablation ablation-finetune \
-	table1 table2 figures golden hostile hard drift
+	table1 table2 profile figures golden hostile hard drift
 .PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -64,6 +64,7 @@ bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --eff
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32 to 128x128 pictures
 bench-speed: ARGS = $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
+profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable
 ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures
 table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 beside ours; COUNT=20; resumable

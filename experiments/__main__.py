@@ -18,6 +18,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "hard": ("reliability.commands", "hard_command"),
     "hostile": ("reliability.commands", "hostile_command"),
     "kodak": ("kodak", "command"),
+    "profile": ("profile", "command"),
     "speed": ("speed", "command"),
     "table1": ("paper", "table1_command"),
     "table2": ("paper", "table2_command"),

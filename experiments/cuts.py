@@ -18,10 +18,11 @@ def required(sources: Sequence[Path], limit: int | None = None) -> list[Picture]
     return pictures
 
 
-def centre(pixels: np.ndarray, side: int) -> np.ndarray:
-    """At most side x side pixels from the middle."""
-    top, left = ((length - min(length, side)) // 2 for length in pixels.shape[:2])
-    return np.ascontiguousarray(pixels[top : top + side, left : left + side])
+def centre(pixels: np.ndarray, width: int, height: int | None = None) -> np.ndarray:
+    """At most width x height pixels from the middle, a square where no height is given."""
+    height = height or width
+    top, left = ((length - min(length, own)) // 2 for length, own in zip(pixels.shape, (height, width), strict=False))
+    return np.ascontiguousarray(pixels[top : top + height, left : left + width])
 
 
 def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
