@@ -20,6 +20,7 @@ NAMES = ["", ".", "..", "/", "//", "missing", "missing/", "missing/..", "empty",
          "-o", "-f"]  # fmt: skip
 UPWARDS = ("..", "/", "//")  # folders that would all be looked through
 FOLDERS = {"--output-dir", "--data-url"}  # options with which a folder is one
+BRIEF = ["--steps", "1", "--betas", "0.01", "--classes", "2", "--crops", "2"]
 COMMANDS = {
     "encode": [["@"], ["@", "-o", "out.cmb"], ["in.png", "-o", "@"], ["@", "--output-dir", "out"], ["@", "@"],
                ["words.txt", "-o", "out.cmb", "--prior", "@"], ["words.txt", "-o", "o.cmb", "--save-posterior", "@"],
@@ -29,7 +30,7 @@ COMMANDS = {
                ["words.txt", "--size", "@"]],
     "info": [["@"], ["@", "--json"], ["in.cmb", "--prior", "@"]],
     "inspect": [["@"], ["in.cmb", "--image", "@"], ["in.cmb", "--posterior", "@"], ["words.txt", "--plot", "@"]],
-    "train": [["@", "--checkpoints", "ck", "-o", "o.npz"], ["empty", "--checkpoints", "@", "-o", "o.npz"]],
+    "train": [["@", "--checkpoints", "ck", "-o", "o.npz", *BRIEF], ["empty", "--checkpoints", "@", "-o", "o.npz"]],
     "bench": [["@", "--codec", "none", "--limit", "1", "--beta", "0"], ["empty", "--prior", "@"],
               ["empty", "--json", "@"]],
 }  # fmt: skip
