@@ -54,9 +54,11 @@ def tiny_prior(tmp_path_factory):
     """Two operating points: tiles of one size, class numbers as they are, layers at full resolution."""
     settings = replace(PHOTO, betas=(0.02, 0.004), classes=(5, 5), merged=0, visits=(), crops=64, batch=16, steps=24)
     folder = tmp_path_factory.mktemp("small")
-    np.save(folder / "32.npy", smooth_pictures(64))
-    recipe = Recipe(PLAIN, settings, 32, 0.0)
-    points = endtoend.learn(Sources.of([folder / "32.npy"]), recipe, folder, lambda line: None)
+    some = {"smooth": smooth_pictures(16), "smoother": smooth_pictures(32, 256), "busy": busy_pictures(16, 32)}
+    paths = [folder / f"{name}.npy" for name in some]  # of the large ones parts
+    for path, pictures in zip(paths, some.values(), strict=True):
+        np.save(path, pictures)
+    points = endtoend.learn(Sources.of(paths), Recipe(PLAIN, settings, 32, 0.0), folder, lambda line: None)
     return as_file(folder / "tiny-small.npz", PLAIN, [replace(point, contexts=None) for point in points])
 
 

