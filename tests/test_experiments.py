@@ -11,10 +11,12 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from combiner_codec.bench import curves, measure, report
+from combiner_codec.bench import codecs, curves, measure, report
 from combiner_codec.format import prior as priors
-from conftest import smooth_pictures
-from experiments import cifar, cifar_page, finetune, kodak, options, pages, paper, pipeline, rates
+from combiner_codec.image import psnr
+from combiner_codec.training.recipes import RECIPES
+from conftest import busy_pictures, smooth_pictures
+from experiments import cifar, cifar_page, finetune, kodak, options, pages, paper, pipeline, profile, rates
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -75,6 +77,41 @@ def test_groups_of_another_width_are_another_prior(tiny_prior):
     assert chained.digest != independent.digest
     assert chained.metadata["group_bits"] == 6 and independent.metadata["group_bits"] == 16
     assert independent.betas == tiny_prior.betas
+
+
+@pytest.mark.parametrize("name", ["linear", "single"])
+def test_linear_priors_have_no_network_and_encode(name, tmp_path, monkeypatch):
+    few = dataclasses.replace(RECIPES["small"].settings, crops=12, merged=3)
+    monkeypatch.setitem(RECIPES, "small", dataclasses.replace(RECIPES["small"], settings=few))
+    monkeypatch.setattr(cifar, "LINEAR_BETAS", (0.01, 0.004))
+    monkeypatch.setattr(cifar, "HELD_OUT", 2)
+    np.save(tmp_path / "train.npy", busy_pictures(14, 32))
+    cifar.learn_linear(tmp_path / "train.npy", min(4, cifar.CLASSES[name]), tmp_path / "p.npz", lambda line: None)
+    prior = priors.load_file(tmp_path / "p.npz")
+    assert prior.betas == [0.01, 0.004] and len(prior.architecture.layers) == 2
+    assert prior.operating_point(0).classes == {"linear": 7, "single": 1}[name]
+    regrouped = cifar.regroup(prior, 16, 16) if name == "single" else prior
+    codec, picture = codecs.CombinerCodec("linear", "fast", prior=regrouped), busy_pictures(1, 32, seed=3)[0]
+    (file,) = codec.encode([picture], 0.006, 1)
+    assert psnr(codec.decode(file.data, 1), picture) > 15
+
+
+def test_seconds_of_stages_inside_others_count_once(monkeypatch):
+    now = iter(range(100))
+    monkeypatch.setattr(profile.time, "process_time", lambda: float(next(now)))
+    clock = profile.Clock()
+    inner = clock.timed("inner", lambda: None)
+    clock.timed("outer", lambda: (inner(), inner()))()
+    assert clock.spent == {"inner": 2.0, "outer": 3.0}
+
+
+def test_the_profile_has_a_row_for_every_stage(tmp_path):
+    Image.fromarray(busy_pictures(1, 40)[0]).save(tmp_path / "photo.png")
+    profile.run([tmp_path], tmp_path, ["32x32"], 0.02, 1, 1, lambda line: None)
+    rows = [
+        line.split("|")[1].strip() for line in (tmp_path / "performance.md").read_text().splitlines() if "%" in line
+    ]
+    assert rows == [*profile.ENCODE, profile.REST, *profile.DECODE, profile.REST]
 
 
 def test_tables_leave_cells_without_a_value_empty():

@@ -8,7 +8,6 @@ import click
 from . import __version__
 from .files import label, read, special, write
 from .format import header
-from .format.header import MAX_SEED, check_pixels
 from .jobs import Kind, Plan, beside
 from .options import (
     betas_of,
@@ -82,7 +81,7 @@ def cli():
     "--strict", is_flag=True, help="Exit with 1 where --target-psnr is missed; the file is written all the same."
 )
 @click.option("--effort", type=EFFORTS, default="normal", show_default=True, help=EFFORT)
-@click.option("--seed", type=click.IntRange(0, MAX_SEED), default=0, help="Seed of the candidate stream [0].")
+@click.option("--seed", type=click.IntRange(0, header.MAX_SEED), default=0, help="Seed of the candidate stream [0].")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
 @click.option(
     "--background", metavar="COLOR", callback=colour, help="Colour behind transparent pictures: a name or #rrggbb."
@@ -167,7 +166,7 @@ def decode(inputs, output, output_dir, force, skip_existing, quiet, threads, pri
     if quality and any(format_of(job.target) not in saving.LOSSY for job in jobs):
         raise click.UsageError(f"--quality is for {', '.join(saving.LOSSY)}: name a --format")
     if size:
-        check_pixels(*size, max_pixels)
+        header.check_pixels(*size, max_pixels)
     total, given, threads = len(jobs) + len(failures), choose_prior(prior), ranks.threads(threads)
     for source, target in jobs:
         with collected(failures):

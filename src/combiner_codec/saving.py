@@ -38,18 +38,25 @@ def format_of(path: str) -> str:
     return "PNG" if suffix in ("", ".png") else format_named(suffix, f"{path}: ")
 
 
-@cache
 def format_named(name: str, about: str = "") -> str:
-    """Pillow's format of a name or suffix. Raises FormatError for one that it cannot write, tried with a pixel."""
+    """Pillow's format of a name or suffix. Raises FormatError for one that it cannot write."""
+    if kind := _writable(name):
+        return kind
+    raise FormatError(f"{about}Pillow cannot write {name}: take one of {USUAL}, or name a --format")
+
+
+@cache
+def _writable(name):
+    """Pillow's format of a name or suffix, if it can write that: tried with a few pixels."""
     from PIL import Image
 
     Image.init()  # imports every format: slow
     kind = name.upper() if name.upper() in Image.SAVE else Image.EXTENSION.get(f".{name.lower().lstrip('.')}")
     try:
         save(np.zeros((8, 8, 3), np.uint8), kind or "")
-    except (FormatError, KeyError) as error:
-        raise FormatError(f"{about}Pillow cannot write {name}: take one of {USUAL}, or name a --format") from error
-    return str(kind)
+    except (FormatError, KeyError):
+        return None
+    return kind
 
 
 @cache

@@ -80,20 +80,20 @@ class Classes:
 
     def _least(self, deviation, rates):
         deviation = undamped(deviation, self._noise2, self.beta)
-        (far, size, noise), within, payload = self._outliers(deviation), self._within(deviation), np.log(2) * self.bits
+        (far, size, noise), within = self._outliers(deviation), self._within(deviation)
 
         def costs(tile, own):
             beyond = self._beyond(size[tile], noise[tile], self.scale[own[:, None], far[tile]][..., None])
-            return (self.beta * (within[tile, own] + 0.5 * beyond[:, 0] - payload[own])).float() + rates[own]
+            return self._error(within[tile, own], beyond[:, 0], own) + rates[own]
 
         bounds = self._error(within, 0) + rates
         best = costs(torch.arange(len(far)), bounds.argmin(1))
         tile, own = torch.nonzero(bounds < best[:, None], as_tuple=True)
         return best.scatter_reduce(0, tile, costs(tile, own), "amin")
 
-    def _error(self, within, beyond):
-        """Distortion in single precision."""
-        return (self.beta * (within + 0.5 * beyond - np.log(2) * self.bits)).float()
+    def _error(self, within, beyond, own=slice(None)):
+        """Distortion of all classes, or of one each, in single precision."""
+        return (self.beta * (within + 0.5 * beyond - np.log(2) * self.bits[own])).float()
 
     def _within(self, deviation):
         """Nats of each tile in each class, as if candidates reached all: (T, n) -> (T, K) float64."""

@@ -32,9 +32,8 @@ def pictures_of(sources: Iterable[Path], holdout: int = 0) -> list[Picture]:
 
 def held_of(sources: Iterable[Path], holdout: int) -> list[Picture]:
     """The last `holdout` pictures of every array."""
-    return (
-        [p for source in sources if source.is_file() for p in _array(source, slice(-holdout, None))] if holdout else []
-    )
+    some = slice(-holdout, None) if holdout else slice(0)
+    return [picture for source in sources if source.is_file() for picture in _array(source, some)]
 
 
 def _array(source: Path, some: slice) -> Iterator[Picture]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import arrays
+from .crops import held_of
 
 CENTRE = 256  # pixels along the side of the photographs' centres that a finished prior is measured on
 MEASURED = 60  # images at most from the ends of arrays
@@ -19,7 +19,7 @@ def held_out(sources: list[Path], holdout: int, validation: Sequence[Path]) -> t
     The last `holdout` of every array, or centres of photographs in the folders `validation`.
     """
     if not validation:
-        ends = [image for s in sources if s.suffix == ".npy" for image in arrays.pictures(s)[-holdout:]][:MEASURED]
+        ends = [read() for _, read in held_of(sources, holdout)[:MEASURED]]
         return ends, f"{len(ends)} held-out 32x32 training images"
     centres = [_centre(path) for folder in validation for path in sorted(folder.glob("*.png"))[::EVERY]]
     return centres, f"{len(centres)} held-out photographs, {CENTRE}x{CENTRE} from the centre"

@@ -24,7 +24,7 @@ from .recipes import METADATA, RECIPES, SIREN_METADATA, Recipe, linear_part
 from .shards import Shards
 from .siren import train_siren
 
-# options that replace a recipe's settings, where it has them
+# options that replace a recipe's settings
 GIVEN = ("betas", "classes", "steps", "batch", "crops", "minutes")
 
 
@@ -84,15 +84,13 @@ def learn(sources, checkpoints, report, options: Options) -> tuple[list[Operatin
 def learn_siren(sources, recipe: Recipe, checkpoints, report, options: Options) -> tuple[list[OperatingPoint], dict]:
     """The plain SIREN, from all pictures once or from so many crops."""
     pictures, settings = pictures_of(sources, options.holdout), recipe.settings
-    crops = random_crops(
-        pictures, recipe.side, np.arange(options.crops or len(pictures)), settings.seed, recipe.octaves
-    )
+    numbers = np.arange(options.crops or len(pictures))
+    crops = random_crops(pictures, recipe.side, numbers, settings.seed, recipe.octaves)
     pixels = torch.from_numpy(crops).float() / 255
     points = [train_siren(pixels, settings.betas[0], settings.minutes, checkpoints, report, settings.seed)]
     training = f"{options.family} on {len(crops)} pictures of {', '.join(s.name for s in sources)}"
-    trained = (
-        f"plain SIREN, trained for {settings.minutes:g} min on {os.environ.get('WORLD_SIZE', '1')} processor core(s)"
-    )
+    cores = os.environ.get("WORLD_SIZE", "1")
+    trained = f"plain SIREN, trained for {settings.minutes:g} min on {cores} processor core(s)"
     return points, {**SIREN_METADATA, "training": training, "trained": trained}
 
 

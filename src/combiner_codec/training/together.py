@@ -26,7 +26,7 @@ PROBE_EVERY = 8  # steps; a probe is another backward pass
 NORM_MEMORY, MOST_NORM = 0.95, 3.0  # running norms of gradients: memory, most that an outlier counts for
 COST_MEMORY = 0.97  # of the running training J
 MEMORY, AVERAGE_EVERY = 0.995, 4  # of the average of the weights, a step; steps between its updates
-HELD_PIXELS = 48 * 128**2  # of all crops that J is measured on
+HELD_PIXELS = 48 * 128**2  # of all crops that J is measured on, at most
 HELD_STEPS, HELD_RATE = 4, (0.25, 0.02)  # E-steps of a measurement, from where the last one ended; their rates
 PIXELS_AT_ONCE = 8 * 128**2  # of a measurement
 
