@@ -111,7 +111,7 @@ def test_a_file_that_decodes_to_something_else_is_an_error(tiny_prior, monkeypat
         return finish(self, i, coded, seconds)
 
     monkeypatch.setattr(batches.Batch, "finish", wrong)
-    picture = smooth_pictures(1)[0]
+    picture = busy_pictures(1, 32)[0]
     with pytest.raises(FormatError, match="verification failed"):
         encode_arrays([picture], tiny_prior, Settings(0.004, "fast"))
     encode_arrays([picture], tiny_prior, Settings(0.004, "fast", verify=False))
@@ -132,7 +132,7 @@ def test_hard_pictures_end_well(side):
     for row in rows:
         assert row.bytes <= row.bound and row.psnr >= row.flat - 1
         assert row.warned or row.bytes <= row.png
-        assert row.beta == 1 or row.psnr > 27
+        assert row.beta == 1 or row.psnr > 29
 
 
 def test_hopeless_pictures_and_files_larger_than_a_png_give_warnings(tiny_prior):
