@@ -55,7 +55,7 @@ def small_file(tiny_prior):
 def large_file(tiny_prior):
     """512 x 512 pixels of any indices: most of a megabyte as BMP. Every bit string is some picture."""
     point, rng = tiny_prior.operating_point(0), np.random.default_rng(1)
-    classes = np.full((16, 16), point.tile_bits.argsort()[1])  # the first may hold nothing
+    classes = np.full((16, 16), point.tile_bits.argmax())
     lengths = point.stream_lengths(classes.reshape(-1, 1, 1))
     bits = np.concatenate([write_classes(classes, point), rng.integers(0, 2, lengths.sum()).astype(np.uint8)])
     batch = Batch(tiny_prior, Settings(), [np.zeros((512, 512, 3), np.uint8)])
