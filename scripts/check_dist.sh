@@ -4,6 +4,7 @@ set -eu
 python=$1 folder=$2 wheel=$(realpath "$3") sdist=$(realpath "$4") picture=$(realpath assets/samples/architecture-32.png)
 rm -rf "$folder" && mkdir -p "$folder/work"
 "$python" -m venv "$folder/env"
+"$python" -m venv "$folder/decode"
 bin=$(realpath "$folder/env/bin")
 constraints=$(realpath constraints.txt)
 folder=$(realpath "$folder")
@@ -31,7 +32,6 @@ check "$(basename "$wheel")"
 check "$(basename "$sdist")"
 
 # decoding alone, without torch
-"$python" -m venv "$folder/decode"
 "$folder/decode/bin/pip" install -q --disable-pip-version-check numpy pillow click rich
 "$folder/decode/bin/pip" install -q --disable-pip-version-check --no-deps "$wheel"
 "$folder/decode/bin/combiner" decode x.cmb -o y.png -q
