@@ -17,7 +17,7 @@ from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import OperatingPoint, Prior
 
 MAGIC = b"CMBW"
-MEMBERS = "kl", "merged", "contexts", "mean", "noise"  # and w1, b1, w2, …
+MEMBERS = "kl", "merged", "contexts", "mean", "noise", "modulation_kl", "modulation_scale"  # and w1, b1, w2, …
 SAMPLES, SIDE = 1000, 4  # maps of 4 x 4 tiles that tell how often a class is used
 
 

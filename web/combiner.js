@@ -180,7 +180,7 @@ class Bits {
 /** What a plane's bits say: its one value, or classes of tiles and where every block's stream starts. */
 function readPlane(bits, head, prior, number, grey) {
 	const { at, size } = bits;
-	const [left, channels] = [size - at, grey ? 1 : 3];
+	const channels = grey ? 1 : 3;
 	if (number === ONE_COLOUR) {
 		bits.at += 8 * channels;
 		check(bits.at <= size, "truncated in the picture's colour");
@@ -191,11 +191,18 @@ function readPlane(bits, head, prior, number, grey) {
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
 	const [rows, columns] = [ceil(head.height / tile), ceil(head.width / tile)];
+	const own = modulations(point, head.width * head.height);
+	const modulated = own && bits.bit(bits.at++);
+	const left = size - bits.at;
 	const few = point.count === 1 && rows * columns > side * side * left;
 	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${columns} tiles`);
 	const classes = (point.contexts ? classMap : classNumbers)(bits, left, rows, columns, point);
 	const across = ceil(columns / side); // blocks
 	const plane = { head, prior, point, channels, rows, columns, classes, across, bits, starts: [] };
+	if (modulated) {
+		plane.own = { kl: own, start: bits.at };
+		bits.at += groupBits * grouped(own, order(own.length), prior).groups;
+	}
 	for (let block = 0; block < across * ceil(rows / side); block++) {
 		plane.starts.push(bits.at);
 		bits.at += groupBits * partition(plane, block).groups;
@@ -203,6 +210,14 @@ function readPlane(bits, head, prior, number, grey) {
 	const need = ceil((bits.at - at) / 8);
 	check(bits.at <= size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
 	return plane;
+}
+
+/** Cost indices of modulations of a picture of so many pixels, if it can have some. */
+function modulations({ modulation_kl, modulation_scale }, pixels) {
+	if (!modulation_kl || pixels <= 16384) return null;
+	const size = modulation_scale.length;
+	const row = min(floor(Math.log2(floor(pixels / 16384))), modulation_kl.length / size - 1);
+	return modulation_kl.subarray(size * row, size * (row + 1));
 }
 
 function classNumbers(bits, left, rows, columns, { count }) {
@@ -352,7 +367,7 @@ function ratio([numerator, denominator], x) {
 
 /** Cost indices and groups of a block: `walk` has the coded latents in order, `group` the group of each. */
 function partition({ prior, point, rows, columns, classes, across }, block) {
-	const { side, own, order, groupBits, indexBits } = prior;
+	const { side, own, order } = prior;
 	const kl = new Uint8Array(order.length);
 	const [top, left] = [floor(block / across) * side, (block % across) * side];
 	for (let n = 0; n < side * side; n++) {
@@ -362,6 +377,11 @@ function partition({ prior, point, rows, columns, classes, across }, block) {
 		const row = merged < 0 ? merged + point.single : point.single + 4 * merged + (r % 2) * 2 + (c % 2);
 		kl.set(point.kl.subarray(row * own, (row + 1) * own), n * own);
 	}
+	return grouped(kl, order, prior);
+}
+
+/** The same of latents with these cost indices. */
+function grouped(kl, order, { groupBits, indexBits }) {
 	const cost = (i) => (kl[i] * kl[i]) >> 4;
 	const walk = order.filter((i) => cost(i));
 	const group = new Uint32Array(walk.length);
@@ -379,11 +399,15 @@ function partition({ prior, point, rows, columns, classes, across }, block) {
 
 /** The latents of a block. */
 function latents(plane, start, block) {
-	const { prior, point, bits, head } = plane;
-	const { own, groupBits } = prior;
-	const { kl, walk, group } = partition(plane, block);
-	const out = floats(kl.length);
-	for (let i = 0; i < out.length; i += own) out.set(point.mean, i);
+	const { prior, point } = plane;
+	const out = floats(prior.order.length);
+	for (let i = 0; i < out.length; i += prior.own) out.set(point.mean, i);
+	return sampled(plane, start, block, partition(plane, block), out, (i, ratio) => point.noise[i % prior.own] * ratio);
+}
+
+/** Adds to some latents what their stream says. */
+function sampled({ prior, bits, head }, start, block, { kl, walk, group }, out, scaleOf) {
+	const { groupBits } = prior;
 	const signs = new Uint8Array(out.length / 8 + 32);
 	for (let n = 0; 256 * n < out.length; n++) {
 		draw(head.seed, 1, block, 0, n);
@@ -399,7 +423,7 @@ function latents(plane, start, block) {
 		}
 		const ratio = sqrt(Math.expm1((Math.LN2 * ((kl[i] * kl[i]) >> 4)) / 128));
 		const sign = (signs[i >> 3] >> (i & 7)) & 1 ? -1 : 1;
-		out[i] += Math.fround(point.noise[i % own] * ratio) * sign * normal(pieces[k % 16]);
+		out[i] += Math.fround(scaleOf(i, ratio)) * sign * normal(pieces[k % 16]);
 	}
 	return out;
 }
@@ -548,11 +572,35 @@ function pixels(plane, width, height) {
 	return out;
 }
 
+/** The point's weights, those of this picture where it has modulations. */
+function weights(plane, colour) {
+	const { prior, point, own } = plane;
+	if (!own) return point;
+	const found = { ...point };
+	const groups = grouped(own.kl, order(own.kl.length), prior);
+	const values = sampled(plane, own.start, 0, groups, floats(own.kl.length), (i) => point.modulation_scale[i]);
+	for (let i = colour + 1, from = 0, inputs = 3, before = 1; i < prior.layers.length; i++) {
+		const [{ fold, window }, w, b] = [prior.layers[i], point[`w${i}`], point[`b${i}`]];
+		inputs *= (fold / before) ** 2;
+		const outputs = w.length / window ** 2 / inputs;
+		const [factor, shift] = [from + inputs, from + inputs + outputs];
+		const first = from;
+		found[`w${i}`] = w.map((v, n) => {
+			const o = n % outputs;
+			return v * (1 + values[first + (((n - o) / outputs) % inputs)]) * (1 + values[factor + o]);
+		});
+		found[`b${i}`] = b.map((v, n) => v + values[shift + (n % outputs)]);
+		[from, inputs, before] = [shift + outputs, outputs, fold];
+	}
+	return found;
+}
+
 /** Output of the last layer. */
 function shared(plane) {
-	const { prior, point } = plane;
+	const { prior } = plane;
 	const { layers, features } = prior;
 	const colour = layers.filter((layer) => layer.latent).length;
+	const point = weights(plane, colour);
 	const outputs = { [colour - 1]: features === "cosine" ? cosineField(plane) : fourierField(plane) };
 	for (let i = colour; i < layers.length; i++) {
 		const layer = layers[i];

@@ -12,6 +12,7 @@ from .errors import FormatError
 from .format import candidates, classmap, header, streams
 from .format import prior as priors
 from .format.header import GREY_AS_RGB, MAX_PIXELS, ONE_COLOUR, Header
+from .format.modulation import modulated
 from .format.prior import OperatingPoint, Prior
 from .image import to_uint8
 from .planes import join, sharpened
@@ -35,7 +36,8 @@ class Contents:
     classes: np.ndarray  # (Rt, Ct) class of each tile
     blocks: np.ndarray  # (B, n, n) the same by blocks, -1 beyond the picture
     lengths: np.ndarray  # (B,) bits of each block's stream
-    payload: np.ndarray  # class map and all streams, or the one colour: uint8 of 0 and 1
+    payload: np.ndarray  # class map, modulations and all streams, or the one colour: uint8 of 0 and 1
+    modulation: np.ndarray  # the stream of the picture's modulations, empty where it has none: uint8 of 0 and 1
     header_bytes: int  # checksum included
     alpha: "Contents | None" = None
 
@@ -103,20 +105,25 @@ def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) 
         colour, none = bits[: 8 if head.grey else 24], np.zeros((0, 0), np.int64)
         if len(colour) < (8 if head.grey else 24):
             raise FormatError("truncated in the picture's colour")
-        return Contents(head, prior, None, none, none[None][:0], none.reshape(-1), colour, header_bytes)
+        return Contents(head, prior, None, none, none[None][:0], none.reshape(-1), colour, colour[:0], header_bytes)
     point = prior.operating_point(head.point, head.grey)
     if head.index_bits < point.group_bits or (not point.chained and head.index_bits != point.index_bits):
         raise FormatError(f"prior {prior.name} cannot have made this file")
     shape = counts(head.width, head.height, architecture.tile)
     if point.classes == 1 and shape[0] * shape[1] > architecture.side**2 * len(bits):  # else the classes bound the size
         raise FormatError(f"truncated: {len(bits) // 8} bytes are too few for {shape[0]} x {shape[1]} tiles")
-    classes, side = read_classes(bits, point, *shape)
+    kl_index, flag, own = point.modulation_kl(head.width * head.height), 0, 0
+    if kl_index is not None:
+        flag, own = 1, point.length_of(kl_index) if bits[:1].any() else 0
+    classes, side = read_classes(bits[flag:], point, *shape)
     blocks = blocks_of(classes[None], architecture)
     lengths = point.stream_lengths(blocks)
-    end = side + int(lengths.sum())
+    start = flag + side
+    end = start + own + int(lengths.sum())
     if end > len(bits):
         raise FormatError(f"truncated: payload of {len(bits) // 8} bytes where {-(-end // 8)} are expected")
-    return Contents(head, prior, point, classes, blocks, lengths, bits[:end], header_bytes)
+    modulation = bits[start : start + own]
+    return Contents(head, prior, point, classes, blocks, lengths, bits[:end], modulation, header_bytes)
 
 
 def read_classes(bits: np.ndarray, point: OperatingPoint, rows: int, columns: int) -> tuple[np.ndarray, int]:
@@ -135,22 +142,40 @@ def read_classes(bits: np.ndarray, point: OperatingPoint, rows: int, columns: in
 
 def sample_latents(contents: Contents, chunk: slice, dtype) -> np.ndarray:
     """The coded sample of some blocks' latents: (b, D)."""
-    point, head, architecture = contents.point, contents.header, contents.prior.architecture
-    number, columns = np.arange(len(contents.lengths))[chunk], architecture.columns
+    point, columns = contents.point, contents.prior.architecture.columns
+    number = np.arange(len(contents.lengths))[chunk]
     kl_index = point.block_kl(contents.blocks[chunk])
-    parts = point.partition(kl_index)
     latents = np.tile(point.mean[columns].astype(dtype), (len(number), 1))
-    if len(parts.latents):
-        ends = np.cumsum(contents.lengths)[chunk]
-        stream = contents.bits[ends[0] - contents.lengths[chunk][0] : ends[-1]]
-        indices = streams.read_indices(stream, parts.counts, point.group_bits, head.index_bits)
-        eps = candidates.candidates_at(head.seed, candidates.within(parts.counts), indices, parts.dims)
-        place = parts.owners, parts.latents
-        sign = candidates.signs(head.seed, number, len(columns))[place]
-        column = columns[parts.latents]
-        scale = point.scale_of(kl_index[place], column).astype(np.float64)
-        latents[place] = latent(point.mean[column], scale, sign, eps)
+    ends = np.cumsum(contents.lengths)[chunk]
+    stream = contents.bits[ends[0] - contents.lengths[chunk][0] : ends[-1]]
+    place, normal = read_normals(contents, stream, kl_index, number)
+    column = columns[place[1]]
+    scale = point.scale_of(kl_index[place], column).astype(np.float64)
+    latents[place] = latent(point.mean[column], scale, *normal)
     return latents
+
+
+def sample_modulations(contents: Contents) -> np.ndarray:
+    """The coded sample of the picture's modulations: (M,) float64, 0 where none are coded."""
+    own = contents.point.modulations
+    values = np.zeros(len(own.scale))
+    kl_index = own.kl_of(contents.header.width * contents.header.height)
+    (_, place), normal = read_normals(contents, contents.modulation, kl_index, np.zeros(1, np.int64))
+    values[place] = latent(0.0, own.scale[place].astype(np.float64), *normal)
+    return values
+
+
+def read_normals(contents: Contents, stream: np.ndarray, kl_index: np.ndarray, number: np.ndarray):
+    """What streams say of latents with these KL indices, (B, D), of blocks of these numbers, (B,).
+
+    Returns where coded latents are, row and latent, and the sign and the normal number of each: (n,) each.
+    """
+    point, head = contents.point, contents.header
+    parts = point.partition(kl_index)
+    indices = streams.read_indices(stream, parts.counts, point.group_bits, head.index_bits)
+    eps = candidates.candidates_at(head.seed, candidates.within(parts.counts), indices, parts.dims)
+    place = parts.owners, parts.latents
+    return place, (candidates.signs(head.seed, number, kl_index.shape[1])[place], eps)
 
 
 def decode_array(
@@ -177,7 +202,10 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
-    shared = {name: value.astype(dtype) for name, value in contents.point.shared.items()}
+    shared = contents.point.shared
+    if len(contents.modulation):
+        shared = modulated(shared, architecture.colour + 1, sample_modulations(contents))
+    shared = {name: value.astype(dtype) for name, value in shared.items()}
     network = Network(
         architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey, single=contents.point.single
     )

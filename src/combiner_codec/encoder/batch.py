@@ -20,6 +20,7 @@ from .choose import Chooser
 from .code import Coded, code
 from .fit import PIXELS, Subject
 from .fitted import Fitted
+from .modulation import worth
 from .posterior import noise_variance
 from .settings import Effort, Progress, Settings, between, resolve_device
 
@@ -124,7 +125,8 @@ class Batch:
         for number in np.unique(points):
             same = np.flatnonzero(points == number)
             point = self.point(int(number))
-            for part in np.split(same, range(together, len(same), together)):
+            each = together if point.modulation_kl(self.pixels) is None else 1  # a network of its own
+            for part in np.split(same, range(each, len(same), each)):
                 started, pictures = perf_counter(), stack[part]
                 own = self.chooser.classes(point, pictures) if classes is None else np.stack([classes[i] for i in part])
                 subject = Subject.of(self.prior, point, pictures.to(on), self.shape, own)
@@ -140,7 +142,10 @@ class Batch:
         another picture.
         """
         picture, pixels = self.pictures[i], coded.pixels
-        bits = np.concatenate([write_classes(coded.classes, self.prior.operating_point(coded.number)), *coded.streams])
+        point = self.prior.operating_point(coded.number)
+        flag = [] if point.modulation_kl(self.pixels) is None else [len(coded.modulation) > 0]
+        parts = np.array(flag, np.uint8), write_classes(coded.classes, point), coded.modulation
+        bits = np.concatenate([*parts, *coded.streams])
         data = self.file(coded.number, coded.index_bits, np.packbits(bits).tobytes())
         if self.settings.verify:
             pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
@@ -165,8 +170,10 @@ class Batch:
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""
         point, architecture = self.point(number), self.prior.architecture
-        lengths = point.stream_lengths(blocks_of(classes[None], architecture))
-        bits = len(write_classes(classes, point)) + int(lengths.sum())
+        streams = int(point.stream_lengths(blocks_of(classes[None], architecture)).sum())
+        bits = len(write_classes(classes, point)) + streams
+        if (kl_index := point.modulation_kl(self.pixels)) is not None:
+            bits += 1 + worth(point, self.pixels, streams) * point.length_of(kl_index)
         return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
 
 

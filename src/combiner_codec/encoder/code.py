@@ -1,7 +1,7 @@
 """Pictures at one operating point, from classes to the parts of files: start, fit, code and refine. Needs torch."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ class Coded:
 
     number: int  # of the operating point
     classes: np.ndarray  # (Rt, Ct)
+    modulation: np.ndarray  # stream of 0 and 1, empty without modulations
     streams: list[np.ndarray]  # B arrays of 0 and 1
     index_bits: int  # L
     ideal_bits: float  # KL of the fitted posterior, and its classes, in bits
@@ -36,24 +37,30 @@ def code(prior: Prior, number: int, settings: Settings, subject: Subject, progre
     """Fit, then code and refine segment by segment. Raises TargetError if a fit diverges."""
     started, plan = time.perf_counter(), settings.plan
     descent, steps = Descent.of(subject, prior.metadata, settings.seed), prior.metadata["steps"]
-    posterior = descent.run(subject.start(), round(steps * plan.steps))
+    how = Code(settings.seed, settings.index_bits(subject.point), settings.temperature, plan.segments)
+    posterior, own = descent.first(subject.start(), round(steps * plan.steps))
     progress(FITTED)
     bits = ideal_bits(subject, posterior)
+    modulation = np.zeros(0, np.uint8)
+    if own:
+        bits = [bits[0] + own.bits]
+        modulation, network = own.code(subject.network, how)
+        subject = replace(subject, network=network)
+        descent = replace(descent, subject=subject)
     sampled = subject.pixels(descent.sample(posterior.mean, posterior.scale))
     seconds = (time.perf_counter() - started) / len(sampled)
     fitted = fitted_of(subject, posterior) if settings.keep_posterior else [None] * len(sampled)
-    how = Code(settings.seed, settings.index_bits(subject.point), settings.temperature, plan.segments)
-    own = bundles(subject, how)
+    parts = bundles(subject, how)
     for segment in range(plan.segments):
-        posterior = code_segment(own, segment, posterior)
+        posterior = code_segment(parts, segment, posterior)
         progress(FITTED + (1 - FITTED) * (segment + 1) / plan.segments)
         if segment + 1 < plan.segments:
             posterior = descent.run(posterior, round(steps * plan.refine))
-    written, shown = streams(subject, own), subject.pixels(posterior.mean)
+    written, shown = streams(subject, parts), subject.pixels(posterior.mean)
     each = len(written) // len(sampled)
     return [
-        Coded(number, subject.classes[i], written[each * i : each * (i + 1)], how.index_bits, bits[i], sampled[i],
-              shown[i], fitted[i], seconds)
+        Coded(number, subject.classes[i], modulation, written[each * i : each * (i + 1)], how.index_bits, bits[i],
+              sampled[i], shown[i], fitted[i], seconds)
         for i in range(len(sampled))
     ]  # fmt: skip
 

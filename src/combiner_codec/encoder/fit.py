@@ -22,6 +22,7 @@ from ..synthesis.network import Network, Rows, render
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
 from .budget import Budget
+from .modulation import Fit, Modulation, worth
 from .posterior import (
     Gaussians,
     Posterior,
@@ -34,6 +35,7 @@ from .posterior import (
 )
 
 PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
+DIVERGED = "the fit diverged: the prior does not suit the picture or is damaged; try another beta"
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
 
 
@@ -74,6 +76,12 @@ class Subject:
         height, width = self.target.shape[1:3]
         return len(self.target), *counts(width, height, self.network.architecture.block)
 
+    @property
+    def modulation(self) -> Modulation | None:
+        """What a picture on its own may have of modulations, if it is large enough."""
+        pixels, bits = self.shape[0] * self.shape[1], self.point.group_bits * int(self.partition.counts.sum())
+        return Modulation.of(self.point, pixels, self.device) if worth(self.point, pixels, bits) else None
+
     @cached_property
     def inside(self) -> torch.Tensor:
         """1 at the pixels of the pictures, 0 beyond: (H, W)."""
@@ -89,9 +97,9 @@ class Subject:
         """(B, D) -> (P, H, W, C)."""
         return self.network.field(latents.reshape(*self.grid, -1))
 
-    def strips(self, x: torch.Tensor) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """What the decoder shows of a field (P, H, W, C), before rounding, strip by strip."""
-        return render(self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
+    def strips(self, x: torch.Tensor, network: Network | None = None) -> Iterator[tuple[Rows, torch.Tensor]]:
+        """What the decoder, or another network, shows of a field (P, H, W, C), before rounding, strip by strip."""
+        return render(network or self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
@@ -133,6 +141,18 @@ class Descent:
             budget = Budget.of(subject.partition, latents, size, subject.point.group_bits, subject.device)
         return Descent(subject, metadata["rate"], metadata["fit_scale"], torch.Generator().manual_seed(seed), budget)
 
+    def first(self, posterior: Posterior, steps: int) -> tuple[Posterior, Fit | None]:
+        """The first run, together with the picture's modulations, which are returned too, where it is to have some."""
+        modulation = self.subject.modulation
+        if modulation is None or not steps:
+            return self.run(posterior, steps), None
+        for caution in CAUTION:
+            own = Fit(modulation, steps)
+            moved, first, last = self.together(posterior, steps, caution, own)
+            if not self.diverged(posterior, first, last).any():
+                return moved, own
+        raise TargetError(DIVERGED)
+
     def run(self, posterior: Posterior, steps: int) -> Posterior:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
 
@@ -140,7 +160,7 @@ class Descent:
         """
         if not steps:
             return posterior
-        move = self._adam if self.fit_scale else self._natural
+        move = self._adam if self.fit_scale else self.together
         result, todo = posterior, torch.ones(len(posterior.mean), 1, dtype=torch.bool, device=posterior.mean.device)
         after = None  # the state of the noise, whatever pictures are repeated
         for caution in CAUTION:
@@ -153,7 +173,7 @@ class Descent:
             if not todo.any():
                 self.generator.set_state(after)
                 return result
-        raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
+        raise TargetError(DIVERGED)
 
     def diverged(self, posterior: Posterior, first, last) -> torch.Tensor:
         """Which pictures' free energies are not finite or grew, noise aside, from first to last: (P,) nats -> (P,)."""
@@ -170,18 +190,20 @@ class Descent:
         eps = torch.randn(len(mean) // pictures, mean.shape[1], generator=self.generator)
         return eps.to(mean.device).repeat(pictures, 1)
 
-    def backward(self, posterior: Posterior, mean, scale) -> torch.Tensor:
-        """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale.
+    def backward(self, posterior: Posterior, mean, scale, own: Fit | None = None) -> torch.Tensor:
+        """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale, and into
+        modulations that are fitted too.
 
         Returns that distortion: (P,).
         """
         subject = self.subject
+        network = own.network(subject.network, self.generator) if own else None
         x = subject.field(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
         leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
-        for (first, end), shown in subject.strips(leaf):
+        for (first, end), shown in subject.strips(leaf, network):
             error = distortion(shown, subject.target[:, first:end]) * subject.inside[first:end]
             nats = error.sum((1, 2)) / subject.point.beta
-            nats.sum().backward()
+            nats.sum().backward(retain_graph=own is not None)  # the modulations are those of all strips
             total += nats.detach()
         x.backward(leaf.grad)
         return total
@@ -190,7 +212,7 @@ class Descent:
         """KL of every picture's free latents: (P,)."""
         return self.subject.by_picture(posterior.nats(self.subject.prior).sum(1))
 
-    def _natural(self, posterior, steps, caution):
+    def together(self, posterior, steps, caution, own: Fit | None = None):
         """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay.
 
         Returns the posterior, and the free energies before and after: (P,) nats each.
@@ -199,7 +221,10 @@ class Descent:
         safe = torch.where(prior.coded, prior.scale, 1.0)
         for step in range(steps):
             mean = posterior.mean.detach().requires_grad_()
-            error = self.backward(posterior, mean, posterior.scale)
+            moving = own if own and step >= own.begin else None
+            error = self.backward(posterior, mean, posterior.scale, moving)
+            if moving:
+                moving.step((step - own.begin) / (steps - own.begin))
             before = before if step else before + error
             share = caution * (self.rate * (1 - step / steps) + 0.02)
             gradient = mean.grad + self._weight() * (posterior.mean - prior.mean) / safe**2

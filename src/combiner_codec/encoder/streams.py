@@ -8,20 +8,32 @@ of the longest, G groups of the longest; D latents of every block.
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ..format import candidates
-from ..format.streams import to_bits
+from ..format.prior import OperatingPoint
+from ..format.streams import Partition, to_bits
 from ..synthesis.latents import latent
-from .fit import Subject
-from .posterior import Posterior, as_tensor
+from .posterior import Gaussians, Posterior, as_tensor
 from .trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
+
+
+class Latents(Protocol):
+    """What is coded: latents of blocks, or a picture's modulations."""
+
+    point: OperatingPoint
+    kl_index: np.ndarray  # (B, D) uint8
+    partition: Partition  # of the same blocks
+    prior: Gaussians  # (B, D), means (D,)
+    grid: tuple[int, int, int]  # pictures, and rows and columns of blocks in each
+    device: torch.device
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Layout:
     starts: np.ndarray  # (n, G + 1) place of the first latent of every group
 
     @staticmethod
-    def of(subject: Subject, blocks: np.ndarray) -> "Layout":
+    def of(subject: Latents, blocks: np.ndarray) -> "Layout":
         """Of some blocks, longest first."""
         parts, counts = subject.partition, subject.partition.counts[blocks]
         lengths = np.diff(parts.blocks)[blocks]
@@ -82,14 +94,14 @@ class Layout:
 class Bundle:
     """The streams of a few blocks of about the same length, coded together."""
 
-    subject: Subject
+    subject: Latents
     code: Code
     layout: Layout
     chain: Chain  # what the coder has seen so far
     indices: np.ndarray = field(repr=False)  # (n, G) int64, filled in as groups are coded
 
     @staticmethod
-    def of(subject: Subject, code: Code, blocks: np.ndarray) -> "Bundle":
+    def of(subject: Latents, code: Code, blocks: np.ndarray) -> "Bundle":
         """Of some blocks, longest first."""
         layout, group_bits = Layout.of(subject, blocks), subject.point.group_bits
         chain = Chain(code.index_bits, group_bits, len(blocks), subject.device)
@@ -174,7 +186,7 @@ class Bundle:
         return as_tensor(self.code.temperature * drawn.astype(np.float32), self.subject.device)
 
 
-def bundles(subject: Subject, code: Code) -> list[Bundle]:
+def bundles(subject: Latents, code: Code) -> list[Bundle]:
     """All blocks that have a stream, in order of falling length, a few at a time."""
     counts = subject.partition.counts
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
@@ -199,7 +211,7 @@ def code_segment(own: Iterable[Bundle], segment: int, posterior: Posterior) -> P
     return posterior.fixed([where for where, _ in settled], [value for _, value in settled])
 
 
-def streams(subject: Subject, own: Iterable[Bundle]) -> list[np.ndarray]:
+def streams(subject: Latents, own: Iterable[Bundle]) -> list[np.ndarray]:
     """Bits of every block's stream: B arrays of 0 and 1."""
     found = [np.zeros(0, np.uint8)] * len(subject.kl_index)
     for bundle in own:

@@ -20,13 +20,14 @@ from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
 from ..synthesis.latents import scale_factor, scale_of
 from .header import CUSTOM, INDEX_BITS
+from .modulation import Modulations
 from .streams import UNIT, Partition, group_count, kl_table, partition
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
     "small": (1, "3ec9d935c0bcfe87336025146406b6b9c1ce6ba52550bcf0c3941b609bde57c6"),
     "combiner-cifar": (2, "538965953c1f406a5dbac5724bf998b5a05929a1d830096fad81546845ef3759"),
-    "photo": (3, "33f169261f46e86cc6c6b2a8db73f84740810d2289582547cf9e3c551b0b9a61"),
+    "photo": (3, "e9201663eac569649cae041600e1bc2e6a5abdbc7ec72a5764bfd4fa616f9abf"),
 }
 
 ARCHIVE = b"PK\3\4"  # what an .npz file begins with
@@ -47,6 +48,7 @@ class OperatingPoint:
     index_bits: int  # width of an index that `--effort normal` uses
     contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
     permuted: bool = True  # groups take latents in the fixed random order, else tile by tile
+    modulations: Modulations | None = None  # of shared layers, that a picture may have for its own
 
     @property
     def chained(self) -> bool:
@@ -93,6 +95,19 @@ class OperatingPoint:
     def tile_bits(self) -> np.ndarray:
         """The same in bits: (K,)."""
         return self.tile_cost / UNIT
+
+    def modulation_kl(self, pixels: int) -> np.ndarray | None:
+        """KL indices of the modulations of a picture of so many pixels: (1, M) uint8, None where it can have none."""
+        return None if self.modulations is None else self.modulations.kl_of(pixels)
+
+    @staticmethod
+    def kl_bits(kl_index: np.ndarray) -> np.ndarray:
+        """Average KL in bits: float64."""
+        return kl_table()[kl_index] / UNIT
+
+    def length_of(self, kl_index: np.ndarray) -> int:
+        """Bits of the stream of some latents with these KL indices."""
+        return self.group_bits * int(group_count(kl_table()[kl_index].sum(), self.group_bits))
 
     def scale_of(self, kl_index: np.ndarray, columns) -> np.ndarray:
         """Prior scales of some columns' latents from their KL indices: float32."""
@@ -172,11 +187,16 @@ class Prior:
         kl_index = arrays.pop("kl")
         tables = kl_index, arrays.pop("merged", np.zeros((0, 4, kl_index.shape[1]), np.uint8))
         contexts = arrays.pop("contexts", None)
+        modulations = arrays.pop("modulation_kl", None), arrays.pop("modulation_scale", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
         widths = self.metadata["group_bits"], self.metadata["index_bits"]
         permuted = self.metadata.get("mixed", True)
-        return OperatingPoint(self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, permuted)
+        kl_index, scale = modulations
+        own = None if scale is None else Modulations(scale.astype(np.float32), kl_index)
+        return OperatingPoint(
+            self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, permuted, own
+        )
 
 
 def save(
@@ -187,6 +207,8 @@ def save(
     for i, point in enumerate(points):
         tables = {"kl": point.kl_index, "merged": point.merged, "contexts": point.contexts}
         floats = {"mean": point.mean, "noise": point.posterior_scale, **pruned(architecture, point.shared)}
+        if point.modulations:
+            tables["modulation_kl"], floats["modulation_scale"] = point.modulations.kl_index, point.modulations.scale
         arrays |= {f"{i:02}.{name}": table for name, table in tables.items() if table is not None and len(table)}
         arrays |= {f"{i:02}.{name}": value.astype(dtype) for name, value in floats.items()}
     metadata = {

@@ -190,15 +190,17 @@ class Inspection:
     def totals(self) -> dict[str, int]:
         """Bits of the file; they add up to its size."""
         header = 8 * self.contents.header_bytes
-        side, streams = round(self.class_bits.sum()), int(self.contents.lengths.sum())
+        own, streams = len(self.contents.modulation), int(self.contents.lengths.sum())
+        side = len(self.contents.payload) - own - streams  # the bit that says whether there are modulations included
         everything = 8 * len(self.data)
         alpha = len(self.contents.alpha.payload) if self.contents.alpha else 0
         return {
             "header": header,
             "class_map": side,
+            "modulations": own,
             "streams": streams,
             "alpha": alpha,
-            "padding": everything - header - side - streams - alpha,
+            "padding": everything - header - side - own - streams - alpha,
             "file": everything,
         }
 

@@ -16,6 +16,7 @@ def _budget(found) -> list[str]:
     pixels = header.width * header.height
     parts = [(level.name, level_facts(found, level)) for level in found.levels]
     rows = [("header and checksum", {"bits": totals["header"]}), ("class map", {"bits": totals["class_map"]})]
+    rows += [("modulations", {"bits": totals["modulations"]})] if totals["modulations"] else []
     alpha = [("alpha", {"bits": totals["alpha"]})] if totals["alpha"] else []
     rows += [*parts, *alpha, ("padding", {"bits": totals["padding"]})]
     last = {name: sum(row[name] for _, row in parts) for name in ("latents", "coded")}

@@ -24,6 +24,7 @@ class Network:
     ops: object
     grey: bool = False  # pictures have one channel: the mean of the network's three
     single: int | None = None  # classes of tiles on their own: those from here on are of merged tiles
+    modulations: dict | None = None  # of layers, while they are fitted: (C,), (O,) and (O,) each (format/modulation.py)
 
     @cached_property
     def merged(self) -> np.ndarray:
@@ -74,7 +75,10 @@ class Network:
         outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
         for i, layer in enumerate(layers[number:], number):
             x, w = refold(*outputs[-1], layer.fold, self.ops), self.shared[f"w{i}"]
+            into, factor, shift = (self.modulations or {}).get(i, (None, None, None))
+            x = x if into is None else x * (1 + into)
             y = self.ops.window(x, layer.window, w) if layer.window > 1 else x @ w[0, 0]
+            y = y if factor is None else y * (1 + factor) + shift
             y += self.bias(i, low, high)
             y = self.ops.activation(layer.kind, layer.omega * y if layer.omega != 1 else y)
             if layer.residual_of is not None:

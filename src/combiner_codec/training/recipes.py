@@ -95,10 +95,11 @@ class Recipe:
     settings: TrainSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # powers of two by which crops of photographs are scaled down, at most
+    modulated: bool = False  # whether large pictures are to have a network of their own
 
 
 RECIPES = {
     "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0),
-    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0),
+    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True),
     "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0),
 }

@@ -14,7 +14,7 @@ from ..encoder.settings import Settings
 from ..format.prior import OperatingPoint, load_file, save
 from ..image import EQUAL
 from ..synthesis.architecture import Architecture
-from . import endtoend, graphics
+from . import endtoend, graphics, modulations
 from .colour import colour_names
 from .crops import pictures_of, random_crops
 from .data import held_out
@@ -78,6 +78,10 @@ def learn(sources, checkpoints, report, options: Options) -> tuple[list[Operatin
     points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
     training = f"{options.family} on {training} of {', '.join(s.name for s in sources)}"
     metadata = {**METADATA, "graphics": list(graphics.kinds())}
+    if recipe.modulated and Shards(0).rank == 0:
+        save(checkpoints / "unmodulated.npz", metadata, recipe.architecture, points)
+        plain, pictures = load_file(checkpoints / "unmodulated.npz"), pictures_of(sources, options.holdout)
+        points = modulations.learn(plain, pictures, report, recipe.settings.seed)
     return points, {**metadata, "training": training, "trained": json.dumps(asdict(recipe.settings))}
 
 

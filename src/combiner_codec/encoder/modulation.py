@@ -1,0 +1,104 @@
+"""A picture's modulations: fitted together with its latents, coded before them. Needs torch.
+
+Shapes: M modulations (format/modulation.py), as one block of that many latents.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ..format.modulation import modulated, parts
+from ..format.prior import OperatingPoint
+from ..format.streams import Partition
+from ..synthesis.network import Network
+from .posterior import Gaussians, Posterior, as_tensor, reachable
+from .streams import Code, bundles, code_segment, streams
+
+WORTH = 30  # times the bits of its modulations that a picture's blocks cost, from where on it has some
+BEGIN = 0.25  # share of a fit's steps after which modulations move: the latents have come close by then
+RATE = 6.0  # prior scales that Adam moves a modulation by in a fit, all steps together, at most
+
+
+def worth(point: OperatingPoint, pixels: int, bits: int) -> bool:
+    """Whether a picture of so many pixels, whose blocks cost so many bits, is to have modulations."""
+    kl_index = point.modulation_kl(pixels)
+    return kl_index is not None and bits >= WORTH * point.length_of(kl_index) > 0
+
+
+@dataclass(frozen=True)
+class Modulation:
+    """What is coded: one block of latents, as a Subject has many."""
+
+    point: OperatingPoint
+    kl_index: np.ndarray  # (1, M) uint8
+    partition: Partition
+    prior: Gaussians  # (1, M)
+    grid: tuple[int, int, int] = (1, 1, 1)  # pictures, rows and columns of blocks
+
+    @staticmethod
+    def of(point: OperatingPoint, pixels: int, device: torch.device) -> "Modulation":
+        """Of a picture of so many pixels."""
+        kl_index = point.modulation_kl(pixels)
+        parts = point.partition(kl_index)
+        coded = np.zeros(kl_index.shape[1], bool)
+        coded[parts.latents] = True
+        scale = np.where(coded, point.modulations.scale, 0)[None]
+        sigma = scale * np.exp2(-point.kl_bits(kl_index)).astype(np.float32)
+        tables = np.zeros(scale.shape[1]), scale, sigma
+        gaussians = Gaussians(*(as_tensor(table.astype(np.float32), device) for table in tables))
+        return Modulation(point, kl_index, parts, gaussians)
+
+    @property
+    def device(self) -> torch.device:
+        return self.prior.scale.device
+
+
+def with_modulations(network: Network, values: torch.Tensor) -> Network:
+    """The network with a picture's modulations (1, M), which gradients reach."""
+    found = parts(network.shared, network.architecture.colour + 1, values[0])
+    return replace(network, modulations=found)
+
+
+class Fit:
+    """Modulations on their way: Adam in units of prior scales, since they work on each other."""
+
+    def __init__(self, modulation: Modulation, steps: int):
+        self.modulation, self.begin = modulation, int(BEGIN * steps)
+        self.rate = RATE / max(1, steps - self.begin)
+        self.mean = torch.zeros_like(modulation.prior.scale).requires_grad_()
+        self.optimizer = torch.optim.Adam([self.mean], betas=(0.9, 0.98))
+
+    def network(self, network: Network, generator: torch.Generator) -> Network:
+        """The network with a sample of the modulations."""
+        prior = self.modulation.prior
+        eps = torch.randn(prior.scale.shape, generator=generator).to(prior.scale.device)
+        return with_modulations(network, prior.scale * self.mean + prior.posterior_scale * eps)
+
+    def step(self, share: float) -> None:
+        """Down the gradient of the free energy; the rate falls with the share of steps that are done."""
+        prior = self.modulation.prior
+        self.mean.grad += torch.where(prior.coded, self.mean.detach(), 0.0)  # of the KL
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * (1 - share)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+
+    @property
+    def posterior(self) -> Posterior:
+        """Where they are."""
+        prior = self.modulation.prior
+        mean = reachable(prior.scale * self.mean.detach(), prior)
+        return Posterior(mean, prior.posterior_scale, prior.coded)
+
+    @property
+    def bits(self) -> float:
+        """KL of the posterior."""
+        return float(self.posterior.nats(self.modulation.prior).sum()) / np.log(2)
+
+    def code(self, network: Network, how: Code) -> tuple[np.ndarray, Network]:
+        """Bits of the stream, uint8 of 0 and 1, and the network that the decoder will have."""
+        coded = bundles(self.modulation, replace(how, segments=1))
+        values = code_segment(coded, 0, self.posterior).mean
+        shared = modulated(network.shared, network.architecture.colour + 1, values[0])
+        return streams(self.modulation, coded)[0], replace(network, shared=shared)
