@@ -61,7 +61,7 @@ def smaller(prior: Prior, path: Path, points: list[int], classes: int, merged: i
 
 
 def fewer(point: OperatingPoint, classes: int, merged: int) -> OperatingPoint:
-    """The point with its most used classes alone, in their order."""
+    """The point with its most used classes alone, in their order, and no modulations: previews are small."""
     used, M = usage(point), len(point.merged)
     single, pairs = most(used[: point.single], classes), most(used[point.single :], merged)
     kept = np.concatenate([single, point.single + pairs])
@@ -69,7 +69,8 @@ def fewer(point: OperatingPoint, classes: int, merged: int) -> OperatingPoint:
     contexts = point.contexts
     if contexts is not None:
         contexts = contexts[:, [*kept, point.single + M]][:, :, kept]
-    return replace(point, kl_index=point.kl_index[single], merged=point.merged[pairs], shared=shared, contexts=contexts)
+    tables = {"kl_index": point.kl_index[single], "merged": point.merged[pairs], "contexts": contexts}
+    return replace(point, **tables, shared=shared, modulations=None)
 
 
 def most(used: np.ndarray, count: int) -> np.ndarray:

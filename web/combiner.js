@@ -180,7 +180,7 @@ class Bits {
 /** What a plane's bits say: its one value, or classes of tiles and where every block's stream starts. */
 function readPlane(bits, head, prior, number, grey) {
 	const { at, size } = bits;
-	const channels = grey ? 1 : 3;
+	const [left, channels] = [size - at, grey ? 1 : 3];
 	if (number === ONE_COLOUR) {
 		bits.at += 8 * channels;
 		check(bits.at <= size, "truncated in the picture's colour");
@@ -193,10 +193,9 @@ function readPlane(bits, head, prior, number, grey) {
 	const [rows, columns] = [ceil(head.height / tile), ceil(head.width / tile)];
 	const own = modulations(point, head.width * head.height);
 	const modulated = own && bits.bit(bits.at++);
-	const left = size - bits.at;
 	const few = point.count === 1 && rows * columns > side * side * left;
 	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${columns} tiles`);
-	const classes = (point.contexts ? classMap : classNumbers)(bits, left, rows, columns, point);
+	const classes = (point.contexts ? classMap : classNumbers)(bits, max(0, size - bits.at), rows, columns, point);
 	const across = ceil(columns / side); // blocks
 	const plane = { head, prior, point, channels, rows, columns, classes, across, bits, starts: [] };
 	if (modulated) {
