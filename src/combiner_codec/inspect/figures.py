@@ -189,20 +189,16 @@ class Inspection:
     @cached_property
     def totals(self) -> dict[str, int]:
         """Bits of the file; they add up to its size."""
-        header = 8 * self.contents.header_bytes
-        own, streams = len(self.contents.modulation), int(self.contents.lengths.sum())
-        side = len(self.contents.payload) - own - streams  # the bit that says whether there are modulations included
-        everything = 8 * len(self.data)
-        alpha = len(self.contents.alpha.payload) if self.contents.alpha else 0
-        return {
-            "header": header,
-            "class_map": side,
+        contents, file = self.contents, 8 * len(self.data)
+        own, streams = len(contents.modulation), int(contents.lengths.sum())
+        parts = {
+            "header": 8 * contents.header_bytes,
+            "class_map": len(contents.payload) - own - streams,  # and the bit that says whether there are modulations
             "modulations": own,
             "streams": streams,
-            "alpha": alpha,
-            "padding": everything - header - side - own - streams - alpha,
-            "file": everything,
+            "alpha": len(contents.alpha.payload) if contents.alpha else 0,
         }
+        return {**parts, "padding": file - sum(parts.values()), "file": file}
 
 
 def size_of(shape: Sequence[int]) -> str:
