@@ -193,14 +193,14 @@ function readPlane(bits, head, prior, number, grey) {
 	const [rows, columns] = [ceil(head.height / tile), ceil(head.width / tile)];
 	const own = modulations(point, head.width * head.height);
 	const modulated = own && bits.bit(bits.at++);
-	const few = point.count === 1 && rows * columns > side * side * left;
+	const few = point.count === 1 && rows * columns > side * side * (size - bits.at);
 	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${columns} tiles`);
 	const classes = (point.contexts ? classMap : classNumbers)(bits, max(0, size - bits.at), rows, columns, point);
 	const across = ceil(columns / side); // blocks
 	const plane = { head, prior, point, channels, rows, columns, classes, across, bits, starts: [] };
 	if (modulated) {
-		plane.own = { kl: own, start: bits.at };
-		bits.at += groupBits * grouped(own, order(own.length), prior).groups;
+		plane.own = { start: bits.at, ...grouped(own, order(own.length), prior) };
+		bits.at += groupBits * plane.own.groups;
 	}
 	for (let block = 0; block < across * ceil(rows / side); block++) {
 		plane.starts.push(bits.at);
@@ -576,8 +576,7 @@ function weights(plane, colour) {
 	const { prior, point, own } = plane;
 	if (!own) return point;
 	const found = { ...point };
-	const groups = grouped(own.kl, order(own.kl.length), prior);
-	const values = sampled(plane, own.start, 0, groups, floats(own.kl.length), (i) => point.modulation_scale[i]);
+	const values = sampled(plane, own.start, 0, own, floats(own.kl.length), (i) => point.modulation_scale[i]);
 	for (let i = colour + 1, from = 0, inputs = 3, before = 1; i < prior.layers.length; i++) {
 		const [{ fold, window }, w, b] = [prior.layers[i], point[`w${i}`], point[`b${i}`]];
 		inputs *= (fold / before) ** 2;

@@ -12,7 +12,7 @@ from .errors import FormatError
 from .format import candidates, classmap, header, streams
 from .format import prior as priors
 from .format.header import GREY_AS_RGB, MAX_PIXELS, ONE_COLOUR, Header
-from .format.modulation import modulated
+from .format.modulation import SMALLEST, modulated
 from .format.prior import OperatingPoint, Prior
 from .image import to_uint8
 from .planes import join, sharpened
@@ -21,7 +21,7 @@ from .synthesis.latents import latent
 from .synthesis.network import Network, render
 from .synthesis.numpy_ops import NumpyOps
 
-EXACT_PIXELS = 128 * 128  # pictures up to this size are decoded in double precision throughout
+EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
 STRIP = 2**16  # pixels that the network computes at once
 
@@ -109,12 +109,12 @@ def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) 
     point = prior.operating_point(head.point, head.grey)
     if head.index_bits < point.group_bits or (not point.chained and head.index_bits != point.index_bits):
         raise FormatError(f"prior {prior.name} cannot have made this file")
-    shape = counts(head.width, head.height, architecture.tile)
-    if point.classes == 1 and shape[0] * shape[1] > architecture.side**2 * len(bits):  # else the classes bound the size
+    kl_index = point.modulation_kl(head.width * head.height)
+    flag = int(kl_index is not None)
+    own = point.length_of(kl_index) if flag and bits[:1].any() else 0
+    shape, left = counts(head.width, head.height, architecture.tile), len(bits) - flag
+    if point.classes == 1 and shape[0] * shape[1] > architecture.side**2 * left:  # else the classes bound the size
         raise FormatError(f"truncated: {len(bits) // 8} bytes are too few for {shape[0]} x {shape[1]} tiles")
-    kl_index, flag, own = point.modulation_kl(head.width * head.height), 0, 0
-    if kl_index is not None:
-        flag, own = 1, point.length_of(kl_index) if bits[:1].any() else 0
     classes, side = read_classes(bits[flag:], point, *shape)
     blocks = blocks_of(classes[None], architecture)
     lengths = point.stream_lengths(blocks)
@@ -122,8 +122,8 @@ def read_plane(bits: np.ndarray, head: Header, prior: Prior, header_bytes: int) 
     end = start + own + int(lengths.sum())
     if end > len(bits):
         raise FormatError(f"truncated: payload of {len(bits) // 8} bytes where {-(-end // 8)} are expected")
-    modulation = bits[start : start + own]
-    return Contents(head, prior, point, classes, blocks, lengths, bits[:end], modulation, header_bytes)
+    parts = bits[:end], bits[start : start + own]
+    return Contents(head, prior, point, classes, blocks, lengths, *parts, header_bytes)
 
 
 def read_classes(bits: np.ndarray, point: OperatingPoint, rows: int, columns: int) -> tuple[np.ndarray, int]:
@@ -146,6 +146,8 @@ def sample_latents(contents: Contents, chunk: slice, dtype) -> np.ndarray:
     number = np.arange(len(contents.lengths))[chunk]
     kl_index = point.block_kl(contents.blocks[chunk])
     latents = np.tile(point.mean[columns].astype(dtype), (len(number), 1))
+    if not contents.lengths[chunk].any():
+        return latents
     ends = np.cumsum(contents.lengths)[chunk]
     stream = contents.bits[ends[0] - contents.lengths[chunk][0] : ends[-1]]
     place, normal = read_normals(contents, stream, kl_index, number)

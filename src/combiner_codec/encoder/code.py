@@ -10,6 +10,7 @@ from ..format import classmap
 from ..format.prior import OperatingPoint, Prior
 from .fit import Descent, Subject
 from .fitted import Fitted
+from .modulation import Fit
 from .posterior import Posterior
 from .settings import Progress, Settings
 from .streams import Code, bundles, code_segment, streams
@@ -38,7 +39,8 @@ def code(prior: Prior, number: int, settings: Settings, subject: Subject, progre
     started, plan = time.perf_counter(), settings.plan
     descent, steps = Descent.of(subject, prior.metadata, settings.seed), prior.metadata["steps"]
     how = Code(settings.seed, settings.index_bits(subject.point), settings.temperature, plan.segments)
-    posterior, own = descent.first(subject.start(), round(steps * plan.steps))
+    own = Fit(subject.modulation) if subject.modulation else None
+    posterior = descent.run(subject.start(), round(steps * plan.steps), own)
     progress(FITTED)
     bits = ideal_bits(subject, posterior)
     modulation = np.zeros(0, np.uint8)

@@ -7,7 +7,7 @@ channels, of which the decoder shows the mean.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import torch
@@ -35,7 +35,6 @@ from .posterior import (
 )
 
 PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
-DIVERGED = "the fit diverged: the prior does not suit the picture or is damaged; try another beta"
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
 
 
@@ -76,7 +75,7 @@ class Subject:
         height, width = self.target.shape[1:3]
         return len(self.target), *counts(width, height, self.network.architecture.block)
 
-    @property
+    @cached_property
     def modulation(self) -> Modulation | None:
         """What a picture on its own may have of modulations, if it is large enough."""
         pixels, bits = self.shape[0] * self.shape[1], self.point.group_bits * int(self.partition.counts.sum())
@@ -141,29 +140,20 @@ class Descent:
             budget = Budget.of(subject.partition, latents, size, subject.point.group_bits, subject.device)
         return Descent(subject, metadata["rate"], metadata["fit_scale"], torch.Generator().manual_seed(seed), budget)
 
-    def first(self, posterior: Posterior, steps: int) -> tuple[Posterior, Fit | None]:
-        """The first run, together with the picture's modulations, which are returned too, where it is to have some."""
-        modulation = self.subject.modulation
-        if modulation is None or not steps:
-            return self.run(posterior, steps), None
-        for caution in CAUTION:
-            own = Fit(modulation, steps)
-            moved, first, last = self.together(posterior, steps, caution, own)
-            if not self.diverged(posterior, first, last).any():
-                return moved, own
-        raise TargetError(DIVERGED)
-
-    def run(self, posterior: Posterior, steps: int) -> Posterior:
+    def run(self, posterior: Posterior, steps: int, own: Fit | None = None) -> Posterior:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
 
-        Raises TargetError if that does not help.
+        own: modulations that are fitted along, of a picture on its own; they start anew. Raises TargetError if smaller
+        steps do not help.
         """
         if not steps:
             return posterior
-        move = self._adam if self.fit_scale else self.together
+        move = self._adam if self.fit_scale else partial(self._natural, own=own)
         result, todo = posterior, torch.ones(len(posterior.mean), 1, dtype=torch.bool, device=posterior.mean.device)
         after = None  # the state of the noise, whatever pictures are repeated
         for caution in CAUTION:
+            if own:
+                own.start(steps)
             moved, first, last = move(posterior, steps, caution)
             after = self.generator.get_state() if after is None else after
             diverged = self.diverged(posterior, first, last)
@@ -173,7 +163,7 @@ class Descent:
             if not todo.any():
                 self.generator.set_state(after)
                 return result
-        raise TargetError(DIVERGED)
+        raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
 
     def diverged(self, posterior: Posterior, first, last) -> torch.Tensor:
         """Which pictures' free energies are not finite or grew, noise aside, from first to last: (P,) nats -> (P,)."""
@@ -212,7 +202,7 @@ class Descent:
         """KL of every picture's free latents: (P,)."""
         return self.subject.by_picture(posterior.nats(self.subject.prior).sum(1))
 
-    def together(self, posterior, steps, caution, own: Fit | None = None):
+    def _natural(self, posterior, steps, caution, own: Fit | None = None):
         """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay.
 
         Returns the posterior, and the free energies before and after: (P,) nats each.

@@ -10,7 +10,7 @@ import torch
 
 from ..format.modulation import modulated, parts
 from ..format.prior import OperatingPoint
-from ..format.streams import Partition
+from ..format.streams import UNIT, Partition, kl_table
 from ..synthesis.network import Network
 from .posterior import Gaussians, Posterior, as_tensor, reachable
 from .streams import Code, bundles, code_segment, streams
@@ -40,14 +40,13 @@ class Modulation:
     def of(point: OperatingPoint, pixels: int, device: torch.device) -> "Modulation":
         """Of a picture of so many pixels."""
         kl_index = point.modulation_kl(pixels)
-        parts = point.partition(kl_index)
-        coded = np.zeros(kl_index.shape[1], bool)
-        coded[parts.latents] = True
-        scale = np.where(coded, point.modulations.scale, 0)[None]
-        sigma = scale * np.exp2(-point.kl_bits(kl_index)).astype(np.float32)
-        tables = np.zeros(scale.shape[1]), scale, sigma
+        partition = point.partition(kl_index)
+        scale = np.zeros(kl_index.shape, np.float32)
+        scale[0, partition.latents] = point.modulations.scale[partition.latents]
+        sigma = scale * np.exp2(-kl_table()[kl_index] / UNIT)
+        tables = np.zeros(kl_index.shape[1]), scale, sigma
         gaussians = Gaussians(*(as_tensor(table.astype(np.float32), device) for table in tables))
-        return Modulation(point, kl_index, parts, gaussians)
+        return Modulation(point, kl_index, partition, gaussians)
 
     @property
     def device(self) -> torch.device:
@@ -63,10 +62,15 @@ def with_modulations(network: Network, values: torch.Tensor) -> Network:
 class Fit:
     """Modulations on their way: Adam in units of prior scales, since they work on each other."""
 
-    def __init__(self, modulation: Modulation, steps: int):
-        self.modulation, self.begin = modulation, int(BEGIN * steps)
+    def __init__(self, modulation: Modulation):
+        self.modulation = modulation
+        self.start(0)
+
+    def start(self, steps: int) -> None:
+        """From no modulation, for a fit of so many steps."""
+        self.begin = int(BEGIN * steps)
         self.rate = RATE / max(1, steps - self.begin)
-        self.mean = torch.zeros_like(modulation.prior.scale).requires_grad_()
+        self.mean = torch.zeros_like(self.modulation.prior.scale).requires_grad_()
         self.optimizer = torch.optim.Adam([self.mean], betas=(0.9, 0.98))
 
     def network(self, network: Network, generator: torch.Generator) -> Network:

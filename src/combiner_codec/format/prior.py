@@ -100,11 +100,6 @@ class OperatingPoint:
         """KL indices of the modulations of a picture of so many pixels: (1, M) uint8, None where it can have none."""
         return None if self.modulations is None else self.modulations.kl_of(pixels)
 
-    @staticmethod
-    def kl_bits(kl_index: np.ndarray) -> np.ndarray:
-        """Average KL in bits: float64."""
-        return kl_table()[kl_index] / UNIT
-
     def length_of(self, kl_index: np.ndarray) -> int:
         """Bits of the stream of some latents with these KL indices."""
         return self.group_bits * int(group_count(kl_table()[kl_index].sum(), self.group_bits))
@@ -187,13 +182,12 @@ class Prior:
         kl_index = arrays.pop("kl")
         tables = kl_index, arrays.pop("merged", np.zeros((0, 4, kl_index.shape[1]), np.uint8))
         contexts = arrays.pop("contexts", None)
-        modulations = arrays.pop("modulation_kl", None), arrays.pop("modulation_scale", None)
+        kl, scale = arrays.pop("modulation_kl", None), arrays.pop("modulation_scale", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
         widths = self.metadata["group_bits"], self.metadata["index_bits"]
         permuted = self.metadata.get("mixed", True)
-        kl_index, scale = modulations
-        own = None if scale is None else Modulations(scale.astype(np.float32), kl_index)
+        own = None if kl is None else Modulations(scale.astype(np.float32), kl)
         return OperatingPoint(
             self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, permuted, own
         )

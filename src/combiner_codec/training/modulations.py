@@ -66,8 +66,8 @@ def turn(prior: Prior, number: int, scale: np.ndarray, crops: np.ndarray, seed: 
         curvature = curvature_of(subject, posterior, len(scale), generator)
         kl_index = index_of(0.5 * np.log2(1 + curvature * scale**2))
         own = replace(point, modulations=Modulations(scale.astype(np.float32), kl_index[None]))
-        fit = Fit(Modulation.of(own, crop[..., 0].size, subject.device), STEPS)
-        descent.together(posterior, STEPS, 1.0, fit)
+        fit = Fit(Modulation.of(own, crop[..., 0].size, subject.device))
+        descent.run(posterior, STEPS, fit)
         found = fit.posterior
         squares = squares + (found.mean**2 + found.scale**2)[0].double().numpy() / len(crops)
         nats.append(fit.bits * np.log(2))
@@ -93,10 +93,10 @@ def crops_of(pictures: Sequence[Picture], seed) -> np.ndarray:
     """Crops of a few of the pictures that are large enough, one of each: (N, SIDE, SIDE, 3) uint8."""
     rng, crops = np.random.default_rng(seed), []
     for i in rng.permutation(len(pictures)):
-        pixels = pictures[i][1]()
-        if len(crops) < PICTURES and min(pixels.shape[:2]) >= SIDE:
-            row, column = (rng.integers(size - SIDE + 1) for size in pixels.shape[:2])
-            crops.append(pixels[row : row + SIDE, column : column + SIDE])
         if len(crops) == PICTURES:
             break
+        pixels = pictures[i][1]()
+        if min(pixels.shape[:2]) >= SIDE:
+            row, column = (rng.integers(size - SIDE + 1) for size in pixels.shape[:2])
+            crops.append(pixels[row : row + SIDE, column : column + SIDE])
     return np.array(crops, np.uint8)
