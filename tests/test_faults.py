@@ -3,6 +3,7 @@
 import ctypes
 import os
 import pty
+import re
 import resource
 import signal
 import subprocess
@@ -81,7 +82,7 @@ def prior(tiny_prior_file):
 def fitting(folder, prior):
     """An encoder in the middle of its work, as its progress bar on a terminal says."""
     (folder / "out" / "out.cmb").write_bytes(OLD)
-    Image.fromarray(smooth_pictures(1, 256)[0]).save(folder / "large.png")
+    Image.fromarray(smooth_pictures(1, 384)[0]).save(folder / "large.png")
     ours, theirs = pty.openpty()
     arguments = (
         "encode",
@@ -97,7 +98,7 @@ def fitting(folder, prior):
     process = start(*arguments, stderr=theirs)
     os.close(theirs)
     shown = b""
-    while b" 20 %" not in shown and b" 40 %" not in shown:
+    while not re.search(rb" [1-9]\d %", shown):
         shown += os.read(ours, 4096)
     threading.Thread(target=drain, args=(ours,), daemon=True).start()
     yield process
@@ -127,7 +128,7 @@ def test_a_signal_in_a_fit_leaves_the_old_output(number, code, fitting, folder):
 def test_an_input_removed_in_a_fit_does_no_harm(fitting, folder, tiny_prior):
     (folder / "large.png").unlink()
     assert fitting.wait(300) == 0
-    assert decode_array((folder / "out" / "out.cmb").read_bytes(), tiny_prior).shape == (256, 256, 3)
+    assert decode_array((folder / "out" / "out.cmb").read_bytes(), tiny_prior).shape == (384, 384, 3)
     clean(folder / "out", "out.cmb")
 
 
