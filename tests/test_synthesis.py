@@ -128,7 +128,13 @@ def test_a_window_layer_is_a_dense_layer_on_every_neighbourhood():
     expected = [
         [np.einsum("puvc,uvco->po", padded[:, i : i + 5, j : j + 5], weights) for j in range(6)] for i in range(19)
     ]
-    np.testing.assert_allclose(OPS.window(x, 5, weights), np.array(expected).transpose(2, 0, 1, 3), atol=1e-12)
+    heights = np.arange(19.0)[:, None, None]
+
+    def finished(y, rows):
+        y += heights[slice(*rows)]
+
+    wanted = np.array(expected).transpose(2, 0, 1, 3) + heights
+    np.testing.assert_allclose(OPS.window(x, weights, finished), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 5), (8, 6)])

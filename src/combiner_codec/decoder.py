@@ -3,6 +3,7 @@
 bytes -> Header -> classes of tiles -> lengths of streams -> indices -> candidates -> latents -> field -> pixels
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
@@ -23,7 +24,7 @@ from .synthesis.numpy_ops import NumpyOps
 
 EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
-STRIP = 2**16  # pixels that the network computes at once
+STRIPS = 2**16, 2**18  # fewest and most pixels that the network computes at once: a strip for each thread between
 
 
 @dataclass(frozen=True)
@@ -201,6 +202,7 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     if contents.point is None:
         shape, value = (head.height, head.width), np.packbits(contents.payload)
         return np.full(shape, value[0]) if head.grey else np.full((*shape, 3), value)
+    pixels = contents.classes.size * architecture.tile**2
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
@@ -215,11 +217,11 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     strips = render(
         network,
         lambda rows: network.across(half, rows),
-        network.strips(STRIP, head.height),
+        network.strips(int(np.clip(-(-pixels // (threads or os.cpu_count() or 1)), *STRIPS)), head.height),
         lambda work, parts: parallel(lambda rows: to_uint8(work(rows)[1][0, :, : head.width]), parts, threads),
     )
-    pixels = np.concatenate(list(strips))
-    return np.ascontiguousarray(pixels[..., 0] if head.grey else pixels)
+    shown = np.concatenate(list(strips))
+    return np.ascontiguousarray(shown[..., 0] if head.grey else shown)
 
 
 def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:

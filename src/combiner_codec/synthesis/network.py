@@ -5,7 +5,7 @@ Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 
@@ -70,29 +70,43 @@ class Network:
     def layers(self, x, rows: Rows | None = None):
         """All shared layers: field (P, rows of the support, W, C) -> (P, end - first, W, 3), about 0 to 1."""
         first, end = rows or (0, self.height)
-        low, high = self.support((first, end))
+        low, _ = self.support((first, end))
         layers, number = self.architecture.layers, self.architecture.colour
         outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
         for i, layer in enumerate(layers[number:], number):
-            x, w = refold(*outputs[-1], layer.fold, self.ops), self.shared[f"w{i}"]
-            into, factor, shift = (self.modulations or {}).get(i, (None, None, None))
-            x = x if into is None else x * (1 + into)
-            y = self.ops.window(x, layer.window, w) if layer.window > 1 else x @ w[0, 0]
-            y = y if factor is None else y * (1 + factor) + shift
-            y += self.bias(i, low, high)
-            y = self.ops.activation(layer.kind, layer.omega * y if layer.omega != 1 else y)
+            x, residual = refold(*outputs[-1], layer.fold, self.ops), None
+            if i in (self.modulations or {}):
+                x = x * (1 + self.modulations[i][0])
             if layer.residual_of is not None:
-                y += refold(*outputs[layer.residual_of], layer.fold, self.ops)
-            outputs.append((y, layer.fold))
+                residual = refold(*outputs[layer.residual_of], layer.fold, self.ops)
+            finished = partial(self.finished, i, residual, low // layer.fold)
+            outputs.append((self.ops.window(x, self.shared[f"w{i}"], finished), layer.fold))
         return refold(*outputs[-1], 1, self.ops)[:, first - low : end - low]
 
-    def bias(self, i: int, low: int, high: int):
-        """Biases of layer i for rows of pixels low … high: (O,), or one per folded position (P, rows, columns, O)."""
+    def finished(self, i: int, residual, start: int, y, rows: Rows):
+        """Output of layer i for some rows from their products, (P, end - first, W, O), which are overwritten.
+
+        rows: first and end, counted from row `start` of the layer's positions. residual: what is added, all rows of it.
+        """
+        layer = self.architecture.layers[i]
+        if i in (self.modulations or {}):
+            _, factor, shift = self.modulations[i]
+            y = y * (1 + factor) + shift
+        y += self.bias(i, start + rows[0], start + rows[1])
+        if layer.omega != 1:
+            y *= layer.omega
+        y = self.ops.activation(layer.kind, y)
+        if residual is not None:
+            y += residual[:, slice(*rows)]
+        return y
+
+    def bias(self, i: int, first: int, end: int):
+        """Biases of layer i: (O,), or for some rows of its positions (P, end - first, columns, O)."""
         bias, fold = self.shared[f"b{i}"], self.architecture.layers[i].fold
         if bias.ndim == 1:
             return bias
         values = self.ops.look_up(bias, self.classes)  # (P, Rt, Ct, O)
-        return self.ops.between(values, self.architecture.tile // fold, low // fold, high // fold)
+        return self.ops.between(values, self.architecture.tile // fold, first, end)
 
 
 def render(network: Network, field_of: Callable, strips: list[Rows], each: Callable = map) -> Iterable:

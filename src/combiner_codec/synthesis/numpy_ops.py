@@ -8,7 +8,7 @@ from .between import between
 class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
-    ROWS = 8  # rows of pixels that a window layer takes at once, so that they stay in the cache
+    ROWS = 8  # rows of positions that a layer takes at once, so that they stay in the cache
     SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
     concatenate = staticmethod(np.concatenate)
 
@@ -61,9 +61,13 @@ class NumpyOps:
         return between(values, tile, low, high, cls)
 
     @staticmethod
-    def window(x, size, weights):
-        """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O)."""
-        r, (pictures, height, width, channels) = size // 2, x.shape
+    def window(x, weights, finished):
+        """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O).
+
+        finished: makes products of some rows, (P, end - first, W, O) and (first, end), the layer's output, in place.
+        """
+        size, (pictures, height, width, channels) = len(weights), x.shape
+        r = size // 2
         padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
         picture, row, column, item = padded.strides
         slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
@@ -74,11 +78,14 @@ class NumpyOps:
             writeable=False,
         )
         weights = weights.reshape(size, size * channels, -1)
-        out = np.empty((pictures, height, width // slab, slab, weights.shape[2]), x.dtype)
+        out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
         for first in range(0, height, NumpyOps.ROWS):
             part = np.ascontiguousarray(across[:, first : first + NumpyOps.ROWS + 2 * r])
-            total = out[:, first : first + NumpyOps.ROWS]
-            np.matmul(part[:, : total.shape[1]], weights[0], out=total)
+            rows = first, min(first + NumpyOps.ROWS, height)
+            total = out[:, slice(*rows)]
+            products = total.reshape(pictures, -1, width // slab, slab, weights.shape[2])
+            np.matmul(part[:, : products.shape[1]], weights[0], out=products)
             for u in range(1, size):
-                total += part[:, u : u + total.shape[1]] @ weights[u]
-        return out.reshape(pictures, height, width, -1)
+                products += part[:, u : u + products.shape[1]] @ weights[u]
+            finished(total, rows)
+        return out
