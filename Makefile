@@ -63,7 +63,7 @@ bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resuma
 bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32 to 128x128 pictures
-bench-speed: ARGS = $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
+bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable
 ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures

@@ -5,6 +5,9 @@ go from codec to codec, so that a slow minute meets all of them, and the median 
 """
 
 import statistics
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,7 @@ from .session import Say
 
 BETA = 0.004
 QUALITIES = range(0, 96, 5)
+COMMANDS = "--help", "info in.cmb", "decode in.cmb -o out.png -f"
 
 
 @dataclass(frozen=True)
@@ -40,15 +44,17 @@ def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int,
     pictures = required(sources)
     rivals, missing = codecs.others(["webp", "avif"])
     ours = [codecs.CombinerCodec(f"combiner {effort}", effort) for effort in efforts]
-    rows = []
+    rows, started = [], []
     for picture in pictures:
-        size = len(ours[0].encode([picture.pixels], BETA, threads)[0].data)
+        (file,) = ours[0].encode([picture.pixels], BETA, threads)
+        size = len(file.data)
         jobs = [(codec, BETA) for codec in ours] + [(codec, nearest(codec, picture.pixels, size)) for codec in rivals]
         found = median_of(jobs, picture.pixels, rounds, threads)
         own = [row(picture, one, found[len(ours) :]) for one in found]
         say("\n".join(map(" ".join, own)))
         rows += own
-    write(out, [codec.name for codec in rivals], rows, rounds, threads, missing)
+        started.append([titled(picture), *(f"{seconds:.2f}" for seconds in as_commands(file.data, rounds))])
+    write(out, [codec.name for codec in rivals], rows, started, rounds, threads, missing)
 
 
 def nearest(codec: PillowCodec, pixels: np.ndarray, size: int) -> float:
@@ -73,17 +79,36 @@ def measured(codec: Codec, setting: float, pixels: np.ndarray, threads: int) -> 
     return Times(codec, encode, decode, len(file.data))
 
 
+def as_commands(data: bytes, rounds: int) -> list[float]:
+    """Median seconds of COMMANDS as processes, start-up included, on one file."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "in.cmb"
+        path.write_bytes(data)
+
+        def run(*arguments):
+            command = [sys.executable, "-m", "combiner_codec", *arguments]
+            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+
+        taken = [[timed(lambda own=own: run(*own.split()))[1] for own in COMMANDS] for _ in range(rounds)]
+    return [statistics.median(own) for own in zip(*taken, strict=True)]
+
+
+def titled(picture: Picture) -> str:
+    """Name and size."""
+    height, width = picture.pixels.shape[:2]
+    return f"{picture.name}, {width}×{height}"
+
+
 def row(picture: Picture, own: Times, others: Sequence[Times]) -> list[str]:
     """Seconds, and as multiples of the others'."""
-    height, width = picture.pixels.shape[:2]
     encoding = [f"{own.encode / other.encode:.3g}" for other in others]
     decoding = [f"{own.decode / other.decode:.3g}" for other in others]
-    return [f"{picture.name}, {width}×{height}", own.codec.name, str(own.size), f"{own.encode:.3g}", *encoding,
+    return [titled(picture), own.codec.name, str(own.size), f"{own.encode:.3g}", *encoding,
             f"{own.decode:.3g}", *decoding]  # fmt: skip
 
 
-def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], rounds: int, threads: int,
-          missing: Sequence[str]) -> None:  # fmt: skip
+def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], started: Sequence[list[str]], rounds: int,
+          threads: int, missing: Sequence[str]) -> None:  # fmt: skip
     """The page."""
     against = [f"× {name}" for name in rivals]
     lines = [
@@ -95,6 +120,10 @@ def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], rounds: i
         "nearest in size. A ratio is this codec's time as a multiple of the other's.",
         "",
         *report.table(["picture", "codec", "bytes", "encode, s", *against, "decode, s", *against], rows),
+        "",
+        "The commands, seconds with their start-up, on the first one's file:",
+        "",
+        *report.table(["file", *COMMANDS], started),
         "",
         f"Measured on {machine()}.",
         *missing,
