@@ -5,7 +5,7 @@ CIFAR  ?= ../shared/data/cifar10
 PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
-WEB     ?= photo
+WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-speed ablation ablation-finetune \
 	table1 table2 profile figures golden hostile hard drift
@@ -34,7 +34,7 @@ format: setup  ## mend what can be mended of it
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 docs: setup  ## docs/cli.md from the commands
 	$(BIN)/python scripts/manual.py docs/cli.md
-web: setup  ## the page that shows files, and its prior, in build/web; WEB="photo --points 1,2 --classes 32"; GALLERY="--gallery pictures"
+web: setup  ## the page that shows files, and its prior, in build/web; WEB=photo; GALLERY="--gallery pictures"
 	mkdir -p build/web && cp web/index.html web/combiner.js build/web
 	$(BIN)/python scripts/web_prior.py $(WEB) -o build/web/prior.cmbw
 	PYTHONPATH=. $(BIN)/python scripts/web_page.py build/web $(GALLERY)
@@ -82,6 +82,12 @@ fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
 build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
 build/numpy-newest/.ready: PACKAGES := numpy
 build/fuzz/.ready: PACKAGES := atheris numpy pillow
+# ThumbHash's package asks for an old Pillow that it does not need
+bench-thumbnails: export PYTHONPATH = build/thumbhash
+bench-thumbnails: build/thumbhash/.ready
+build/thumbhash/.ready: setup
+	$(BIN)/pip install -q --disable-pip-version-check --no-deps -t $(@D) thumbhash-python
+	touch $@
 build/%/.ready:
 	$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install -q --disable-pip-version-check $(PACKAGES)
 	touch $@

@@ -1,10 +1,11 @@
 """`make bench-thumbnails`: small pictures at a few hundred bytes, where headers weigh.
 
 Photographs are cut to their centre square and scaled down. Every codec is given a number of bytes and makes the best
-file it can that is not larger; formats whose smallest file is larger are left out of that column. BlurHash stands for
-placeholders: a string, here of as many components as the bytes allow.
+file it can that is not larger; formats whose smallest file is larger are left out of that column. Placeholders are
+BlurHash, a string, here of as many components as the bytes allow, and ThumbHash, about 25 bytes.
 """
 
+import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from combiner_codec.bench import codecs, report
 from combiner_codec.bench.codecs import WEBP_METHOD, PillowCodec
 from combiner_codec.bench.measure import machine
+from combiner_codec.bench.quality import ssim
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.target import Goal
@@ -33,7 +35,9 @@ SHOWN = (64, 200)  # side and bytes of the picture
 QUALITIES = (*range(0, 20, 2), *range(20, 100, 5))
 MOST = 9  # BlurHash components along a side
 OURS = "combiner"
-NAMES = {"webp": "WebP", "avif": "AVIF", "jpeg": "JPEG"}
+NAMES = {"webp": "WebP", "avif": "AVIF", "jxl": "JPEG XL", "jpeg": "JPEG"}
+SAVED = 240  # bytes that AVIF's coming minimal header saves, about: the boxes of a file less its coded picture
+MINIMAL = f"AVIF less {SAVED} bytes"
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,12 @@ class File:
     size: int  # bytes
     pixels: np.ndarray  # decoded: (H, W, 3) uint8
     psnr: float  # dB
+    ssim: float = 0.0
+
+
+def decoded(size: int, picture: np.ndarray, pixels: np.ndarray) -> File:
+    """A file of so many bytes that shows these pixels of a picture."""
+    return File(size, pixels, psnr(picture, pixels), ssim(picture, pixels))
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
         pictures = [thumbnail(photograph.pixels, side) for photograph in photographs]
         found = {OURS: combiner(pictures, settings)}
         found |= {name: [ladder.files(picture) for picture in pictures] for name, ladder in encoders.items()}
+        if "AVIF" in found:
+            found[MINIMAL] = [[replace(file, size=file.size - SAVED) for file in own] for own in found["AVIF"]]
         rows += [row(f"{side}×{side}", name, files) for name, files in found.items()]
         say("\n".join(" ".join(cells) for cells in rows[-len(found) :]))
         if side == SHOWN[0]:
@@ -81,9 +93,9 @@ def combiner(pictures: Sequence[np.ndarray], settings: Settings) -> list[list[Fi
     files: list[list[File]] = [[] for _ in pictures]
     for budget in BUDGETS:
         results = encode_arrays(pictures, priors.default(width, height), settings, Goal(size=budget))
-        for own, result in zip(files, results, strict=True):
+        for picture, own, result in zip(pictures, files, results, strict=True):
             if not isinstance(result, CombinerError):  # which stands for a picture that cannot be so small
-                own.append(File(len(result.data), result.pixels, result.psnr))
+                own.append(decoded(len(result.data), picture, result.pixels))
     return files
 
 
@@ -91,12 +103,25 @@ def others() -> tuple[dict[str, Ladder], list[str]]:
     """Other codecs, and a line about each that is missing."""
     found, missing = codecs.others(list(NAMES))
     encoders = {NAMES[codec.format.lower()]: Ladder(QUALITIES, still(codec)) for codec in found}
+    if found_package("blurhash"):
+        components = [(x, y) for x in range(1, MOST + 1) for y in (x - 1, x) if y]
+        encoders["BlurHash"] = Ladder(components, blurhash_of)
+    else:
+        missing.append("BlurHash: not installed, left out (pip install 'combiner-codec[bench]')")
+    if found_package("thumbhash.decode"):
+        encoders["ThumbHash"] = Ladder([None], thumbhash_of)
+    else:
+        missing.append("ThumbHash: not installed, left out (make bench-thumbnails installs it)")
+    return encoders, missing
+
+
+def found_package(name: str) -> bool:
+    """Whether a module can be imported."""
     try:
-        import blurhash  # noqa: F401
+        importlib.import_module(name)
     except ImportError:
-        return encoders, [*missing, "BlurHash: not installed, left out (pip install 'combiner-codec[bench]')"]
-    components = [(x, y) for x in range(1, MOST + 1) for y in (x - 1, x) if y]
-    return encoders | {"BlurHash": Ladder(components, placeholder)}, missing
+        return False
+    return True
 
 
 def still(codec: PillowCodec) -> Callable[[np.ndarray, float], File]:
@@ -107,19 +132,31 @@ def still(codec: PillowCodec) -> Callable[[np.ndarray, float], File]:
 
     def encode(picture, quality):
         data = codec.encode([picture], quality)[0].data
-        pixels = codec.decode(data)
-        return File(len(data), pixels, psnr(picture, pixels))
+        return decoded(len(data), picture, codec.decode(data))
 
     return encode
 
 
-def placeholder(picture: np.ndarray, components: tuple[int, int]) -> File:
+def blurhash_of(picture: np.ndarray, components: tuple[int, int]) -> File:
     """BlurHash: a string of 4 + 2 x y characters."""
     import blurhash
 
     text = blurhash.encode(picture.tolist(), *components)
     pixels = np.array(blurhash.decode(text, picture.shape[1], picture.shape[0])).clip(0, 255).astype(np.uint8)
-    return File(len(text), pixels, psnr(picture, pixels))
+    return decoded(len(text), picture, pixels)
+
+
+def thumbhash_of(picture: np.ndarray, _) -> File:
+    """ThumbHash, shown at the picture's size: its decoder makes 32 pixels along the longer side."""
+    from PIL import Image
+    from thumbhash.decode import thumbhash_to_image
+    from thumbhash.encode import rgba_to_thumbhash
+
+    height, width = picture.shape[:2]
+    opaque = np.dstack([picture, np.full((height, width), 255, np.uint8)])
+    data = rgba_to_thumbhash(width, height, opaque.reshape(-1).tolist())
+    shown = thumbhash_to_image(data).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
+    return decoded(len(data), picture, np.array(shown))
 
 
 def within(files: Sequence[File], budget: int) -> File | None:
@@ -128,11 +165,14 @@ def within(files: Sequence[File], budget: int) -> File | None:
 
 
 def row(side: str, name: str, files: Sequence[Sequence[File]]) -> list[str]:
-    """Mean dB at every budget, and the mean smallest file; ours are made for the budgets."""
+    """Mean dB and SSIM at every budget, and the mean smallest file; ours are made for the budgets."""
     cells = []
     for budget in BUDGETS:
         best = [within(own, budget) for own in files]
-        cells.append(f"{np.mean([file.psnr for file in best]):.2f}" if all(best) else "")
+        means = (
+            [np.mean([getattr(file, measure) for file in best]) for measure in ("psnr", "ssim")] if all(best) else []
+        )
+        cells.append("{:.2f}, {:.3f}".format(*means) if means else "")
     smallest = "" if name == OURS else f"{np.mean([min(file.size for file in own) for own in files]):.0f}"
     return [side, name, *cells, smallest]
 
@@ -169,11 +209,13 @@ def write(out: Path, photographs: int, effort: str, rows: Sequence[list[str]], m
         "# Thumbnails",
         "",
         f"Made by `make bench-thumbnails`: {photographs} photographs, centre squares scaled down. Mean PSNR in dB",
-        "of the best file that is not larger than so many bytes, headers included. Cells are empty where a format",
+        "and SSIM over RGB of the best file (by PSNR) that is not larger than so many bytes, headers included. Cells",
+        "are empty where a format",
         f"cannot make every picture that small. combiner: `--target-size`, `--effort {effort}`. WebP: method "
         f"{WEBP_METHOD}; AVIF: libaom,",
         "4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0; no metadata. BlurHash: as many components as",
-        "fit, counted as the bytes of its string.",
+        f"fit, counted as the bytes of its string. {MINIMAL}: the same files, counted as if they had the minimal",
+        "header that the format is about to get. ThumbHash's decoder makes 32×32 pixels, here scaled to the picture.",
         "",
         *report.table(header, rows),
         "",

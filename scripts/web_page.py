@@ -9,7 +9,6 @@ import base64
 import io
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,6 @@ from experiments import thumbnails
 WEB = Path(__file__).parents[1] / "web"
 PAGE, MODULE, GALLERY = "index.html", "combiner.js", "gallery.json"
 COLUMNS = ["original", "combiner", "WebP", "BlurHash", "ThumbHash"]
-THUMBHASH = 100  # pixels along the longer side that it takes
 
 
 def url(data: bytes, mime: str = "application/octet-stream") -> str:
@@ -61,7 +59,7 @@ def gallery(paths: list[Path], budgets: list[int], side: int, prior: Prior | Non
         for budget in budgets:
             cells = {"original": {"src": png(picture), "text": "{1} × {0}".format(*picture.shape)}}
             cells |= {name: shown(thumbnails.within(own, budget)) for name, own in files.items()}
-            cells |= {"combiner": ours(picture, budget, prior, effort), "ThumbHash": thumbhash(picture, budget)}
+            cells |= {"combiner": ours(picture, budget, prior, effort)}
             rows.append({"name": f"{path.stem}, {budget} bytes", "cells": cells})
     return {"columns": COLUMNS, "rows": rows}
 
@@ -83,29 +81,6 @@ def ours(picture: np.ndarray, budget: int, prior: Prior | None, effort: str) -> 
         return None
     decoded = np.array(combiner_codec.decode(data, prior=prior).convert("RGB"))
     return {"src": scaling.data_url(data), "text": text(len(data), psnr(picture, decoded))}
-
-
-def thumbhash(picture: np.ndarray, budget: int) -> dict | None:
-    """It has one size, about 25 bytes."""
-    functions = thumbhash_functions()
-    if not functions or max(picture.shape) > THUMBHASH:
-        return None
-    encode, decode = functions
-    height, width = picture.shape[:2]
-    data = encode(width, height, np.dstack([picture, np.full((height, width), 255, np.uint8)]).reshape(-1).tolist())
-    decoded = decode(data).convert("RGB").resize((width, height), Image.Resampling.BICUBIC)
-    decoded = np.array(decoded)
-    return {"src": png(decoded), "text": text(len(data), psnr(picture, decoded))} if len(data) <= budget else None
-
-
-def thumbhash_functions() -> tuple[Callable, Callable] | None:
-    """Encoder and decoder, where there are any."""
-    try:
-        from thumbhash.decode import thumbhash_to_image
-        from thumbhash.encode import rgba_to_thumbhash
-    except ImportError:
-        return None
-    return rgba_to_thumbhash, thumbhash_to_image
 
 
 def main() -> None:

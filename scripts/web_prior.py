@@ -56,7 +56,9 @@ def planes(array: np.ndarray) -> bytes:
 def smaller(prior: Prior, path: Path, points: list[int], classes: int, merged: int, bits: int) -> Prior:
     """A prior of some operating points, the most used classes and weights of so many bits of fraction; saved."""
     chosen = [rounded(fewer(prior.operating_point(i), classes, merged), bits) for i in points]
-    priors.save(path, prior.metadata, prior.architecture, chosen)
+    part = f"operating points {points} of {prior.name}, {classes} + {merged} classes, {bits} bits of fraction"
+    metadata = {name: value for name, value in prior.metadata.items() if name != "measured"} | {"part": part}
+    priors.save(path, metadata, prior.architecture, chosen)
     return priors.load_file(path)
 
 

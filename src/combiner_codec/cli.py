@@ -59,7 +59,7 @@ def cli():
 @cli.command(cls=Encode, short_help="Pictures to .cmb files.")
 @common
 @click.option(
-    "--prior", metavar="NAME|FILE", help="Prior to use: small, photo or a file [small up to 32x32, else photo]."
+    "--prior", metavar="NAME|FILE", help="Prior to use: small, photo, web or a file [small up to 32x32, else photo]."
 )
 @click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Largest file.")
 @click.option("--target-psnr", type=float, callback=positive, metavar="DB", help="Quality in dB, met to 0.2 dB.")
