@@ -23,6 +23,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "table1": ("paper", "table1_command"),
     "table2": ("paper", "table2_command"),
     "thumbnails": ("thumbnails", "command"),
+    "web": ("web", "command"),
 }
 
 

@@ -49,7 +49,7 @@ def one_file(folder: Path) -> str:
     return text
 
 
-def gallery(paths: list[Path], budgets: list[int], side: int, prior: Prior | None, effort: str) -> dict:
+def gallery(paths: list[Path], budgets: list[int], side: int, prior: Prior, effort: str) -> dict:
     """What the page shows: a row for each picture and number of bytes."""
     rows = []
     for path in paths:
@@ -73,7 +73,7 @@ def shown(file: thumbnails.File | None) -> dict | None:
     return file and {"src": png(file.pixels), "text": text(file.size, file.psnr)}
 
 
-def ours(picture: np.ndarray, budget: int, prior: Prior | None, effort: str) -> dict | None:
+def ours(picture: np.ndarray, budget: int, prior: Prior, effort: str) -> dict | None:
     """A cell whose picture the page decodes."""
     try:
         data = combiner_codec.preview(picture, budget, side=max(picture.shape), prior=prior, effort=effort)
@@ -89,13 +89,12 @@ def main() -> None:
     parser.add_argument("--gallery", type=Path, nargs="+", metavar="PICTURE", default=[])
     parser.add_argument("--budgets", default="60,100,200,400")
     parser.add_argument("--side", type=int, default=scaling.PREVIEW_SIDE)
-    parser.add_argument("--prior", help="that prior.cmbw was made from; by size if it is not given")
+    parser.add_argument("--prior", default="web", help="that prior.cmbw was made from")
     parser.add_argument("--effort", default="normal")
     options = parser.parse_args()
     if options.gallery:
         budgets = [int(size) for size in options.budgets.split(",")]
-        prior = priors.find(options.prior) if options.prior else None
-        found = gallery(options.gallery, budgets, options.side, prior, options.effort)
+        found = gallery(options.gallery, budgets, options.side, priors.find(options.prior), options.effort)
         (options.folder / GALLERY).write_text(json.dumps(found))
     page = options.folder / "page.html"
     page.write_text(one_file(options.folder))
