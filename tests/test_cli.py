@@ -130,6 +130,20 @@ def test_commands_that_never_import_torch(command):
     assert "torch" not in done.stderr and done.returncode in (0, 1)
 
 
+@pytest.mark.parametrize("command", [[], ["decode"], ["info"]])
+def test_help_does_not_even_import_numpy(command):
+    """It would cost 150 ms."""
+    script = (
+        "import sys\n"
+        "from combiner_codec.cli import main\n"
+        f"sys.argv = ['combiner', *{command}, '--help']\n"
+        "try: main()\n"
+        "finally: print({'numpy', 'PIL'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.splitlines()[-1] == "set()", done.stderr
+
+
 def test_decode_imports_no_more_than_it_needs(encoded, tiny_prior_file, tmp_path):
     """Each of these would cost 10 to 60 ms."""
     script = (
