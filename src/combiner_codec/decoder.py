@@ -205,7 +205,6 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     pixels = contents.classes.size * architecture.tile**2
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
-    latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
     shared = contents.point.shared
     if len(contents.modulation):
         shared = modulated(shared, architecture.colour + 1, sample_modulations(contents))
@@ -213,7 +212,9 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     network = Network(
         architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey, single=contents.point.single
     )
+    latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
     half = network.down(latents.reshape(1, *contents.grid, -1))
+    del latents  # of large pictures as large as the field
     strips = render(
         network,
         lambda rows: network.across(half, rows),
@@ -230,5 +231,5 @@ def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:
         return map(work, parts)
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(threads or None) as pool:
+    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
         return list(pool.map(work, parts))
