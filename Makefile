@@ -86,7 +86,7 @@ build/fuzz/.ready: PACKAGES := atheris numpy pillow
 # ThumbHash's package asks for an old Pillow that it does not need
 bench-thumbnails: export PYTHONPATH = build/thumbhash
 bench-thumbnails: build/thumbhash/.ready
-build/thumbhash/.ready: setup
+build/thumbhash/.ready: $(VENV)/.ready
 	$(BIN)/pip install -q --disable-pip-version-check --no-deps -t $(@D) thumbhash-python
 	touch $@
 build/%/.ready:

@@ -5,9 +5,9 @@ file it can that is not larger; formats whose smallest file is larger are left o
 BlurHash, a string, here of as many components as the bytes allow, and ThumbHash, about 25 bytes.
 """
 
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -103,25 +103,16 @@ def others() -> tuple[dict[str, Ladder], list[str]]:
     """Other codecs, and a line about each that is missing."""
     found, missing = codecs.others(list(NAMES))
     encoders = {NAMES[codec.format.lower()]: Ladder(QUALITIES, still(codec)) for codec in found}
-    if found_package("blurhash"):
+    if find_spec("blurhash"):
         components = [(x, y) for x in range(1, MOST + 1) for y in (x - 1, x) if y]
         encoders["BlurHash"] = Ladder(components, blurhash_of)
     else:
         missing.append("BlurHash: not installed, left out (pip install 'combiner-codec[bench]')")
-    if found_package("thumbhash.decode"):
+    if find_spec("thumbhash"):
         encoders["ThumbHash"] = Ladder([None], thumbhash_of)
     else:
         missing.append("ThumbHash: not installed, left out (make bench-thumbnails installs it)")
     return encoders, missing
-
-
-def found_package(name: str) -> bool:
-    """Whether a module can be imported."""
-    try:
-        importlib.import_module(name)
-    except ImportError:
-        return False
-    return True
 
 
 def still(codec: PillowCodec) -> Callable[[np.ndarray, float], File]:
@@ -169,10 +160,8 @@ def row(side: str, name: str, files: Sequence[Sequence[File]]) -> list[str]:
     cells = []
     for budget in BUDGETS:
         best = [within(own, budget) for own in files]
-        means = (
-            [np.mean([getattr(file, measure) for file in best]) for measure in ("psnr", "ssim")] if all(best) else []
-        )
-        cells.append("{:.2f}, {:.3f}".format(*means) if means else "")
+        means = np.mean([(file.psnr, file.ssim) for file in best], 0) if all(best) else None
+        cells.append("" if means is None else "{:.2f}, {:.3f}".format(*means))
     smallest = "" if name == OURS else f"{np.mean([min(file.size for file in own) for own in files]):.0f}"
     return [side, name, *cells, smallest]
 
@@ -210,10 +199,10 @@ def write(out: Path, photographs: int, effort: str, rows: Sequence[list[str]], m
         "",
         f"Made by `make bench-thumbnails`: {photographs} photographs, centre squares scaled down. Mean PSNR in dB",
         "and SSIM over RGB of the best file (by PSNR) that is not larger than so many bytes, headers included. Cells",
-        "are empty where a format",
-        f"cannot make every picture that small. combiner: `--target-size`, `--effort {effort}`. WebP: method "
-        f"{WEBP_METHOD}; AVIF: libaom,",
-        "4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0; no metadata. BlurHash: as many components as",
+        "are empty where a format cannot make every picture that small. combiner: `--target-size`, "
+        f"`--effort {effort}`.",
+        f"WebP: method {WEBP_METHOD}; AVIF: libaom, 4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0;",
+        "no metadata. BlurHash: as many components as",
         f"fit, counted as the bytes of its string. {MINIMAL}: the same files, counted as if they had the minimal",
         "header that the format is about to get. ThumbHash's decoder makes 32×32 pixels, here scaled to the picture.",
         "",

@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 pytest.importorskip("matplotlib")
 
-from experiments import border, thumbnails
+from experiments import border, thumbnails, web
 from experiments.__main__ import main
 
 SAMPLE = Path(__file__).parents[1] / "assets" / "samples" / "hippos-64x48.png"
@@ -43,9 +43,20 @@ def test_the_border_compares_both_families_at_one_beta(tmp_path, monkeypatch):
     assert all(float(a) < float(b) for a, b in zip(rough[2:6], fine[2:6], strict=True))
 
 
+def test_priors_for_the_web_lose_little_and_download_less(tmp_path, monkeypatch):
+    monkeypatch.setattr(web, "BUDGETS", (100,))
+    rows = page(tmp_path, "web", "--effort", "fast", "--threads", "1", "--work", str(tmp_path))
+    photo, _, ours, smaller = [(float(size.removesuffix(" kB")), float(decibels)) for _, size, decibels in rows]
+    assert photo[0] > 8 * ours[0] > 12 * smaller[0]
+    assert ours[1] > photo[1] - 1  # of one picture with `fast`
+
+
 def test_speed_gives_each_codecs_time_as_a_multiple_of_the_others(tmp_path):
-    rows = {row[1]: row for row in page(tmp_path, "speed", "--rounds", "1", "--effort", "fast", "--threads", "1")}
+    table = page(tmp_path, "speed", "--rounds", "1", "--effort", "fast", "--threads", "1")
+    rows = {row[1]: row for row in table}
     ours, webp = rows["combiner fast"], rows["webp"]
     assert webp[4] == webp[4 + (len(webp) - 3) // 2] == "1"
     assert float(ours[4]) == pytest.approx(float(ours[3]) / float(webp[3]), rel=0.02)
     assert abs(int(webp[2]) - int(ours[2])) < 0.3 * int(ours[2])
+    told, _, decoded = map(float, table[-1][1:])  # --help and decode, as commands
+    assert 0 < told < decoded

@@ -24,7 +24,7 @@ from .synthesis.numpy_ops import NumpyOps
 
 EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
-STRIPS = 2**16, 2**18  # fewest and most pixels that the network computes at once: a strip for each thread between
+FEWEST, MOST = 2**16, 2**18  # pixels of a strip that the network computes at once: one for each thread within these
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,8 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     if contents.point is None:
         shape, value = (head.height, head.width), np.packbits(contents.payload)
         return np.full(shape, value[0]) if head.grey else np.full((*shape, 3), value)
-    pixels = contents.classes.size * architecture.tile**2
+    threads = threads or os.cpu_count() or 1
+    each = -(-contents.classes.size * architecture.tile**2 // threads)  # pixels of a thread
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
     chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     shared = contents.point.shared
@@ -218,18 +219,18 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     strips = render(
         network,
         lambda rows: network.across(half, rows),
-        network.strips(int(np.clip(-(-pixels // (threads or os.cpu_count() or 1)), *STRIPS)), head.height),
+        network.strips(min(max(each, FEWEST), MOST), head.height),
         lambda work, parts: parallel(lambda rows: to_uint8(work(rows)[1][0, :, : head.width]), parts, threads),
     )
-    shown = np.concatenate(list(strips))
-    return np.ascontiguousarray(shown[..., 0] if head.grey else shown)
+    pixels = np.concatenate(list(strips))
+    return np.ascontiguousarray(pixels[..., 0] if head.grey else pixels)
 
 
 def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:
-    """Map on threads, in order; 0 takes all processors."""
+    """Map on threads, in order."""
     if len(parts) == 1 or threads == 1:
         return map(work, parts)
     from concurrent.futures import ThreadPoolExecutor
 
-    with ThreadPoolExecutor(threads or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         return list(pool.map(work, parts))
