@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 from combiner_codec.errors import CombinerError
+from combiner_codec.process import keep_memory
 
 PLACES = {  # name -> module and command; imported when they are asked for: hostile.py measures a process without torch
     "ablation": ("ablation", "command"),
@@ -44,6 +45,7 @@ main = Experiments(help="This repository's own tables and figures.")
 
 
 if __name__ == "__main__":
+    keep_memory()  # as the command does
     try:
         main(prog_name="experiments")
     except CombinerError as error:

@@ -12,6 +12,7 @@ import torch
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, kl_table
 from .posterior import REACH, undamped
+from .workers import each
 
 TILES = 1024  # whose costs are computed at once
 OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach; most tiles have none
@@ -48,7 +49,7 @@ class Classes:
         by e^y, unless other tiles of the block leave bits over. And no candidate lies much further out than REACH prior
         scales: what is beyond stays as error.
         """
-        parts = [self._errors(part).numpy() for part in deviation.split(TILES)]
+        parts = each(lambda part: self._errors(part).numpy(), deviation.split(TILES))
         return np.concatenate(parts) if parts else np.zeros((0, len(self.scale)), np.float32)
 
     def least(self, deviation: torch.Tensor, rates: np.ndarray) -> np.ndarray:
@@ -56,7 +57,8 @@ class Classes:
 
         What candidates do not reach only adds to a class, so it is asked for where a class might be the best alone.
         """
-        parts = [self._least(part, torch.from_numpy(rates)).numpy() for part in deviation.split(TILES) if len(part)]
+        parts = [part for part in deviation.split(TILES) if len(part)]
+        parts = each(lambda part: self._least(part, torch.from_numpy(rates)).numpy(), parts)
         return np.concatenate(parts) if parts else np.zeros(0, np.float32)
 
     @cached_property

@@ -15,8 +15,9 @@ from ..format.prior import Prior
 from .alpha import COLOUR, by_beta, colours_share, to_goal
 from .batch import Encoded
 from .planes import Planes, assembled, encode_planes
-from .settings import Progress, Settings, between, ignore
+from .settings import Progress, Settings, between, ignore, resolve_device
 from .target import Goal
+from .workers import side_by_side
 
 # a forked child has none of the threads that torch has started, and would wait for them for ever
 OWNER = os.getpid()
@@ -40,9 +41,9 @@ def encode_arrays(
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
     diverges, FormatError if a file is not decoded as expected, MissingError without the device that is asked for.
     """
-    if settings.threads and os.getpid() == OWNER:
-        torch.set_num_threads(settings.threads)
-    with exact_products():
+    threads = torch.get_num_threads() if os.getpid() == OWNER else 1
+    on_threads = resolve_device(settings.device).type == "cpu"
+    with exact_products(), side_by_side((settings.threads or threads) if on_threads else 1):
         return _encode(pictures, prior, settings, goal, progress)
 
 

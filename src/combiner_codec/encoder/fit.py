@@ -5,7 +5,6 @@ Rt x Ct tiles, B blocks with D latents each. Grey pictures have one channel: the
 channels, of which the decoder shows the mean.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
 
@@ -18,10 +17,12 @@ from ..format.streams import Partition
 from ..image import to_uint8
 from ..synthesis.architecture import blocks_of, counts
 from ..synthesis.fields import blocks_from
+from ..synthesis.lapped import Borders
 from ..synthesis.network import Network, Rows, render
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
 from .budget import Budget
+from .gradients import LappedColumns, LappedRows, Layers
 from .modulation import Fit, Modulation, worth
 from .posterior import (
     Gaussians,
@@ -33,8 +34,10 @@ from .posterior import (
     reachable,
     shared_weights,
 )
+from .workers import each, threads
 
-PIXELS = 2**18  # pixels of pictures fitted together, and of a strip that the network computes at once
+PIXELS = 2**18  # pixels of pictures fitted together, and the most that the layers compute at once
+FEWEST = 2**14  # the least, where threads share the work
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
 
 
@@ -96,14 +99,53 @@ class Subject:
         """(B, D) -> (P, H, W, C)."""
         return self.network.field(latents.reshape(*self.grid, -1))
 
-    def strips(self, x: torch.Tensor, network: Network | None = None) -> Iterator[tuple[Rows, torch.Tensor]]:
-        """What the decoder, or another network, shows of a field (P, H, W, C), before rounding, strip by strip."""
-        return render(network or self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
+    def half(self, latents: torch.Tensor) -> torch.Tensor:
+        """What of the field is computed for all rows: (B, D) -> (P, H, 3, W), or the whole of it where there are no
+        cosines.
+        """
+        latents = latents.reshape(*self.grid, -1)
+        return LappedRows.apply(latents, self.network) if self.borders else self.network.field(latents)
+
+    @cached_property
+    def borders(self) -> Borders | None:
+        """Between columns of tiles of cosines."""
+        architecture = self.network.architecture
+        return Borders.of(self.network.merged, architecture.tile) if architecture.field.linear else None
+
+    def parts(self, threads: int) -> list[tuple[slice, Rows]]:
+        """What the layers do at once: some of the pictures, or some rows of one, enough for every thread."""
+        pictures, height, width, _ = self.target.shape
+        each = max(FEWEST, -(-pictures * height * width // threads))
+        if pictures == 1:
+            return [(slice(1), rows) for rows in self.network.strips(min(PIXELS, each))]
+        some = max(1, min(PIXELS, each) // (height * width))
+        return [(slice(i, i + some), (0, height)) for i in range(0, pictures, some)]
+
+    def pull(self, half: torch.Tensor, values: torch.Tensor | None, part: tuple[slice, Rows]):
+        """How a part of the pictures pulls: distortion / point.beta in nats, (p,), and its gradients for half a field's
+        rows of the support, and for modulations (1, M) where there are any.
+        """
+        pictures, rows = part
+        network, support = self.network.of(pictures), self.network.support(rows)
+        leaves = [half[pictures, slice(*support)].detach().requires_grad_()]
+        leaves += [] if values is None else [values.detach().requires_grad_()]
+        x = (
+            LappedColumns.apply(leaves[0], self.borders.of_pictures(pictures), support[0])
+            if self.borders
+            else leaves[0]
+        )
+        shown = Layers.apply(x, *(leaves[1:] or [None]), network, rows)
+        shown = shown.mean(-1, keepdim=True) if network.grey else shown
+        error = distortion(shown, self.target[pictures, slice(*rows)]) * self.inside[slice(*rows)]
+        nats = error.sum((1, 2)) / self.point.beta
+        return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
         """Pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
-        strips = [to_uint8(shown.cpu().numpy()) for _, shown in self.strips(self.field(latents))]
+        x = self.field(latents)
+        strips = render(self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
+        strips = [to_uint8(shown.cpu().numpy()) for _, shown in strips]
         pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
         return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
@@ -187,15 +229,20 @@ class Descent:
         Returns that distortion: (P,).
         """
         subject = self.subject
-        network = own.network(subject.network, self.generator) if own else None
-        x = subject.field(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
-        leaf, total = x.detach().requires_grad_(), torch.zeros(len(x), device=x.device)
-        for (first, end), shown in subject.strips(leaf, network):
-            error = distortion(shown, subject.target[:, first:end]) * subject.inside[first:end]
-            nats = error.sum((1, 2)) / subject.point.beta
-            nats.sum().backward(retain_graph=own is not None)  # the modulations are those of all strips
-            total += nats.detach()
-        x.backward(leaf.grad)
+        values = own.sample(self.generator) if own else None
+        half = subject.half(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
+        total, gradient = torch.zeros(len(half), device=half.device), torch.zeros_like(half)
+        slopes = torch.zeros_like(values) if own else None
+        parts = subject.parts(threads())
+        pulls = each(partial(subject.pull, half, values), parts)
+        for (pictures, rows), (nats, found) in zip(parts, pulls, strict=True):
+            total[pictures] += nats
+            gradient[pictures, slice(*subject.network.support(rows))] += found[0]
+            if own:
+                slopes += found[1]
+        half.backward(gradient)
+        if own:
+            values.backward(slopes)
         return total
 
     def nats(self, posterior: Posterior) -> torch.Tensor:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..format.modulation import modulated, parts
+from ..format.modulation import modulated
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, Partition, kl_table
 from ..synthesis.network import Network
@@ -53,12 +53,6 @@ class Modulation:
         return self.prior.scale.device
 
 
-def with_modulations(network: Network, values: torch.Tensor) -> Network:
-    """The network with a picture's modulations (1, M), which gradients reach."""
-    found = parts(network.shared, network.architecture.colour + 1, values[0])
-    return replace(network, modulations=found)
-
-
 class Fit:
     """Modulations on their way: Adam in units of prior scales, since they work on each other."""
 
@@ -73,11 +67,11 @@ class Fit:
         self.mean = torch.zeros_like(self.modulation.prior.scale).requires_grad_()
         self.optimizer = torch.optim.Adam([self.mean], betas=(0.9, 0.98))
 
-    def network(self, network: Network, generator: torch.Generator) -> Network:
-        """The network with a sample of the modulations."""
+    def sample(self, generator: torch.Generator) -> torch.Tensor:
+        """Modulations that gradients go through: (1, M)."""
         prior = self.modulation.prior
         eps = torch.randn(prior.scale.shape, generator=generator).to(prior.scale.device)
-        return with_modulations(network, prior.scale * self.mean + prior.posterior_scale * eps)
+        return prior.scale * self.mean + prior.posterior_scale * eps
 
     def step(self, share: float) -> None:
         """Down the gradient of the free energy; the rate falls with the share of steps that are done."""

@@ -20,6 +20,7 @@ from ..format.streams import Partition, to_bits
 from ..synthesis.latents import latent
 from .posterior import Gaussians, Posterior, as_tensor
 from .trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
+from .workers import ahead, each
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
@@ -198,15 +199,16 @@ def code_segment(own: Iterable[Bundle], segment: int, posterior: Posterior) -> P
     """Code one part of every stream, group by group; its latents are fixed in the posterior that comes back."""
     spans = [(bundle, bundle.pushed(segment)) for bundle in own]
     spans = [(bundle, span, bundle.ratio(posterior)) for bundle, span in spans if span]
-    for g in range(min((s.start for _, s, _ in spans), default=0), max((s.stop for _, s, _ in spans), default=0)):
-        active = [(bundle, ratio) for bundle, span, ratio in spans if g in span]
-        if active:
-            first = active[0][0]
-            dims = max(bundle.layout.dims(g) for bundle, _ in active)
-            eps = candidates.candidates(first.code.seed, g, 1 << first.code.index_bits, dims)
-            drawn = Candidates.of(as_tensor(eps, first.subject.device))
-            for bundle, ratio in active:
-                bundle.push(g, ratio, drawn)
+    groups = range(min((s.start for _, s, _ in spans), default=0), max((s.stop for _, s, _ in spans), default=0))
+    active = {g: own for g in groups if (own := [(bundle, ratio) for bundle, span, ratio in spans if g in span])}
+
+    def drawn_for(g):
+        first, dims = active[g][0][0], max(bundle.layout.dims(g) for bundle, _ in active[g])
+        eps = candidates.candidates(first.code.seed, g, 1 << first.code.index_bits, dims)
+        return Candidates.of(as_tensor(eps, first.subject.device))
+
+    for g, drawn in zip(active, ahead(drawn_for, active), strict=True):
+        each(lambda one, g=g, drawn=drawn: one[0].push(g, one[1], drawn), active[g])
     settled = [bundle.settle(segment) for bundle, _, _ in spans]
     return posterior.fixed([where for where, _ in settled], [value for _, value in settled])
 

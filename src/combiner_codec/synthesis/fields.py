@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .lapped import Borders, synthesise
+from .lapped import Borders, coefficients, synthesise
 
 if TYPE_CHECKING:
     from .architecture import Architecture
@@ -72,16 +72,37 @@ class Cosines:
         return 2 * 3 * architecture.tile
 
     def down(self, architecture, latents, merged, ops):
-        """Every tile's cosines, and borders between rows; band after band of blocks, so that copies are small."""
-        bands, hop, side = [], architecture.tile, architecture.side
+        """Every tile's cosines, and borders between rows."""
+        return self.rows(architecture, latents, merged, ops), Borders.of(merged, architecture.tile)
+
+    def rows(self, architecture, latents, merged, ops, each=map):
+        """The pixels of `down`, band after band of blocks, so that copies are small: -> (P, H, 3, W)."""
+        hop, side = architecture.tile, architecture.side
         borders = Borders.of(merged.swapaxes(1, 2), hop)
-        for first in range(0, latents.shape[2], BAND):
-            coefficients = tiles_of(architecture, latents[:, :, first : first + BAND])
-            coefficients = coefficients.reshape(*coefficients.shape[:3], hop, hop, 3)
+
+        def band(first):
+            own = tiles_of(architecture, latents[:, :, first : first + BAND])
             columns = first * side, (first + BAND) * side
-            band = synthesise(coefficients, merged, ops, columns)
-            bands.append(borders.mixed(band, 1, ops, first=columns[0] * hop))
-        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3), Borders.of(merged, hop)
+            pixels = synthesise(own.reshape(*own.shape[:3], hop, hop, 3), merged, ops, columns)
+            return borders.mixed(pixels, 1, ops, first=columns[0] * hop)
+
+        bands = list(each(band, range(0, latents.shape[2], BAND)))
+        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3)
+
+    def rows_back(self, architecture, pixels, merged, ops, each=map):
+        """Transpose of `rows`: (P, H, 3, W) -> (P, Rb, Cb, D)."""
+        hop, side = architecture.tile, architecture.side
+        borders = Borders.of(merged.swapaxes(1, 2), hop)
+
+        def band(first):
+            columns = first * side, (first + BAND) * side
+            start = columns[0] * hop
+            own = borders.mixed(pixels[..., start : columns[1] * hop], 1, ops, -1, start)
+            tiles = coefficients(own, merged, hop, ops, columns)
+            return blocks_from(architecture, tiles.reshape(*tiles.shape[:3], -1), ops)
+
+        bands = list(each(band, range(0, -(-merged.shape[2] // side), BAND)))
+        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 2)
 
     def across(self, half, ops, rows=(0, None)):
         """Borders between columns."""

@@ -47,6 +47,10 @@ class Borders:
                 mix[half] = _spread(where, cos, size)
         return Borders(hop, keep, mix)
 
+    def of_pictures(self, some: slice) -> "Borders":
+        """Of some of the pictures only."""
+        return Borders(self.hop, self.keep[some], {half: mix[some] for half, mix in self.mix.items()})
+
     def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0):
         """Pixels (P, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it.
 
@@ -84,11 +88,17 @@ def analyse(x, merged: np.ndarray, hop: int, ops):
     """Inverse and transpose of synthesis and mixing: (P, H, 3, W) -> (P, R, C, hop, hop, 3)."""
     x = Borders.of(merged, hop).mixed(x, 3, ops, -1)
     x = Borders.of(merged.swapaxes(1, 2), hop).mixed(x, 1, ops, -1)
-    p, r, c = merged.shape
+    return coefficients(x, merged, hop, ops)
+
+
+def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int | None] = (0, None)):
+    """Inverse and transpose of `synthesise`: (P, H, 3, W) of some columns of tiles -> (P, R, C', hop, hop, 3)."""
+    p, r, c = merged[:, :, slice(*columns)].shape
     x = ops.permute(x.reshape(p, r, hop, 3, c, hop), (0, 1, 4, 3, 2, 5))
     out = ops.zeros(x.shape, x)
-    for place, down, across in _kinds(merged, hop):
+    for place, down, across in _kinds(merged, hop, columns):
         a, b = (ops.constant(matrix, x) for matrix in (down, across))
+        place = place[0], place[1], place[2] - columns[0]
         out[place] = _cells(a @ _tiles(x[place], PIXELS, ops) @ b.T, hop, FREQUENCIES, ops)
     return ops.permute(out, (0, 1, 2, 4, 5, 3))
 

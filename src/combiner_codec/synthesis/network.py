@@ -4,7 +4,7 @@ Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -24,9 +24,6 @@ class Network:
     ops: object
     grey: bool = False  # pictures have one channel: the mean of the network's three
     single: int | None = None  # classes of tiles on their own: those from here on are of merged tiles
-    # of layers while they are fitted, in torch: (C,), (O,) and (O,) each (format/modulation.py). Factors then work on
-    # inputs and outputs, since gradients of modulated weights would make the fit a third longer.
-    modulations: dict = field(default_factory=dict)
 
     @cached_property
     def merged(self) -> np.ndarray:
@@ -34,6 +31,10 @@ class Network:
         if self.single is None:
             return np.zeros(tuple(self.classes.shape), bool)
         return np.asarray(self.classes if isinstance(self.classes, np.ndarray) else self.classes.cpu()) >= self.single
+
+    def of(self, pictures: slice) -> "Network":
+        """The same of some of the pictures only."""
+        return replace(self, classes=self.classes[pictures])
 
     @property
     def height(self) -> int:
@@ -77,8 +78,6 @@ class Network:
         outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
         for i, layer in enumerate(layers[number:], number):
             x, residual = refold(*outputs[-1], layer.fold, self.ops), None
-            if i in self.modulations:
-                x = x * (1 + self.modulations[i][0])
             if layer.residual_of is not None:
                 residual = refold(*outputs[layer.residual_of], layer.fold, self.ops)
             finished = partial(self.finished, i, residual, low // layer.fold)
@@ -91,9 +90,6 @@ class Network:
         rows: first and end, counted from row `start` of the layer's positions. residual: what is added, all rows of it.
         """
         layer = self.architecture.layers[i]
-        if i in self.modulations:
-            _, factor, shift = self.modulations[i]
-            y = y * (1 + factor) + shift
         y += self.bias(i, start + rows[0], start + rows[1])
         if layer.omega != 1:
             y *= layer.omega

@@ -3,8 +3,6 @@
 import torch
 from torch.nn import functional
 
-from .between import between
-
 
 class TorchOps:
     """See NumpyOps."""
@@ -41,14 +39,15 @@ class TorchOps:
         """As indexing does, with a faster gradient."""
         return functional.embedding(torch.as_tensor(classes, device=table.device), table)
 
-    @classmethod
-    def between(cls, values, tile, low, high):
-        """Whole pictures by one call: with its gradient 3 ms where the other way takes 13."""
-        rows, columns = values.shape[1:3]
-        if (rows, columns) == (1, 1) or (low, high) != (0, rows * tile):
-            return between(values, tile, low, high, cls)
-        planes = values.permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
-        return functional.interpolate(planes, scale_factor=tile, mode="bilinear").permute(0, 2, 3, 1)
+    @staticmethod
+    def between(values, tile, low, high):
+        """By one call: with its gradient 3 ms where the other way takes 13."""
+        if values.shape[1:3] == (1, 1):
+            return values
+        first = max(0, low // tile - 1)
+        planes = values[:, first : high // tile + 2].permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
+        rows = functional.interpolate(planes, scale_factor=tile, mode="bilinear").permute(0, 2, 3, 1)
+        return rows[:, low - first * tile : high - first * tile]
 
     @staticmethod
     def window(x, weights, finished):

@@ -12,7 +12,8 @@ import torch
 from ..encoder.batch import as_pixels
 from ..encoder.choose import Chooser
 from ..encoder.fit import Descent, Subject
-from ..encoder.modulation import Fit, Modulation, with_modulations
+from ..encoder.gradients import Layers
+from ..encoder.modulation import Fit, Modulation
 from ..format.modulation import SMALLEST, Modulations, count
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import index_of
@@ -81,8 +82,7 @@ def curvature_of(subject: Subject, posterior, size: int, generator: torch.Genera
     total, x = np.zeros(size), subject.field(posterior.mean).detach()
     for _ in range(PROBES):
         values = torch.zeros(1, size, requires_grad=True)
-        network = with_modulations(subject.network, values)
-        shown = network.layers(x)
+        shown = Layers.apply(x, values, subject.network, (0, subject.network.height))
         signs = torch.randint(0, 2, shown.shape, generator=generator) * 2.0 - 1
         (gradient,) = torch.autograd.grad((shown * signs).sum(), values)
         total += gradient[0].double().numpy() ** 2 / PROBES

@@ -1,0 +1,113 @@
+"""Gradients by hand against autograd's, and threads against none."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.gradients import LappedColumns, LappedRows, Layers
+from combiner_codec.encoder.settings import Settings
+from combiner_codec.encoder.workers import ahead, each, side_by_side, threads
+from combiner_codec.format.modulation import count, modulated
+from combiner_codec.synthesis.architecture import Architecture, Layer
+from combiner_codec.synthesis.lapped import Borders
+from combiner_codec.synthesis.network import Network
+from combiner_codec.synthesis.torch_ops import TorchOps
+from conftest import busy_pictures
+
+# every kind of layer, of window, of fold and of bias; outputs read twice, next to each other and far apart
+LAYERS = (
+    Layer("linear", 64, 3, latent=True, bias=False),
+    Layer("linear", 3, 3),
+    Layer("silu", 12, 5, window=3, fold=2, by_class=True),
+    Layer("sine", 5, 5, window=3, fold=2, by_class=True, omega=3.0, residual_of=2),
+    Layer("silu", 5, 5, window=1, fold=2, residual_of=2),
+    Layer("linear", 5, 12, window=3, fold=2, residual_of=1),
+)
+ARCHITECTURE = Architecture("cosine", 8, LAYERS, side=2)
+SHAPE = (2, 6, 4)  # pictures, rows and columns of tiles
+ROWS = [(0, 48), (8, 40), (0, 24), (24, 48)]
+
+
+@pytest.fixture(scope="module")
+def network() -> Network:
+    generator = torch.Generator().manual_seed(0)
+
+    def random(*shape):
+        return 0.3 * torch.randn(*shape, generator=generator, dtype=torch.float64)
+
+    shared = {}
+    for i, layer in enumerate(LAYERS[1:], 1):
+        shared[f"w{i}"] = random(layer.window, layer.window, layer.inputs, layer.outputs)
+        shared[f"b{i}"] = random(7, layer.outputs) if layer.by_class else random(layer.outputs)
+    classes = torch.randint(0, 5, SHAPE, generator=generator)
+    classes[0, 2:4, :2] = 6  # a merged tile
+    return Network(ARCHITECTURE, shared, classes, TorchOps, single=5)
+
+
+def random(*shape) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_layers_as_autograd_has_them(network, rows):
+    low, high = network.support(rows)
+    x = random(2, high - low, 32, 3).requires_grad_()
+    theirs, ours = network.layers(x, rows), Layers.apply(x, None, network, rows)
+    weights = random(*ours.shape)
+    torch.testing.assert_close(ours, theirs)
+    (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), x) for y in (theirs, ours))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_modulations_as_autograd_has_them(network, rows):
+    low, high = network.support(rows)
+    x = random(2, high - low, 32, 3).requires_grad_()
+    values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
+    own = replace(network, shared=modulated(network.shared, 2, values[0]))
+    theirs, ours = own.layers(x, rows), Layers.apply(x, values, network, rows)
+    weights = random(*ours.shape)
+    torch.testing.assert_close(ours, theirs)
+    expected, found = (torch.autograd.grad((y * weights).sum(), [x, values]) for y in (theirs, ours))
+    for one, other in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_the_field_as_autograd_has_it(network):
+    latents = random(2, 3, 2, ARCHITECTURE.latents).requires_grad_()
+    theirs = network.field(latents)
+    ours = LappedColumns.apply(LappedRows.apply(latents, network), Borders.of(network.merged, 8), 0)
+    weights = random(*ours.shape)
+    torch.testing.assert_close(ours, theirs)
+    (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), latents) for y in (theirs, ours))
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_work_on_threads_comes_back_in_order(count):
+    before = torch.get_num_threads()
+    with side_by_side(count):
+        assert threads() == count
+        assert each(lambda a, b: (a + b, torch.get_num_threads()), range(20), range(20)) == [
+            (2 * i, 1) for i in range(20)
+        ]
+        assert list(ahead(lambda a: a * a, range(9))) == [a * a for a in range(9)]
+        assert list(ahead(lambda a: a, [])) == []
+        with pytest.raises(ZeroDivisionError):
+            each(lambda a: 1 // a, [1, 0])
+    assert threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("shape", [(1, 130, 70), (5, 40, 40)])
+def test_threads_make_the_same_picture(tiny_photo_prior, shape):
+    """In parts of a picture, or pictures in parts; rounding may move an index, but not the picture."""
+    pictures = [picture[: shape[1], : shape[2]] for picture in busy_pictures(shape[0], max(shape[1:]))]
+    alone, together = (
+        encode_arrays(pictures, tiny_photo_prior, Settings(0.01, "fast", threads=count)) for count in (1, 3)
+    )
+    for one, other in zip(alone, together, strict=True):
+        assert abs(one.psnr - other.psnr) < 0.1
+        assert len(one.data) == len(other.data)
