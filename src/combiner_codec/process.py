@@ -10,7 +10,7 @@ from .errors import CombinerError
 from .terminal import explain
 
 MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # of mallopt
-KEPT = 2**31 - 1  # bytes
+LARGE, KEPT = 2**25, 2**28  # bytes of a block that the system gets back at once; of smaller ones, free and together
 
 
 def run(command: click.Command) -> None:
@@ -53,7 +53,7 @@ def keep_memory() -> None:
     import ctypes
 
     if os.name == "posix" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(MMAP_THRESHOLD, KEPT)
+        library.mallopt(MMAP_THRESHOLD, LARGE)
         library.mallopt(TRIM_THRESHOLD, KEPT)
         library.mallopt(ARENA_MAX, 1)  # other arenas keep less
 

@@ -70,7 +70,7 @@ def code(prior: Prior, number: int, settings: Settings, subject: Subject, progre
 @torch.no_grad()
 def ideal_bits(subject: Subject, posterior: Posterior) -> list[float]:
     """KL of the posterior and bits of the classes, of each picture."""
-    nats = subject.by_picture(posterior.nats(subject.prior).sum(1))
+    nats = subject.by_picture(posterior.block_nats(subject.prior))
     return ((nats / np.log(2)).cpu().numpy() + [class_bits(c, subject.point) for c in subject.classes]).tolist()
 
 

@@ -24,6 +24,7 @@ from .analysis import decompose
 from .budget import Budget
 from .gradients import LappedColumns, LappedRows, Layers
 from .modulation import Fit, Modulation, worth
+from .noise import Noise
 from .posterior import (
     Gaussians,
     Posterior,
@@ -170,7 +171,7 @@ class Descent:
     subject: Subject
     rate: float  # of a step; falls to 0.02 of it, or by 0.02
     fit_scale: bool  # whether scales move too
-    generator: torch.Generator  # of the posterior's samples
+    source: Noise  # of the posterior's samples
     budget: Budget | None = None  # per-group beta control
 
     @staticmethod
@@ -180,7 +181,7 @@ class Descent:
         if size:
             latents = subject.kl_index.shape[1]
             budget = Budget.of(subject.partition, latents, size, subject.point.group_bits, subject.device)
-        return Descent(subject, metadata["rate"], metadata["fit_scale"], torch.Generator().manual_seed(seed), budget)
+        return Descent(subject, metadata["rate"], metadata["fit_scale"], Noise(seed), budget)
 
     def run(self, posterior: Posterior, steps: int, own: Fit | None = None) -> Posterior:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
@@ -196,14 +197,15 @@ class Descent:
         for caution in CAUTION:
             if own:
                 own.start(steps)
+            self.source.before = None
             moved, first, last = move(posterior, steps, caution)
-            after = self.generator.get_state() if after is None else after
+            after = self.source.generator.get_state() if after is None else after
             diverged = self.diverged(posterior, first, last)
             mean = torch.where(todo, moved.mean, result.mean)
             result = posterior.moved(mean, torch.where(todo, moved.scale, result.scale))
             todo = todo & diverged.repeat_interleave(len(todo) // len(diverged))[:, None]
             if not todo.any():
-                self.generator.set_state(after)
+                self.source.generator.set_state(after)
                 return result
         raise TargetError("the fit diverged: the prior does not suit the picture or is damaged; try another beta")
 
@@ -214,13 +216,13 @@ class Descent:
 
     def sample(self, mean, scale) -> torch.Tensor:
         """A sample of the posterior: (B, D)."""
+        self.source.turn(fresh=True)
         return mean + scale * self.noise(mean)
 
     def noise(self, mean) -> torch.Tensor:
         """Standard normals, the same for every picture, so that none depends on its company: (B, D)."""
         pictures = len(self.subject.target)
-        eps = torch.randn(len(mean) // pictures, mean.shape[1], generator=self.generator)
-        return eps.to(mean.device).repeat(pictures, 1)
+        return self.source.normal((len(mean) // pictures, mean.shape[1]), mean.device).repeat(pictures, 1)
 
     def backward(self, posterior: Posterior, mean, scale, own: Fit | None = None) -> torch.Tensor:
         """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale, and into
@@ -229,7 +231,8 @@ class Descent:
         Returns that distortion: (P,).
         """
         subject = self.subject
-        values = own.sample(self.generator) if own else None
+        self.source.turn()
+        values = own.sample(self.source) if own else None
         half = subject.half(mean + torch.where(posterior.free, scale * self.noise(mean), 0.0))
         total, gradient = torch.zeros(len(half), device=half.device), torch.zeros_like(half)
         slopes = torch.zeros_like(values) if own else None
@@ -247,7 +250,7 @@ class Descent:
 
     def nats(self, posterior: Posterior) -> torch.Tensor:
         """KL of every picture's free latents: (P,)."""
-        return self.subject.by_picture(posterior.nats(self.subject.prior).sum(1))
+        return self.subject.by_picture(posterior.block_nats(self.subject.prior))
 
     def _natural(self, posterior, steps, caution, own: Fit | None = None):
         """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay.
@@ -255,7 +258,7 @@ class Descent:
         Returns the posterior, and the free energies before and after: (P,) nats each.
         """
         prior, before = self.subject.prior, self.nats(posterior)
-        safe = torch.where(prior.coded, prior.scale, 1.0)
+        precision = torch.where(prior.coded, prior.scale, torch.inf) ** -2
         for step in range(steps):
             mean = posterior.mean.detach().requires_grad_()
             moving = own if own and step >= own.begin else None
@@ -264,9 +267,10 @@ class Descent:
                 moving.step((step - own.begin) / (steps - own.begin))
             before = before if step else before + error
             share = caution * (self.rate * (1 - step / steps) + 0.02)
-            gradient = mean.grad + self._weight() * (posterior.mean - prior.mean) / safe**2
-            moved = reachable(posterior.mean - share * posterior.scale**2 * gradient, prior)
-            posterior = posterior.moved(torch.where(posterior.free, moved, posterior.mean), posterior.scale)
+            gradient = mean.grad.addcmul_(posterior.mean - prior.mean, self._weight() * precision)
+            moved = torch.addcmul(posterior.mean, posterior.scale**2, gradient, value=-share)
+            moved = torch.where(posterior.free, reachable(moved, prior), posterior.mean)
+            posterior = posterior.moved(moved, posterior.scale)
             self._control(step, posterior)
         return posterior, before, error + self.nats(posterior)
 

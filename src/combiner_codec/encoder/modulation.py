@@ -12,6 +12,7 @@ from ..format.modulation import modulated
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, Partition, kl_table
 from ..synthesis.network import Network
+from .noise import Noise
 from .posterior import Gaussians, Posterior, as_tensor, reachable
 from .streams import Code, bundles, code_segment, streams
 
@@ -62,16 +63,15 @@ class Fit:
 
     def start(self, steps: int) -> None:
         """From no modulation, for a fit of so many steps."""
-        self.begin = int(BEGIN * steps)
+        self.begin = 2 * int(BEGIN * steps / 2)  # with a pair of samples
         self.rate = RATE / max(1, steps - self.begin)
         self.mean = torch.zeros_like(self.modulation.prior.scale).requires_grad_()
         self.optimizer = torch.optim.Adam([self.mean], betas=(0.9, 0.98))
 
-    def sample(self, generator: torch.Generator) -> torch.Tensor:
+    def sample(self, noise: Noise) -> torch.Tensor:
         """Modulations that gradients go through: (1, M)."""
         prior = self.modulation.prior
-        eps = torch.randn(prior.scale.shape, generator=generator).to(prior.scale.device)
-        return prior.scale * self.mean + prior.posterior_scale * eps
+        return prior.scale * self.mean + prior.posterior_scale * noise.normal(prior.scale.shape, prior.scale.device)
 
     def step(self, share: float) -> None:
         """Down the gradient of the free energy; the rate falls with the share of steps that are done."""

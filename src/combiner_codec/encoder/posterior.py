@@ -11,6 +11,7 @@ import torch
 
 from ..format.prior import OperatingPoint
 
+BLOCKS = 256  # whose KL is computed at once
 REACH = 3.5  # prior scales that candidates reach: of 2^16 normals about 15 lie beyond on either side
 
 
@@ -26,6 +27,10 @@ class Gaussians:
     def coded(self) -> torch.Tensor:
         return self.scale > 0
 
+    def of(self, blocks: slice) -> "Gaussians":
+        """That of some blocks: a scale for each latent of each, other tables for a block's latents."""
+        return replace(self, scale=self.scale[blocks])
+
 
 @dataclass(frozen=True)
 class Posterior:
@@ -38,6 +43,15 @@ class Posterior:
     def nats(self, prior: Gaussians) -> torch.Tensor:
         """KL of every latent that is still free: (B, D)."""
         return torch.where(self.free, kl_nats(self.mean, torch.where(self.free, self.scale, 1.0), prior), 0.0)
+
+    def block_nats(self, prior: Gaussians) -> torch.Tensor:
+        """Sums over blocks, a few at a time, so that copies are small: (B,)."""
+        parts = range(0, max(len(self.mean), 1), BLOCKS)
+        return torch.cat([self.of(some).nats(prior.of(some)).sum(1) for some in (slice(i, i + BLOCKS) for i in parts)])
+
+    def of(self, blocks: slice) -> "Posterior":
+        """Some blocks' own."""
+        return Posterior(self.mean[blocks], self.scale[blocks], self.free[blocks])
 
     def moved(self, mean: torch.Tensor, scale: torch.Tensor) -> "Posterior":
         """The same latents elsewhere."""

@@ -29,7 +29,7 @@ class Effort:
 
 EFFORTS = {
     "fast": Effort(steps=0.5, segments=1, refine=0.0, wider=-2, trials=1),
-    "normal": Effort(steps=1.0, segments=4, refine=0.5, wider=0, trials=1),
+    "normal": Effort(steps=2 / 3, segments=4, refine=1 / 3, wider=0, trials=1),
     "best": Effort(steps=3.0, segments=6, refine=2.0, wider=2, trials=3),
 }
 

@@ -1,0 +1,28 @@
+"""Noise of a fit: samples of the posterior come in mirrored pairs. Needs torch."""
+
+import torch
+
+
+class Noise:
+    """Standard normals, every second turn those of the turn before with the other sign (antithetic variates).
+
+    What a sample's noise adds to a gradient is linear in it where the network is, and so cancels over two steps: half
+    as many of them lead as far.
+    """
+
+    def __init__(self, seed: int):
+        self.generator = torch.Generator().manual_seed(seed)
+        self.before = None  # the generator's state before the turn that the next one mirrors
+        self.sign = 1
+
+    def turn(self, fresh: bool = False) -> None:
+        """The next sample begins; fresh: one that mirrors none."""
+        if self.before is None or fresh:
+            self.before, self.sign = self.generator.get_state(), 1
+        else:
+            self.generator.set_state(self.before)
+            self.before, self.sign = None, -1
+
+    def normal(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
+        """Some of this turn's normals."""
+        return self.sign * torch.randn(shape, generator=self.generator).to(device)
