@@ -9,7 +9,7 @@ from combiner_codec.format.streams import read_indices, to_bits
 
 def ratio(mu, sigma):
     """log q - log p against a standard normal prior: (B, d) twice."""
-    return Ratio(1 / sigma, mu)
+    return Ratio.of(1 / sigma, mu)
 
 
 @pytest.mark.parametrize("dims", [1, 4, 30])
@@ -78,7 +78,7 @@ def best_stream(groups, block, windows):
     """Indices of the stream of the largest total score, in float64."""
     total = 0
     for (q, candidates_), index in zip(groups, windows.T, strict=False):
-        own = Ratio(q.ratio[block : block + 1], q.centre[block : block + 1])
+        own = Ratio.of(q.ratio[block : block + 1], q.centre[block : block + 1])
         total = total + own.exact(candidates_.eps.T[index])
     return windows[int(total.argmax())].tolist()
 
@@ -142,7 +142,7 @@ def test_overlapping_indices_beat_independent_ones():
         for g, start in enumerate(range(0, 240, bits)):
             eps.append(torch.from_numpy(candidates.candidates(0, g, 4096, bits)))
             chain.push(
-                Ratio(ratio_of, torch.from_numpy(target[:, start : start + bits]) / scale), Candidates.of(eps[-1])
+                Ratio.of(ratio_of, torch.from_numpy(target[:, start : start + bits]) / scale), Candidates.of(eps[-1])
             )
         chosen = [scale * e.numpy()[:, index].T for e, index in zip(eps, chain.finish().T, strict=True)]
         return ((np.concatenate(chosen, 1) - target) ** 2).mean()

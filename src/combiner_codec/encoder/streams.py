@@ -99,7 +99,8 @@ class Bundle:
     code: Code
     layout: Layout
     chain: Chain  # what the coder has seen so far
-    indices: np.ndarray = field(repr=False)  # (n, G) int64, filled in as groups are coded
+    indices: np.ndarray = field(repr=False)  # (n, G) int64, filled in as segments are settled
+    chosen: list = field(default_factory=list, repr=False)  # of a segment, where groups are independent
 
     @staticmethod
     def of(subject: Latents, code: Code, blocks: np.ndarray) -> "Bundle":
@@ -151,24 +152,29 @@ class Bundle:
         live = used & (sigma > 0)
         ratio = torch.where(live, self.scale / torch.where(live, sigma, 1.0), 1.0)
         centre = torch.where(live, shift / torch.where(live, self.scale, 1.0), 0.0)
-        return Ratio(functional.pad(ratio, (0, 1), value=1.0), functional.pad(centre, (0, 1)))
+        return Ratio.of(functional.pad(ratio, (0, 1), value=1.0), functional.pad(centre, (0, 1)))
 
     def push(self, g: int, ratio: Ratio, drawn: Candidates) -> None:
         """Code group g, or take it into the trellis."""
-        places = as_tensor(self.layout.places(g), self.subject.device)
+        places = self.layout.places(g)
         n, dims = places.shape
-        scores = Ratio(ratio.ratio[:n].gather(1, places), ratio.centre[:n].gather(1, places))
+        scores = ratio.at(places)
         gumbels = self._gumbels(g, n, drawn.eps.shape[1])
         if self.subject.point.chained:
             self.chain.push(scores, drawn.first(dims), gumbels)
         else:
-            self.indices[:n, g] = choose(scores, drawn.first(dims), gumbels).cpu()
+            self.chosen.append(choose(scores, drawn.first(dims), gumbels))
 
     def settle(self, segment: int) -> tuple[tuple, torch.Tensor]:
         """Settle the indices of a segment: its latents' rows and numbers, and the values that they have from now on."""
         own = self.layout.segment(segment, self.code.segments)
         if self.subject.point.chained:
             self.indices[:, own.start : own.stop] = self.chain.finish(len(own)).cpu().numpy()
+        elif own:
+            found, lengths = torch.cat(self.chosen).cpu().numpy(), [len(one) for one in self.chosen]
+            for g, column in zip(own, np.split(found, np.cumsum(lengths)[:-1]), strict=True):
+                self.indices[: len(column), g] = column
+            self.chosen.clear()
         row, group = np.nonzero(np.arange(own.start, own.stop) < self.layout.counts[:, None])
         group, starts = group + own.start, self.layout.starts
         dims = starts[row, group + 1] - starts[row, group]

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from ..format import candidates
+from .posterior import as_tensor
 
 SHARP = 256.0  # prior over posterior scale from which float32 products lose the score
 RIDING = 8  # dropped bits that fit into the lowest bits of a float32 score
@@ -49,6 +50,17 @@ class Ratio:
 
     ratio: torch.Tensor  # (B, d) r
     centre: torch.Tensor  # (B, d) e
+    sharp: np.ndarray  # (B, d) bool, where r is too large for float32 products; on the processor, which asks for it
+
+    @staticmethod
+    def of(ratio: torch.Tensor, centre: torch.Tensor) -> "Ratio":
+        return Ratio(ratio, centre, (ratio > SHARP).cpu().numpy())
+
+    def at(self, places: np.ndarray) -> "Ratio":
+        """Those at some places of the first blocks: (n, d)."""
+        n, on = len(places), as_tensor(places, self.ratio.device)
+        sharp = np.take_along_axis(self.sharp[:n], places, 1)
+        return Ratio(self.ratio[:n].gather(1, on), self.centre[:n].gather(1, on), sharp)
 
     def exact(self, eps):
         """Scores in float64 of candidates (B, ..., d), or of (..., d) for all blocks."""
@@ -58,10 +70,10 @@ class Ratio:
 
     def scores(self, drawn: Candidates) -> torch.Tensor:
         """All candidates of a group: (B, N) float32, up to a constant per drawn."""
-        sharp = (self.ratio.amax(0) > SHARP).tolist() if self.ratio.shape[1] else []
+        sharp = self.sharp.any(0)
         r, e, eps, squares = self.ratio, self.centre, drawn.eps, drawn.square
-        if any(sharp):
-            blunt = [k for k, is_sharp in enumerate(sharp) if not is_sharp]
+        if sharp.any():
+            blunt = np.flatnonzero(~sharp)
             r, e, eps, squares = r[:, blunt], e[:, blunt], eps[blunt], squares[blunt]
         total = (0.5 - 0.5 * r**2).float() @ squares
         total.addmm_((r**2 * e).float(), eps)

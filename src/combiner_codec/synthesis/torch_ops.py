@@ -41,7 +41,7 @@ class TorchOps:
 
     @staticmethod
     def between(values, tile, low, high):
-        """By one call: with its gradient 3 ms where the other way takes 13."""
+        """As NumpyOps has it, by one call: with its gradient 3 ms where the other way takes 13."""
         if values.shape[1:3] == (1, 1):
             return values
         first = max(0, low // tile - 1)
