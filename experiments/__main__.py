@@ -13,6 +13,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "border": ("border", "command"),
     "cifar": ("cifar", "command"),
     "crop": ("crop", "command"),
+    "cuda": ("cuda", "command"),
     "drift": ("reliability.commands", "drift_command"),
     "figures": ("figures", "command"),
     "golden": ("reliability.commands", "golden_command"),

@@ -1,12 +1,17 @@
 """The benchmarks of small pictures and of speed, on one shipped sample each."""
 
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 pytest.importorskip("matplotlib")
 
+from combiner_codec.format.header import MAGIC
+from conftest import busy_pictures
 from experiments import border, thumbnails, web
 from experiments.__main__ import main
 
@@ -60,3 +65,19 @@ def test_speed_gives_each_codecs_time_as_a_multiple_of_the_others(tmp_path):
     assert abs(int(webp[2]) - int(ours[2])) < 0.3 * int(ours[2])
     told, _, decoded = map(float, table[-1][1:])  # --help and decode, as commands
     assert 0 < told < decoded
+
+
+def test_a_gpus_page_can_be_tried_on_the_processor(tmp_path):
+    for name in ("cifar", "kodak"):
+        (tmp_path / name).mkdir()
+    np.save(tmp_path / "cifar" / "test.npy", busy_pictures(2, 32))
+    Image.fromarray(busy_pictures(1, 40)[0]).save(tmp_path / "kodak" / "one.png")
+    where = ["--out", str(tmp_path), "--archive", str(tmp_path / "all.zip"), "--device", "cpu"]
+    result = CliRunner().invoke(main, ["cuda", str(tmp_path / "cifar"), str(tmp_path / "kodak"), *where])
+    assert result.exit_code == 0, result.output
+    text = (tmp_path / "cuda.md").read_text(encoding="utf-8")
+    assert "CIFAR-10, 2 together" in text and "| one.png |" in text and "aten::" in text
+    with zipfile.ZipFile(tmp_path / "all.zip") as packed:
+        files = [name for name in packed.namelist() if name.endswith(".cmb")]
+        assert len(files) == 2 * 2 + 2
+        assert all(packed.read(name).startswith(MAGIC) for name in files)
