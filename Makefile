@@ -8,8 +8,8 @@ SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-speed ablation ablation-finetune \
-	table1 table2 profile figures golden hostile hard drift
-.PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz cuda $(TRAININGS) $(EXPERIMENTS)
+	table1 table2 cuda profile figures golden hostile hard drift
+.PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -72,11 +72,11 @@ table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 be
 table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
 figures: ARGS = $(SAMPLES)  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
 golden: ARGS = "$(WHY)"  ## golden files anew, before 1.0 only: make golden WHY="reason"
-cuda: setup  ## on a machine with a GPU: its tests, files, seconds, memory and profile, tables 1 and 2; nine minutes
+cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU: cuda-tests, tables 1 and 2, files, seconds, memory and profile; nine minutes
+cuda: BENCH = --device cuda
+cuda: cuda-tests table1 table2
+cuda-tests: setup  ## the part of them that a GPU is for
 	$(BIN)/pytest tests/test_cuda.py tests/test_gradients.py
-	$(BIN)/python -m experiments cuda $(CIFAR) $(KODAK)
-	$(BIN)/python -m experiments table1 $(CIFAR) --device cuda
-	$(BIN)/python -m experiments table2 $(KODAK) --photos $(PHOTOS)/val --device cuda
 reliability: hostile hard drift  ## the tables of docs/reliability.md: half an hour
 hostile: setup  ## its part about damaged and malicious files
 hard: setup  ## its part about pictures that no prior expects
