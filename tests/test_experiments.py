@@ -190,7 +190,7 @@ def test_the_ablation_counts_steps_at_equal_rate(experiment):
     finetune.run(settings, lambda line: None, experiment.folder / "photos", ["small"])
     page = (settings.out / "ablation-finetune.md").read_text()
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| small")]
-    assert [row[3] for row in rows] == ["45", "6", "0"]
+    assert [row[3] for row in rows] == ["30", "3", "0"]
     assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
     assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
     assert (
