@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.utils import backend_registration
 
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis.architecture import Architecture, Layer
@@ -14,6 +15,11 @@ from combiner_codec.training.endtoend import Sources
 from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, Recipe
 
 torch.set_num_threads(1)
+ELSEWHERE = (
+    "elsewhere"  # stands for "cuda" in test_cuda.py; known before the first gradient, or there is no way back from it
+)
+if REGISTERED := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
+    backend_registration._setup_privateuseone_for_python_backend(ELSEWHERE)
 
 PLAIN = Architecture(
     "cosine",

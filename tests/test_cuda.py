@@ -17,10 +17,9 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit import Descent
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format.prior import load
-from conftest import busy_pictures
+from conftest import ELSEWHERE, REGISTERED, busy_pictures
 
 aten = torch.ops.aten
-ELSEWHERE = "elsewhere"  # stands for "cuda"
 COPIES = {aten._to_copy.default, aten.copy_.default}
 BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 
@@ -79,16 +78,10 @@ def numbers(x):
     return x.here if isinstance(x, There) else x
 
 
-@pytest.fixture(scope="session")
-def registered():
-    backends = pytest.importorskip("torch.utils.backend_registration")
-    if not hasattr(backends, "_setup_privateuseone_for_python_backend"):
-        pytest.skip("this torch cannot be told of a device that is not there")
-    backends._setup_privateuseone_for_python_backend(ELSEWHERE)
-
-
 @pytest.fixture
-def device(registered, monkeypatch):
+def device(monkeypatch):
+    if not REGISTERED:
+        pytest.skip("this torch cannot be told of a device that is not there")
     for module in (batch, encode):
         monkeypatch.setattr(module, "resolve_device", lambda name: torch.device("cpu" if name == "cpu" else ELSEWHERE))
     with Device() as mode:
