@@ -72,7 +72,7 @@ table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 be
 table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
 figures: ARGS = $(SAMPLES)  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
 golden: ARGS = "$(WHY)"  ## golden files anew, before 1.0 only: make golden WHY="reason"
-cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU: cuda-tests, tables 1 and 2, files, seconds, memory and profile; nine minutes
+cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU: cuda-tests, tables 1 and 2, files, seconds, memory and profile
 cuda: BENCH = --device cuda
 cuda: cuda-tests table1 table2
 cuda-tests: setup  ## the part of them that a GPU is for

@@ -116,10 +116,10 @@ class Subject:
     def parts(self, threads: int) -> list[tuple[slice, Rows]]:
         """What the layers do at once: some of the pictures, or some rows of one, enough for every thread."""
         pictures, height, width, _ = self.target.shape
-        each = max(FEWEST, -(-pictures * height * width // threads))
+        pixels = min(PIXELS, max(FEWEST, -(-pictures * height * width // threads)))
         if pictures == 1:
-            return [(slice(1), rows) for rows in self.network.strips(min(PIXELS, each))]
-        some = max(1, min(PIXELS, each) // (height * width))
+            return [(slice(1), rows) for rows in self.network.strips(pixels)]
+        some = max(1, pixels // (height * width))
         return [(slice(i, i + some), (0, height)) for i in range(0, pictures, some)]
 
     def pull(self, half: torch.Tensor, values: torch.Tensor | None, part: tuple[slice, Rows]):
@@ -128,18 +128,15 @@ class Subject:
         """
         pictures, rows = part
         network, support = self.network.of(pictures), self.network.support(rows)
-        leaves = [half[pictures, slice(*support)].detach().requires_grad_()]
-        leaves += [] if values is None else [values.detach().requires_grad_()]
-        x = (
-            LappedColumns.apply(leaves[0], self.borders.of_pictures(pictures), support[0])
-            if self.borders
-            else leaves[0]
-        )
-        shown = Layers.apply(x, *(leaves[1:] or [None]), network, rows)
+        x = leaf = half[pictures, slice(*support)].detach().requires_grad_()
+        own = None if values is None else values.detach().requires_grad_()
+        if self.borders:
+            x = LappedColumns.apply(leaf, self.borders.of_pictures(pictures), support[0])
+        shown = Layers.apply(x, own, network, rows)
         shown = shown.mean(-1, keepdim=True) if network.grey else shown
         error = distortion(shown, self.target[pictures, slice(*rows)]) * self.inside[slice(*rows)]
         nats = error.sum((1, 2)) / self.point.beta
-        return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
+        return nats.detach(), torch.autograd.grad(nats.sum(), [leaf] if own is None else [leaf, own])
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
@@ -197,7 +194,7 @@ class Descent:
         for caution in CAUTION:
             if own:
                 own.start(steps)
-            self.source.before = None
+            self.source.begin()
             moved, first, last = move(posterior, steps, caution)
             after = self.source.generator.get_state() if after is None else after
             diverged = self.diverged(posterior, first, last)
@@ -216,7 +213,8 @@ class Descent:
 
     def sample(self, mean, scale) -> torch.Tensor:
         """A sample of the posterior: (B, D)."""
-        self.source.turn(fresh=True)
+        self.source.begin()
+        self.source.turn()
         return mean + scale * self.noise(mean)
 
     def noise(self, mean) -> torch.Tensor:

@@ -6,8 +6,7 @@ import torch
 class Noise:
     """Standard normals, every second turn those of the turn before with the other sign (antithetic variates).
 
-    What a sample's noise adds to a gradient is linear in it where the network is, and so cancels over two steps: half
-    as many of them lead as far.
+    What a sample's noise adds to a gradient is linear in it where the network is, and so cancels over two steps.
     """
 
     def __init__(self, seed: int):
@@ -15,9 +14,13 @@ class Noise:
         self.before = None  # the generator's state before the turn that the next one mirrors
         self.sign = 1
 
-    def turn(self, fresh: bool = False) -> None:
-        """The next sample begins; fresh: one that mirrors none."""
-        if self.before is None or fresh:
+    def begin(self) -> None:
+        """The next turn mirrors none."""
+        self.before = None
+
+    def turn(self) -> None:
+        """The next sample begins."""
+        if self.before is None:
             self.before, self.sign = self.generator.get_state(), 1
         else:
             self.generator.set_state(self.before)

@@ -35,10 +35,10 @@ def threads() -> int:
     return _crew.get()[1]
 
 
-def each(work: Callable, *parts: Iterable) -> list:
+def each(work: Callable, parts: Iterable) -> list:
     """As `map`, on threads."""
     pool, _ = _crew.get()
-    return list(pool.map(work, *parts) if pool else map(work, *parts))
+    return list(pool.map(work, parts) if pool else map(work, parts))
 
 
 def ahead(work: Callable, parts: Iterable) -> Iterator:
