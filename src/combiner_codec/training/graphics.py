@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ..encoder.analysis import decompose
-from ..encoder.posterior import shared_weights, undamped
+from ..encoder.posterior import REACH, shared_weights, undamped
 from ..format.prior import OperatingPoint
 from ..format.streams import index_of
 from ..synthesis.architecture import Architecture
@@ -25,6 +25,8 @@ SIDE = 128  # pixels along the side of a picture
 EACH = 12  # pictures of each kind
 ROUNDS = 10  # of hard EM
 LIKE_PHOTOGRAPHS = 7  # first kinds, tiles of which photographs have too; with the network off they cost 0.3 % of J more
+REGULAR = slice(9, 14)  # kinds of regular patterns
+CONTRAST = 2  # of a pattern against the average of its kind, that a corner's tile reaches
 SILENT = {"silu": -60.0, "sine": 0.0}  # biases with which layers say nothing: a network for photographs spoils patterns
 # What the class maps' tables take off a class for each neighbour, in 1/16 bit. Set by hand, not learned.
 RARE = 70  # a new class beside an old one
@@ -74,7 +76,8 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     """The operating point with one more class of single tiles for each kind of picture, where its own do worse.
 
     Learned on pictures of `side` pixels by hard EM, in which the point's own such classes take part as they are. Those
-    of merged tiles come after the new ones.
+    of regular patterns reach a picture's corners too, where a mirrored pattern is another one. Those of merged tiles
+    come after the new ones.
     """
     count, single, shared = len(kinds()), point.single, shared_weights(point)
     made = pictures(side)
@@ -85,8 +88,12 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     fixed = torch.from_numpy(point.scale_of(point.kl_index, slice(None))) ** 2 + noise2
     kind, shards = torch.arange(count).repeat_interleave(len(energy) // count), Shards(len(energy))
     mixture = Mixture(energy[shards.mine], noise2, fixed, count + single, shards, SMOOTHING)
-    variance = mixture.learn(kind[shards.mine], ROUNDS)[1][:count]
-    kl_index = index_of(kl_bits_of(variance - noise2, noise2).numpy())
+    variance = mixture.learn(kind[shards.mine], ROUNDS)[1][:count] - noise2
+    tiles = side // architecture.tile
+    ends = [0, tiles - 1]
+    corners = energy.unflatten(0, (count, -1, tiles, tiles))[:, :, ends][..., ends, :].mean((1, 2, 3))
+    variance[REGULAR] = variance[REGULAR].maximum(corners[REGULAR] * (CONTRAST / REACH) ** 2)
+    kl_index = index_of(kl_bits_of(variance, noise2).numpy())
     layers = {f"b{i}": layer for i, layer in enumerate(architecture.layers) if layer.by_class}
     biases = {name: _with_new(point.shared[name], single, count, layer.kind) for name, layer in layers.items()}
     contexts = None if point.contexts is None else _widen(point.contexts, single, count)
