@@ -8,7 +8,7 @@ SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-speed ablation ablation-finetune \
-	table1 table2 cuda profile figures golden hostile hard drift
+	table1 table2 cuda profile growth figures golden hostile hard drift
 .PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -66,6 +66,7 @@ bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download
 bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
+growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable
 ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures
 table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 beside ours; COUNT=20; resumable

@@ -17,6 +17,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "drift": ("reliability.commands", "drift_command"),
     "figures": ("figures", "command"),
     "golden": ("reliability.commands", "golden_command"),
+    "growth": ("growth", "command"),
     "hard": ("reliability.commands", "hard_command"),
     "hostile": ("reliability.commands", "hostile_command"),
     "kodak": ("kodak", "command"),

@@ -107,7 +107,7 @@ def test_a_file_that_decodes_to_something_else_is_an_error(tiny_prior, monkeypat
     finish = batches.Batch.finish
 
     def wrong(self, i, coded, seconds):
-        coded.streams[0][3] ^= 1
+        coded.whole.streams[0][3] ^= 1
         return finish(self, i, coded, seconds)
 
     monkeypatch.setattr(batches.Batch, "finish", wrong)

@@ -1,8 +1,8 @@
 """Pictures of one shape on their way to files: choose, code, write, verify. Needs torch."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from time import perf_counter
 
 import numpy as np
@@ -16,9 +16,10 @@ from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
 from ..image import png_bytes, psnr
 from ..synthesis.architecture import blocks_of, counts
+from .bands import Band, bands
 from .choose import Chooser
-from .code import Coded, code
-from .fit import PIXELS, Subject
+from .code import Canvas, Coded, code
+from .fit import PIXELS
 from .fitted import Fitted
 from .modulation import worth
 from .posterior import noise_variance
@@ -75,7 +76,17 @@ class Batch:
     @cached_property
     def stack(self) -> torch.Tensor:
         """All of them in [0, 1], as whole tiles: (P, H, W, 1 or 3)."""
-        return as_pixels(np.stack([whole_tiles(picture, self.prior.architecture.tile) for picture in self.pictures]))
+        return self.rows(range(len(self.pictures)), range(self.shape[0]))
+
+    def rows(self, members: Iterable[int], rows: range) -> torch.Tensor:
+        """Some rows of pixels of some pictures in [0, 1], as whole tiles: (n, h, W, 1 or 3)."""
+        tile, rows = self.prior.architecture.tile, slice(rows.start, rows.stop)
+        return as_pixels(np.stack([whole_tiles(self.pictures[i][rows], tile) for i in members]))
+
+    @cached_property
+    def bands(self) -> list[Band]:
+        """In which every picture is encoded."""
+        return bands(self.prior.architecture, *self.shape[:2])
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,7 +115,7 @@ class Batch:
     def best(self, progress: Progress) -> list[Encoded]:
         """Every picture at the best of the operating points that are likeliest for beta."""
         started, trials = perf_counter(), self.chooser.trials
-        ranking = self.chooser.rank(self.stack)
+        ranking = self.chooser.rank(len(self.pictures), self.cost)
         seconds = (perf_counter() - started) / len(self.pictures)
         coded = []
         for k in range(trials):
@@ -117,22 +128,34 @@ class Batch:
             results.append(min(every, key=lambda result: result.lagrangian(self.pictures[i], self.settings.beta)))
         return results
 
+    def cost(self, number: int, members: np.ndarray) -> np.ndarray:
+        """Lagrangians of some pictures at an operating point, as `Chooser.total_cost` has them: (n,)."""
+        own = (self.rows(members, band.own_rows(self.prior.architecture)) for band in self.bands)
+        return sum(self.chooser.total_cost(self.point(number), pixels) for pixels in own)
+
+    def classes(self, number: int, members: Sequence[int]) -> np.ndarray:
+        """Classes of the tiles of some pictures at an operating point: (n, Rt, Ct)."""
+        found, side = [], self.prior.architecture.side
+        for band in self.bands:
+            own = self.chooser.classes(self.point(number), self.rows(members, band.rows))
+            found.append(own[:, band.coded.start * side : band.coded.stop * side])
+        return np.concatenate(found, 1)
+
     def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
         """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
         coded, done, on = [None] * len(members), 0, resolve_device(self.settings.device)
-        stack = self.stack[list(members)]
-        together = max(1, PIXELS // stack[0, :, :, 0].numel())
+        together = max(1, PIXELS // self.pixels)
         for number in np.unique(points):
             same = np.flatnonzero(points == number)
-            point = self.point(int(number))
-            each = together if point.modulation_kl(self.pixels) is None else 1  # a network of its own
+            # with modulations it has a network of its own
+            each = together if self.point(int(number)).modulation_kl(self.pixels) is None else 1
             for part in np.split(same, range(each, len(same), each)):
-                started, pictures = perf_counter(), stack[part]
-                own = self.chooser.classes(point, pictures) if classes is None else np.stack([classes[i] for i in part])
-                subject = Subject.of(self.prior, point, pictures.to(on), self.shape, own)
+                started, some = perf_counter(), [members[i] for i in part]
+                own = self.classes(int(number), some) if classes is None else np.stack([classes[i] for i in part])
+                canvas = Canvas(self.prior, int(number), self.shape, own, self.bands, partial(self.rows, some), on)
                 chosen = (perf_counter() - started) / len(part)
                 share = between(progress, done / len(members), (done + len(part)) / len(members))
-                for i, one in zip(part, code(self.prior, int(number), self.settings, subject, share), strict=True):
+                for i, one in zip(part, code(canvas, self.settings, share), strict=True):
                     coded[i] = replace(one, seconds=one.seconds + chosen)
                 done += len(part)
         return coded
@@ -141,19 +164,20 @@ class Batch:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
         another picture.
         """
-        picture, pixels = self.pictures[i], coded.pixels
+        picture, whole = self.pictures[i], coded.whole
+        pixels = whole.pixels
         point = self.prior.operating_point(coded.number)
         flag = [] if point.modulation_kl(self.pixels) is None else [len(coded.modulation) > 0]
         parts = np.array(flag, np.uint8), write_classes(coded.classes, point), coded.modulation
-        bits = np.concatenate([*parts, *coded.streams])
+        bits = np.concatenate([*parts, *whole.streams])
         data = self.file(coded.number, coded.index_bits, np.packbits(bits).tobytes())
         if self.settings.verify:
             pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
-            off = np.abs(pixels.astype(np.int16) - coded.pixels).max()
+            off = np.abs(pixels.astype(np.int16) - whole.pixels).max()
             if off > SLIP:
                 raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
-        quality = psnr(picture, pixels), coded.number, coded.ideal_bits, psnr(picture, coded.sampled)
-        return Encoded(data, pixels, *quality, seconds, coded.fitted)
+        quality = psnr(picture, pixels), coded.number, coded.ideal_bits, psnr(picture, whole.sampled)
+        return Encoded(data, pixels, *quality, seconds, whole.fitted)
 
     def file(self, number: int, index_bits: int, payload: bytes) -> bytes:
         """Header, payload and checksum of one picture."""

@@ -5,6 +5,7 @@ tiles), Rt x Ct tiles, T of them in all, K classes, the last M of merged tiles; 
 three. What belongs to a merged tile stands at the first of its four.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,21 +35,22 @@ class Chooser:
         """An operating point for (P, H, W, 1 or 3) pictures."""
         return self.prior.operating_point(number, grey=pictures.shape[-1] == 1)
 
-    def rank(self, pictures) -> np.ndarray:
-        """Operating points of every picture, best first: (P, H, W, 1 or 3) -> (P, trials). See `total_cost`.
+    def rank(self, count: int, cost: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+        """Operating points of every one of `count` pictures, best first: (P, trials).
 
-        Downhill from the points learned for betas around this one, until a point's neighbours are no better.
+        cost: `total_cost` at an operating point, of some pictures by their numbers (n,): (n,). Downhill from the points
+        learned for betas around this one, until a point's neighbours are no better.
         """
         beyond = max(1, self.trials - 1)
-        totals = np.full((len(pictures), len(self.points)), np.inf)
+        totals = np.full((count, len(self.points)), np.inf)
         unknown = np.full(totals.shape, True)
         away = np.abs(np.log(self.prior.betas)[list(self.points)] - np.log(self.beta))
-        centre = np.full(len(pictures), away.argmin())
+        centre = np.full(count, away.argmin())
         while len(self.points) > 1:
             near = np.abs(np.arange(len(self.points)) - centre[:, None]) <= beyond
             for i in np.flatnonzero((near & unknown).any(0)):
                 some = np.flatnonzero(near[:, i] & unknown[:, i])
-                totals[some, i] = self.total_cost(self.point(self.points[i], pictures), pictures[some])
+                totals[some, i] = cost(self.points[i], some)
             unknown &= ~near
             best = totals.argmin(1)
             if (best == centre).all():

@@ -5,7 +5,7 @@ Rt x Ct tiles, B blocks with D latents each. Grey pictures have one channel: the
 channels, of which the decoder shows the mean.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
 import numpy as np
@@ -21,9 +21,10 @@ from ..synthesis.lapped import Borders
 from ..synthesis.network import Network, Rows, render
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
+from .bands import Band, whole
 from .budget import Budget
 from .gradients import LappedColumns, LappedRows, Layers
-from .modulation import Fit, Modulation, worth
+from .modulation import Fit
 from .noise import Noise
 from .posterior import (
     Gaussians,
@@ -54,10 +55,13 @@ class Subject:
     kl_index: np.ndarray  # (B, D) uint8
     partition: Partition  # of the same blocks
     prior: Gaussians  # (B, D)
+    band: Band  # of the pictures that these are
 
     @staticmethod
-    def of(prior: Prior, point: OperatingPoint, target: torch.Tensor, shape, classes: np.ndarray) -> "Subject":
-        """Pictures (P, H, W, 1 or 3), on the device where they will be fitted."""
+    def of(
+        prior: Prior, point: OperatingPoint, target: torch.Tensor, shape, classes: np.ndarray, band: Band | None = None
+    ) -> "Subject":
+        """Pictures (P, H, W, 1 or 3), on the device where they will be fitted; whole ones, if of no band."""
         architecture, on = prior.architecture, target.device
         columns, shared = architecture.columns, shared_weights(point, on)
         network = Network(architecture, shared, as_tensor(classes, on), TorchOps, target.shape[-1] == 1, point.single)
@@ -67,7 +71,8 @@ class Subject:
         scale[partition.counts == 0] = 0
         tables = (point.mean[columns], scale, point.posterior_scale[columns])
         gaussians = Gaussians(*(as_tensor(table, on) for table in tables))
-        return Subject(point, classes, shape, target, network, kl_index, partition, gaussians)
+        band = band or whole(architecture, shape[0])
+        return Subject(point, classes, shape, target, network, kl_index, partition, gaussians, band)
 
     @property
     def device(self) -> torch.device:
@@ -80,10 +85,17 @@ class Subject:
         return len(self.target), *counts(width, height, self.network.architecture.block)
 
     @cached_property
-    def modulation(self) -> Modulation | None:
-        """What a picture on its own may have of modulations, if it is large enough."""
-        pixels, bits = self.shape[0] * self.shape[1], self.point.group_bits * int(self.partition.counts.sum())
-        return Modulation.of(self.point, pixels, self.device) if worth(self.point, pixels, bits) else None
+    def coded(self) -> np.ndarray:
+        """Which blocks are: (B,) bool."""
+        coded = np.zeros(self.grid, bool)
+        coded[:, self.band.coded] = True
+        return coded.reshape(-1)
+
+    @cached_property
+    def numbers(self) -> np.ndarray:
+        """Number of every block in its picture: (B,)."""
+        pictures, rows, columns = self.grid
+        return np.tile(self.band.around.start * columns + np.arange(rows * columns), pictures)
 
     @cached_property
     def inside(self) -> torch.Tensor:
@@ -95,6 +107,10 @@ class Subject:
     def by_picture(self, values: torch.Tensor) -> torch.Tensor:
         """Sums over each picture's blocks: (B,) -> (P,)."""
         return values.reshape(len(self.target), -1).sum(1)
+
+    def rows(self, latents: torch.Tensor, blocks: slice) -> torch.Tensor:
+        """Those of some rows of blocks: (B, D) -> (b, D)."""
+        return latents.reshape(*self.grid, -1)[:, blocks].flatten(0, 2)
 
     def field(self, latents: torch.Tensor) -> torch.Tensor:
         """(B, D) -> (P, H, W, C)."""
@@ -147,8 +163,11 @@ class Subject:
         pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
         return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
-    def start(self) -> Posterior:
-        """Closed form of the linear part where there is one, else the prior's mean and scale."""
+    def start(self, above: torch.Tensor | None = None) -> Posterior:
+        """Closed form of the linear part where there is one, else the prior's mean and scale.
+
+        above: latents that the first blocks, of a band before, have in the file.
+        """
         architecture, prior = self.network.architecture, self.prior
         if architecture.field.linear:
             pulled = decompose(architecture, self.network.shared, self.target, self.network.merged)
@@ -158,7 +177,8 @@ class Subject:
         else:
             mean = prior.mean.expand(len(self.kl_index), -1).clone()
             scale = torch.where(prior.coded, prior.posterior_scale, 0.0)
-        return Posterior(mean, scale, prior.coded.clone())
+        posterior = Posterior(mean, scale, prior.coded.clone())
+        return posterior if above is None else posterior.fixed([(slice(len(above)),)], [above])
 
 
 @dataclass(frozen=True)
@@ -169,6 +189,7 @@ class Descent:
     rate: float  # of a step; falls to 0.02 of it, or by 0.02
     fit_scale: bool  # whether scales move too
     source: Noise  # of the posterior's samples
+    steps: int  # of a usual fit
     budget: Budget | None = None  # per-group beta control
 
     @staticmethod
@@ -178,7 +199,12 @@ class Descent:
         if size:
             latents = subject.kl_index.shape[1]
             budget = Budget.of(subject.partition, latents, size, subject.point.group_bits, subject.device)
-        return Descent(subject, metadata["rate"], metadata["fit_scale"], Noise(seed), budget)
+        return Descent(subject, metadata["rate"], metadata["fit_scale"], Noise(seed), metadata["steps"], budget)
+
+    def with_weights(self, shared: dict) -> "Descent":
+        """The same with other weights of the shared layers."""
+        network = replace(self.subject.network, shared=shared)
+        return replace(self, subject=replace(self.subject, network=network))
 
     def run(self, posterior: Posterior, steps: int, own: Fit | None = None) -> Posterior:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.

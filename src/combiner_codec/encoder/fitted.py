@@ -5,6 +5,7 @@ A file holds indices only. The posterior that they were chosen by is known to th
 
 import hashlib
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -35,6 +36,11 @@ class Fitted:
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         np.savez_compressed(buffer, cmb=np.frombuffer(hashlib.sha256(data).digest(), np.uint8), **arrays)
         return buffer.getvalue()
+
+    @staticmethod
+    def join(parts: "Sequence[Fitted]") -> "Fitted":
+        """Of all blocks of some, in their order."""
+        return Fitted(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Fitted)))
 
     @staticmethod
     def parse(archive: bytes, data: bytes) -> "Fitted":

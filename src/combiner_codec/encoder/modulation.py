@@ -3,7 +3,7 @@
 Shapes: M modulations (format/modulation.py), as one block of that many latents.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class Modulation:
     kl_index: np.ndarray  # (1, M) uint8
     partition: Partition
     prior: Gaussians  # (1, M)
-    grid: tuple[int, int, int] = (1, 1, 1)  # pictures, rows and columns of blocks
+    numbers: np.ndarray = field(default_factory=lambda: np.zeros(1, np.int64))
+    coded: np.ndarray = field(default_factory=lambda: np.ones(1, bool))
 
     @staticmethod
     def of(point: OperatingPoint, pixels: int, device: torch.device) -> "Modulation":
@@ -57,8 +58,9 @@ class Modulation:
 class Fit:
     """Modulations on their way: Adam in units of prior scales, since they work on each other."""
 
-    def __init__(self, modulation: Modulation):
-        self.modulation = modulation
+    def __init__(self, modulation: Modulation, share: float = 1.0):
+        """share: of the picture that is fitted."""
+        self.modulation, self.share = modulation, share
         self.start(0)
 
     def start(self, steps: int) -> None:
@@ -76,7 +78,7 @@ class Fit:
     def step(self, share: float) -> None:
         """Down the gradient of the free energy; the rate falls with the share of steps that are done."""
         prior = self.modulation.prior
-        self.mean.grad += torch.where(prior.coded, self.mean.detach(), 0.0)  # of the KL
+        self.mean.grad += torch.where(prior.coded, self.share * self.mean.detach(), 0.0)  # of the KL
         for group in self.optimizer.param_groups:
             group["lr"] = self.rate * (1 - share)
         self.optimizer.step()
@@ -94,9 +96,8 @@ class Fit:
         """KL of the posterior."""
         return float(self.posterior.nats(self.modulation.prior).sum()) / np.log(2)
 
-    def code(self, network: Network, how: Code) -> tuple[np.ndarray, Network]:
-        """Bits of the stream, uint8 of 0 and 1, and the network that the decoder will have."""
+    def code(self, network: Network, how: Code) -> tuple[np.ndarray, dict]:
+        """Bits of the stream, uint8 of 0 and 1, and the shared weights that the decoder will have."""
         coded = bundles(self.modulation, replace(how, segments=1))
         values = code_segment(coded, 0, self.posterior).mean
-        shared = modulated(network.shared, network.architecture.colour + 1, values[0])
-        return streams(self.modulation, coded)[0], replace(network, shared=shared)
+        return streams(self.modulation, coded)[0], modulated(network.shared, network.architecture.colour + 1, values[0])

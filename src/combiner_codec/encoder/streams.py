@@ -33,7 +33,8 @@ class Latents(Protocol):
     kl_index: np.ndarray  # (B, D) uint8
     partition: Partition  # of the same blocks
     prior: Gaussians  # (B, D), means (D,)
-    grid: tuple[int, int, int]  # pictures, and rows and columns of blocks in each
+    numbers: np.ndarray  # (B,) of each block in its picture
+    coded: np.ndarray  # (B,) bool, whether a block has a stream here
     device: torch.device
 
 
@@ -112,8 +113,7 @@ class Bundle:
     @cached_property
     def numbers(self) -> np.ndarray:
         """Number of each block in its picture: (n,)."""
-        _, rows, columns = self.subject.grid
-        return self.layout.blocks % (rows * columns)
+        return self.subject.numbers[self.layout.blocks]
 
     @cached_property
     def where(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -194,8 +194,8 @@ class Bundle:
 
 
 def bundles(subject: Latents, code: Code) -> list[Bundle]:
-    """All blocks that have a stream, in order of falling length, a few at a time."""
-    counts = subject.partition.counts
+    """All blocks that are coded, in order of falling length, a few at a time."""
+    counts = subject.partition.counts * subject.coded
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
     most = max(1, (CACHE if subject.device.type == "cpu" else 64 * CACHE) >> code.index_bits)
     return [Bundle.of(subject, code, part) for part in np.split(order, range(most, len(order), most)) if len(part)]
@@ -220,9 +220,9 @@ def code_segment(own: Iterable[Bundle], segment: int, posterior: Posterior) -> P
 
 
 def streams(subject: Latents, own: Iterable[Bundle]) -> list[np.ndarray]:
-    """Bits of every block's stream: B arrays of 0 and 1."""
+    """Bits of the stream of every block that is coded: an array of 0 and 1 each."""
     found = [np.zeros(0, np.uint8)] * len(subject.kl_index)
     for bundle in own:
         for block, row, count in zip(bundle.layout.blocks, bundle.indices, bundle.layout.counts, strict=True):
             found[block] = to_bits(row[:count], subject.point.group_bits)
-    return found
+    return [found[block] for block in np.flatnonzero(subject.coded)]

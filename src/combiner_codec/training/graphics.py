@@ -25,7 +25,7 @@ SIDE = 128  # pixels along the side of a picture
 EACH = 12  # pictures of each kind
 ROUNDS = 10  # of hard EM
 LIKE_PHOTOGRAPHS = 7  # first kinds, tiles of which photographs have too; with the network off they cost 0.3 % of J more
-REGULAR = slice(9, 14)  # kinds of regular patterns
+CHECKERBOARDS = slice(9, 12)  # kinds that are; photographs have rows and columns (fences)
 CONTRAST = 2  # of a pattern against the average of its kind, that a corner's tile reaches
 SILENT = {"silu": -60.0, "sine": 0.0}  # biases with which layers say nothing: a network for photographs spoils patterns
 # What the class maps' tables take off a class for each neighbour, in 1/16 bit. Set by hand, not learned.
@@ -76,7 +76,7 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     """The operating point with one more class of single tiles for each kind of picture, where its own do worse.
 
     Learned on pictures of `side` pixels by hard EM, in which the point's own such classes take part as they are. Those
-    of regular patterns reach a picture's corners too, where a mirrored pattern is another one. Those of merged tiles
+    of checkerboards reach a picture's corners too, where a mirrored one is another pattern. Those of merged tiles
     come after the new ones.
     """
     count, single, shared = len(kinds()), point.single, shared_weights(point)
@@ -92,7 +92,7 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     tiles = side // architecture.tile
     ends = [0, tiles - 1]
     corners = energy.unflatten(0, (count, -1, tiles, tiles))[:, :, ends][..., ends, :].mean((1, 2, 3))
-    variance[REGULAR] = variance[REGULAR].maximum(corners[REGULAR] * (CONTRAST / REACH) ** 2)
+    variance[CHECKERBOARDS] = variance[CHECKERBOARDS].maximum(corners[CHECKERBOARDS] * (CONTRAST / REACH) ** 2)
     kl_index = index_of(kl_bits_of(variance, noise2).numpy())
     layers = {f"b{i}": layer for i, layer in enumerate(architecture.layers) if layer.by_class}
     biases = {name: _with_new(point.shared[name], single, count, layer.kind) for name, layer in layers.items()}

@@ -1,0 +1,187 @@
+"""`make growth`: how seconds and memory of encoding and decoding grow with pixels and with rate, as a user's commands.
+
+Every command is a process of its own, with its start-up, which is most of what small pictures take. Pictures are
+squares of photographs side by side. Seconds are those of the processor, all threads together, so that company on the
+machine matters less; memory is the most that the process had.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+from PIL import Image
+
+from combiner_codec.bench import report
+from combiner_codec.bench.measure import machine
+from combiner_codec.inspect.drawing import COLOURS, pyplot, to_bytes
+
+from . import options, pages
+from .cuts import required, thumbnail
+from .session import Say
+
+SQUARE = 512  # pixels along the sides of a photograph in a large picture
+MIDDLE = 1024  # side of the picture that is encoded at several rates
+LARGE = 2**20  # pixels from where on slopes are fitted: below, start-up counts
+WHAT = ("encode", "decode")
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one command."""
+
+    seconds: float  # of the processor
+    wall: float
+    megabytes: float  # at most
+
+
+@dataclass(frozen=True)
+class Row:
+    """One picture at one beta."""
+
+    width: int
+    height: int
+    beta: float
+    bytes: int
+    costs: tuple[Cost, Cost]  # of encoding and decoding
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def bpp(self) -> float:
+        return 8 * self.bytes / self.pixels
+
+
+def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, betas: Sequence[float], effort: str,
+        threads: int, note: str, say: Say) -> None:  # fmt: skip
+    """Write growth.md and growth.png."""
+    photographs = [picture.pixels for picture in required(sources)]
+    jobs = [(*map(int, size.split("x")), beta) for size in sizes] + [(MIDDLE, MIDDLE, own) for own in betas]
+    rows = []
+    for width, height, own in jobs:
+        rows.append(measured(mosaic(photographs, width, height), own, effort, threads))
+        say(" ".join(cells(rows[-1])))
+    write(out, rows[: len(sizes)], rows[len(sizes) :], beta, effort, note)
+
+
+def mosaic(photographs: Sequence[np.ndarray], width: int, height: int) -> np.ndarray:
+    """Squares of photographs side by side, in other order and turned in every row; of one where it is small."""
+    if max(width, height) <= SQUARE:
+        return thumbnail(photographs[0], max(width, height))[:height, :width]
+    squares = [thumbnail(pixels, SQUARE) for pixels in photographs]
+    picture = np.empty((-(-height // SQUARE) * SQUARE, -(-width // SQUARE) * SQUARE, 3), np.uint8)
+    for r in range(0, picture.shape[0], SQUARE):
+        for c in range(0, picture.shape[1], SQUARE):
+            number = r // SQUARE * 5 + c // SQUARE
+            picture[r : r + SQUARE, c : c + SQUARE] = np.rot90(squares[number % len(squares)], number // len(squares))
+    return picture[:height, :width]
+
+
+def measured(picture: np.ndarray, beta: float, effort: str, threads: int) -> Row:
+    """Encoded and decoded once, by the commands."""
+    own = ["--threads", str(threads)] if threads else []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Image.fromarray(picture).save(folder / "in.png")
+        encode = cost(["encode", "in.png", "-o", "out.cmb", "--beta", str(beta), "--effort", effort, *own], folder)
+        decode = cost(["decode", "out.cmb", "-o", "out.png", *own], folder)
+        size = (folder / "out.cmb").stat().st_size
+    return Row(picture.shape[1], picture.shape[0], beta, size, (encode, decode))
+
+
+def cost(arguments: Sequence[str], folder: Path) -> Cost:
+    """Run the command. Raises CalledProcessError if it fails."""
+    started = os.times().elapsed
+    with subprocess.Popen([sys.executable, "-m", "combiner_codec", *arguments], cwd=folder) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, arguments)
+    return Cost(usage.ru_utime + usage.ru_stime, os.times().elapsed - started, usage.ru_maxrss / 1000)
+
+
+def slope(x: Sequence[float], y: Sequence[float]) -> float:
+    """Of a line through logarithms; NaN through fewer than two points."""
+    return float(np.polyfit(np.log(x), np.log(y), 1)[0]) if len(x) > 1 else float("nan")
+
+
+def cells(row: Row) -> list[str]:
+    """Of a table."""
+    numbers = [f"{value:.3g}" for own in row.costs for value in (own.seconds, own.wall, own.megabytes)]
+    return [f"{row.width}×{row.height}", f"{row.beta:g}", str(row.bytes), f"{row.bpp:.3f}", *numbers]
+
+
+def write(out: Path, sizes: Sequence[Row], rates: Sequence[Row], beta: float, effort: str, note: str) -> None:
+    """The page and its picture."""
+    large = [row for row in sizes if row.pixels >= LARGE]
+    slopes = [slope([row.pixels for row in large], [row.costs[k].seconds for row in large]) for k in range(2)]
+    powers = [slope([row.bpp for row in rates], [row.costs[k].seconds for row in rates]) for k in range(2)]
+    head = ["picture", "β", "bytes", "bpp"]
+    head += [f"{what}, {unit}" for what in WHAT for unit in ("s of processor", "s", "MB")]
+    lines = [
+        "# How cost grows",
+        "",
+        f"Made by `make growth`: the commands as processes, start-up included, `--effort {effort}`; seconds of the",
+        "processor (all threads) and on the clock, and the most memory that a process had. Squares of photographs of",
+        "512×512 side by side.",
+        "",
+        "![Seconds and memory against pixels and rate](growth.png)",
+        "",
+        f"## With pixels, β = {beta:g}",
+        "",
+        f"From {LARGE} pixels on, seconds of the processor grow as pixels to the power of {slopes[0]:.2f} (encode) and "
+        f"{slopes[1]:.2f} (decode).",
+        "",
+        *report.table(head, [cells(row) for row in sizes]),
+        "",
+        "## With rate",
+        "",
+        f"Seconds of the processor grow as bits a pixel to the power of {powers[0]:.2f} (encode) and {powers[1]:.2f} "
+        "(decode).",
+        "",
+        *report.table(head, [cells(row) for row in rates]),
+        "",
+        f"Measured on {machine()}.",
+        *([note] if note else []),
+    ]
+    pages.write(out / "growth.md", lines)
+    plot(out / "growth.png", sizes, rates)
+
+
+def plot(path: Path, sizes: Sequence[Row], rates: Sequence[Row]) -> None:
+    """Seconds and memory against pixels, and against rate, logarithmic."""
+    figure, axes = pyplot().subplots(1, 3, figsize=(10.5, 3.6), layout="constrained")
+    for k, what in enumerate(WHAT):
+        style = {"label": what, "color": COLOURS[k], "marker": "os"[k]}
+        axes[0].plot([row.pixels for row in sizes], [row.costs[k].seconds for row in sizes], **style)
+        axes[1].plot([row.pixels for row in sizes], [row.costs[k].megabytes for row in sizes], **style)
+        axes[2].plot([row.bpp for row in rates], [row.costs[k].seconds for row in rates], **style)
+    seconds = "seconds of the processor"
+    for one, x, y in zip(axes, ("pixels", "pixels", "bits per pixel"), (seconds, "MB", seconds), strict=True):
+        one.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
+        one.grid(alpha=0.3)
+    axes[0].legend()
+    path.write_bytes(to_bytes(figure, path.suffix))
+
+
+@click.command("growth")
+@options.sources
+@options.out()
+@click.option("--sizes", default="32x32,64x64,128x128,256x256,512x512,1024x1024,2048x2048,4096x4096",
+              show_default=True, help="8192x6144: 50 megapixels.")  # fmt: skip
+@click.option("--beta", type=float, default=0.0055, show_default=True)
+@click.option("--betas", type=options.NUMBERS, default=(0.03, 0.011, 0.0045, 0.0016, 0.0005), show_default=True,
+              help=f"For {MIDDLE}×{MIDDLE} pixels.")  # fmt: skip
+@options.effort("fast")
+@options.threads
+@options.note
+def command(sizes, **settings):
+    """How seconds and memory grow with pixels and rate."""
+    run(sizes=sizes.split(","), **settings, say=click.echo)
