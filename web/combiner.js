@@ -579,7 +579,7 @@ function weights(plane, colour) {
 	const values = sampled(plane, own.start, 0, own, floats(own.kl.length), (i) => point.modulation_scale[i]);
 	for (let i = colour + 1, from = 0, inputs = 3, before = 1; i < prior.layers.length; i++) {
 		const [{ fold, window }, w, b] = [prior.layers[i], point[`w${i}`], point[`b${i}`]];
-		inputs *= (fold / before) ** 2;
+		inputs = (inputs * fold * fold) / (before * before);
 		const outputs = w.length / window ** 2 / inputs;
 		const [factor, shift] = [from + inputs, from + inputs + outputs];
 		const first = from;
@@ -662,7 +662,7 @@ function refold(x, fold) {
 			}
 		}
 	}
-	return { ...x, data, fold, depth: x.depth * (fold / x.fold) ** 2 };
+	return { ...x, data, fold, depth: (x.depth * fold * fold) / (x.fold * x.fold) };
 }
 
 /** A dense layer over a window, edges repeated; weights [row][column][input][output]. */
