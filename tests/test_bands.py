@@ -3,13 +3,15 @@
 import numpy as np
 import pytest
 
+from combiner_codec import decoder
 from combiner_codec.decoder import decode_array
-from combiner_codec.encoder import bands, batch
-from combiner_codec.encoder.bands import Band
+from combiner_codec.encoder import batch
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.encoder.target import Goal
 from combiner_codec.format import prior as priors
+from combiner_codec.synthesis import bands
+from combiner_codec.synthesis.bands import Band
 from conftest import busy_pictures, smooth_pictures
 
 QUICK = Effort(steps=0.3, segments=2, refine=0.1, wider=-2, trials=1)
@@ -20,7 +22,8 @@ def several(monkeypatch):
     """Pictures of more than so many pixels have several bands."""
 
     def limit(pixels):
-        monkeypatch.setattr(batch, "bands", lambda *picture: bands.bands(*picture, pixels))
+        for module in (batch, decoder):
+            monkeypatch.setattr(module, "bands", lambda *picture: bands.bands(*picture, pixels))
 
     return limit
 
@@ -54,6 +57,7 @@ def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels):
     assert result.lagrangian(picture, 0.004) < 1.02 * alone.lagrangian(picture, 0.004)
     assert result.ideal_bits == pytest.approx(alone.ideal_bits, rel=0.03)
     assert result.sampled_psnr == pytest.approx(alone.sampled_psnr, abs=0.6)
+    several(2**20)
     np.testing.assert_array_equal(decode_array(result.data, each_prior), result.pixels)
 
 

@@ -10,7 +10,7 @@ from combiner_codec.encoder.tiling import everywhere
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
-from combiner_codec.synthesis.network import Network, forward, render
+from combiner_codec.synthesis.network import Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training.recipes import linear_part, siren_architecture
@@ -117,7 +117,8 @@ def test_strips_of_the_network_are_parts_of_the_whole(each_prior):
     network = Network(architecture, shared, classes, OPS)
     whole, height = network.layers(x), x.shape[1]
     parts = [(0, 1), (0, 7), (1, 2), (2, 20), (height - 5, height), (height // 2, height), (0, height)]
-    for (first, end), strip in render(network, lambda rows: x[:, slice(*rows)], parts):
+    for first, end in parts:
+        strip = network.strip(lambda support: x[:, slice(*support)], (first, end))
         np.testing.assert_allclose(strip, whole[:, first:end], atol=1e-11)
 
 

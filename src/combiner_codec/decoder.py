@@ -18,8 +18,9 @@ from .format.prior import OperatingPoint, Prior
 from .image import to_uint8
 from .planes import join, sharpened
 from .synthesis.architecture import blocks_of, counts
+from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
-from .synthesis.network import Network, render
+from .synthesis.network import Network
 from .synthesis.numpy_ops import NumpyOps
 
 EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
@@ -203,9 +204,7 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
         shape, value = (head.height, head.width), np.packbits(contents.payload)
         return np.full(shape, value[0]) if head.grey else np.full((*shape, 3), value)
     threads = threads or os.cpu_count() or 1
-    each = -(-contents.classes.size * architecture.tile**2 // threads)  # pixels of a thread
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(contents.lengths), CHUNK)]
     shared = contents.point.shared
     if len(contents.modulation):
         shared = modulated(shared, architecture.colour + 1, sample_modulations(contents))
@@ -213,17 +212,29 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     network = Network(
         architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey, single=contents.point.single
     )
-    latents = np.concatenate(list(parallel(lambda part: sample_latents(contents, part, dtype), chunks, threads)))
-    half = network.down(latents.reshape(1, *contents.grid, -1))
+    pixels = np.empty((head.height, head.width, 1 if head.grey else 3), np.uint8)
+    for band in bands(architecture, head.height, head.width):
+        decode_band(contents, band, network, threads, pixels)
+    return pixels[..., 0] if head.grey else pixels
+
+
+def decode_band(contents: Contents, band: Band, network: Network, threads: int, pixels: np.ndarray) -> None:
+    """Fill in what a band settles of the pixels: (H, W, 1 or 3) uint8."""
+    columns, width = contents.grid[1], contents.header.width
+    blocks = range(band.around.start * columns, band.around.stop * columns)
+    chunks = [slice(start, min(start + CHUNK, blocks.stop)) for start in blocks[::CHUNK]]
+    latents = parallel(lambda part: sample_latents(contents, part, network.ops.dtype), chunks, threads)
+    latents = np.concatenate(list(latents)).reshape(1, len(band.around), columns, -1)
+    own = replace(network, classes=network.classes[:, band.tiles(network.architecture)])
+    half = own.down(latents)
     del latents  # of large pictures as large as the field
-    strips = render(
-        network,
-        lambda rows: network.across(half, rows),
-        network.strips(min(max(each, FEWEST), MOST), head.height),
-        lambda work, parts: parallel(lambda rows: to_uint8(work(rows)[1][0, :, : head.width]), parts, threads),
-    )
-    pixels = np.concatenate(list(strips))
-    return np.ascontiguousarray(pixels[..., 0] if head.grey else pixels)
+    each, below = -(-len(band.visible) * width // threads), band.rows.start  # pixels of a thread
+
+    def show(rows):
+        strip = own.strip(lambda support: own.across(half, support), rows)
+        pixels[below + rows[0] : below + rows[1]] = to_uint8(strip[0, :, :width])
+
+    list(parallel(show, own.strips(min(max(each, FEWEST), MOST), band.visible), threads))
 
 
 def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:

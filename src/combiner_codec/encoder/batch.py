@@ -16,7 +16,7 @@ from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
 from ..image import png_bytes, psnr
 from ..synthesis.architecture import blocks_of, counts
-from .bands import Band, bands
+from ..synthesis.bands import Band, bands
 from .choose import Chooser
 from .code import Canvas, Coded, code
 from .fit import PIXELS

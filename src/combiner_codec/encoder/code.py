@@ -10,7 +10,7 @@ import torch
 from ..format import classmap
 from ..format.prior import OperatingPoint, Prior
 from ..synthesis.architecture import blocks_of
-from .bands import Band
+from ..synthesis.bands import Band
 from .fit import Descent, Subject
 from .fitted import Fitted
 from .modulation import Fit, Modulation, worth
@@ -131,10 +131,10 @@ def finish(
     descent: Descent, posterior: Posterior, how: Code, settings: Settings, progress: Progress
 ) -> tuple[list[Part], Posterior]:
     """A fitted band coded: a part of every picture, and the posterior with what the file has."""
-    subject, plan, shown = descent.subject, settings.plan, descent.subject.band.visible
+    subject, plan = descent.subject, settings.plan
     progress(FITTED)
     bits = kl_bits(subject, posterior)
-    sampled = subject.pixels(descent.sample(posterior.mean, posterior.scale))[:, shown]
+    sampled = subject.pixels(descent.sample(posterior.mean, posterior.scale))
     fitted = fitted_of(subject, posterior) if settings.keep_posterior else [None] * len(sampled)
     own = bundles(subject, how)
     for segment in range(plan.segments):
@@ -142,7 +142,7 @@ def finish(
         progress(FITTED + (1 - FITTED) * (segment + 1) / plan.segments)
         if segment + 1 < plan.segments:
             posterior = descent.run(posterior, round(descent.steps * plan.refine))
-    written, pixels = streams(subject, own), subject.pixels(posterior.mean)[:, shown]
+    written, pixels = streams(subject, own), subject.pixels(posterior.mean)
     each = len(written) // len(pixels)
     written = [written[i : i + each] for i in range(0, len(written), each)]
     return [Part(*one) for one in zip(written, bits, sampled, pixels, fitted, strict=True)], posterior

@@ -16,12 +16,12 @@ from ..format.prior import OperatingPoint, Prior
 from ..format.streams import Partition
 from ..image import to_uint8
 from ..synthesis.architecture import blocks_of, counts
+from ..synthesis.bands import Band, whole
 from ..synthesis.fields import blocks_from
 from ..synthesis.lapped import Borders
-from ..synthesis.network import Network, Rows, render
+from ..synthesis.network import Network, Rows
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
-from .bands import Band, whole
 from .budget import Budget
 from .gradients import LappedColumns, LappedRows, Layers
 from .modulation import Fit
@@ -156,11 +156,10 @@ class Subject:
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
-        """Pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
-        x = self.field(latents)
-        strips = render(self.network, lambda rows: x[:, slice(*rows)], self.network.strips(PIXELS))
-        strips = [to_uint8(shown.cpu().numpy()) for _, shown in strips]
-        pictures = np.concatenate(strips, 1)[:, : self.shape[0], : self.shape[1]]
+        """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
+        x, strips = self.field(latents), self.network.strips(PIXELS, self.band.visible)
+        shown = (self.network.strip(lambda support: x[:, slice(*support)], rows) for rows in strips)
+        pictures = np.concatenate([to_uint8(strip.cpu().numpy()) for strip in shown], 1)[:, :, : self.shape[1]]
         return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
 
     def start(self, above: torch.Tensor | None = None) -> Posterior:

@@ -3,7 +3,7 @@
 Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
@@ -58,17 +58,21 @@ class Network:
         margin, fold = self.architecture.margin, self.architecture.fold
         return max(0, (rows[0] - margin) // fold * fold), min(self.height, -(-(rows[1] + margin) // fold) * fold)
 
-    def strips(self, pixels: int, height: int | None = None) -> list[Rows]:
-        """Rows of about so many pixels, whole pictures high or up to `height` rows."""
-        height = height or self.height
+    def strips(self, pixels: int, rows: range | None = None) -> list[Rows]:
+        """Some rows, or all, cut into parts of about so many pixels."""
+        rows = rows or range(self.height)
         (pictures, _, columns), tile = self.classes.shape, self.architecture.tile
         each = max(tile, pixels // (pictures * columns * tile))
-        return [(first, min(first + each, height)) for first in range(0, height, each)]
+        return [(first, min(first + each, rows.stop)) for first in range(rows.start, rows.stop, each)]
 
     def shown(self, x, rows: Rows):
         """Some rows of the pictures from the field's rows of their `support`: -> (P, end - first, W, 1 or 3)."""
         out = self.layers(x, rows)
         return out.mean(-1)[..., None] if self.grey else out
+
+    def strip(self, field_of: Callable, rows: Rows):
+        """Some rows of the pictures from a function that gives rows of the field: -> (P, end - first, W, 1 or 3)."""
+        return self.shown(field_of(self.support(rows)), rows)
 
     def layers(self, x, rows: Rows | None = None):
         """All shared layers: field (P, rows of the support, W, C) -> (P, end - first, W, 3), about 0 to 1."""
@@ -105,14 +109,6 @@ class Network:
             return bias
         values = self.ops.look_up(bias, self.classes)  # (P, Rt, Ct, O)
         return self.ops.between(values, self.architecture.tile // fold, first, end)
-
-
-def render(network: Network, field_of: Callable, strips: list[Rows], each: Callable = map) -> Iterable:
-    """The one loop over strips: (rows, pictures' rows (P, n, W, 1 or 3)) of each, from `field_of(rows)`.
-
-    each: like `map`; on threads in a decoder.
-    """
-    return each(lambda rows: (rows, network.shown(field_of(network.support(rows)), rows)), strips)
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops, single: int | None = None):

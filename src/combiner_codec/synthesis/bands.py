@@ -1,44 +1,44 @@
-"""Large pictures are encoded band by band, so that memory does not grow with them. Files do not tell.
+"""Large pictures are encoded and decoded band by band, so that memory does not grow with them. Files do not tell.
 
-A band is some rows of blocks, fitted with a few rows of its neighbours': those above as the file has them, those below
-free. It shows the rows of pixels that no later band changes.
+A band is some rows of blocks between a few rows of its neighbours'. In an encoder those above are as the file has them,
+those below free. It shows the rows of pixels that no later band changes.
 """
 
 from dataclasses import dataclass
 from itertools import pairwise
 
-from ..synthesis.architecture import Architecture
+from .architecture import Architecture
 
-PIXELS = 2**23  # encoded at once, about: larger pictures have several bands
-REACH = 64  # pixels beyond a band that are fitted with it; a latent changes none further away than half of that
+PIXELS = 2**23  # of a band, about: larger pictures have several
+REACH = 64  # pixels of its neighbours on either side; a latent changes none further away than half of that
 
 
 @dataclass(frozen=True)
 class Band:
     """Rows of a picture, in blocks and in pixels, each as first and the one after the last."""
 
-    own: range  # rows of blocks that are coded
+    own: range  # rows of blocks that are its own
     around: range  # the same with their neighbours
     rows: range  # rows of pixels of these
-    shown: range  # rows of pixels that are settled once the band is coded
+    shown: range  # rows of pixels that it settles
 
     def tiles(self, architecture: Architecture) -> slice:
-        """Rows of tiles of all its blocks."""
+        """Rows of tiles of all the band's blocks."""
         return slice(self.around.start * architecture.side, self.around.stop * architecture.side)
 
     def own_rows(self, architecture: Architecture) -> range:
-        """Rows of pixels of the blocks that are coded."""
+        """Rows of pixels of its own blocks."""
         return range(self.own.start * architecture.block, min(self.own.stop * architecture.block, self.rows.stop))
 
     @property
     def coded(self) -> slice:
-        """Rows of blocks that are coded, among all of the band's."""
+        """Its own rows of blocks, among all of the band's."""
         return slice(self.own.start - self.around.start, self.own.stop - self.around.start)
 
     @property
-    def visible(self) -> slice:
-        """Rows of pixels that are settled, among all of the band's."""
-        return slice(self.shown.start - self.rows.start, self.shown.stop - self.rows.start)
+    def visible(self) -> range:
+        """Rows of pixels that it settles, among all of the band's."""
+        return range(self.shown.start - self.rows.start, self.shown.stop - self.rows.start)
 
     def before(self, other: "Band") -> slice:
         """Rows of blocks of another band before its own, among this band's."""
