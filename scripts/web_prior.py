@@ -27,6 +27,7 @@ def web(prior: Prior) -> bytes:
     for i in range(len(prior.betas)):
         names = [name for name in prior.arrays if name.startswith(f"{i:02}.") and is_member(name[3:])]
         arrays = {name[3:]: prior.arrays[name] for name in names}
+        arrays |= {name: priors.in_turns(arrays[name]) for name in ("kl", "merged") if name in arrays}
         points.append({name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()})
         parts += [planes(array) for array in arrays.values()]
     head = {

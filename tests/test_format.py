@@ -25,6 +25,10 @@ from conftest import busy_pictures
 MASK = 2**64 - 1
 
 
+def in_turns(table):
+    return [component[i] for i in range(len(table[0])) for component in table]
+
+
 def decode(data, prior_file):
     """Header fields, classes, indices, latents and field of a file's colour; of its alpha the same, as f.below."""
     f = read_header(data, prior_file)
@@ -102,7 +106,8 @@ def read_header(data, prior_file, alpha=False):
         f.point = f.alpha
     if f.point < 31:
         own = {name[3:]: arrays[name].tolist() for name in arrays.files if name.startswith(f"{f.point:02}.")}
-        f.kl, f.merged, f.contexts = own["kl"], own.get("merged", []), own.get("contexts")
+        f.kl, f.contexts = [in_turns(table) for table in own["kl"]], own.get("contexts")
+        f.merged = [[in_turns(table) for table in four] for four in own.get("merged", [])]
         f.mean, f.noise, f.shared = own["mean"], own["noise"], own
         if f.grey:  # the first colour component alone
             f.kl = [[i * (k % 3 == 0) for k, i in enumerate(row)] for row in f.kl]
