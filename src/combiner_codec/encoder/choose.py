@@ -35,18 +35,26 @@ class Chooser:
         """An operating point for (P, H, W, 1 or 3) pictures."""
         return self.prior.operating_point(number, grey=pictures.shape[-1] == 1)
 
+    @property
+    def linear(self) -> bool:
+        """Whether there is a linear part to judge by."""
+        return self.prior.architecture.field.linear
+
     def rank(self, count: int, cost: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
         """Operating points of every one of `count` pictures, best first: (P, trials).
 
         cost: `total_cost` at an operating point, of some pictures by their numbers (n,): (n,). Downhill from the points
-        learned for betas around this one, until a point's neighbours are no better.
+        learned for betas around this one, until a point's neighbours are no better. Without a linear part the nearest
+        of them.
         """
         beyond = max(1, self.trials - 1)
         totals = np.full((count, len(self.points)), np.inf)
         unknown = np.full(totals.shape, True)
         away = np.abs(np.log(self.prior.betas)[list(self.points)] - np.log(self.beta))
         centre = np.full(count, away.argmin())
-        while len(self.points) > 1:
+        if not self.linear:
+            totals[:] = away
+        while self.linear and len(self.points) > 1:
             near = np.abs(np.arange(len(self.points)) - centre[:, None]) <= beyond
             for i in np.flatnonzero((near & unknown).any(0)):
                 some = np.flatnonzero(near[:, i] & unknown[:, i])
@@ -75,7 +83,7 @@ class Chooser:
     def least(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
         """`tile_costs` of the best class, and of its number where classes have contexts: (P, Rt, Ct)."""
         number = NUMBER * (point.contexts is not None) * self.beta * np.log(2)
-        if point.classes == 1:
+        if not self.linear:
             return self.tile_costs(point, pictures, merged)[..., 0] + number
         rates, costs, (single, four) = self._rates(point), np.zeros(merged.shape, np.float32), self._kinds(point)
         for some, alone, firsts, own, squares_of in self._latents(point, pictures, merged):
@@ -91,7 +99,7 @@ class Chooser:
         """`Classes.errors` of all tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct, K); infinite for classes that a tile
         of its size cannot have.
         """
-        if point.classes == 1:
+        if not self.linear:
             return np.zeros((*merged.shape, 1), np.float32)
         errors = np.full((*merged.shape, point.classes), np.inf, np.float32)
         errors[merged, point.single :] = 0
