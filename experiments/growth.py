@@ -61,14 +61,16 @@ class Row:
 
 def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, betas: Sequence[float], effort: str,
         threads: int, note: str, say: Say) -> None:  # fmt: skip
-    """Write growth.md and growth.png."""
+    """Table and picture, into performance.md and beside it."""
     photographs = [picture.pixels for picture in required(sources)]
     jobs = [(*map(int, size.split("x")), beta) for size in sizes] + [(MIDDLE, MIDDLE, own) for own in betas]
     rows = []
     for width, height, own in jobs:
         rows.append(measured(mosaic(photographs, width, height), own, effort, threads))
         say(" ".join(cells(rows[-1])))
-    write(out, rows[: len(sizes)], rows[len(sizes) :], beta, effort, note)
+    parts = rows[: len(sizes)], rows[len(sizes) :]
+    pages.put(out, "growth", page(*parts, beta, effort, note))
+    plot(out.parent / "figures" / "growth.png", *parts)
 
 
 def mosaic(photographs: Sequence[np.ndarray], width: int, height: int) -> np.ndarray:
@@ -118,41 +120,34 @@ def cells(row: Row) -> list[str]:
     return [f"{row.width}×{row.height}", f"{row.beta:g}", str(row.bytes), f"{row.bpp:.3f}", *numbers]
 
 
-def write(out: Path, sizes: Sequence[Row], rates: Sequence[Row], beta: float, effort: str, note: str) -> None:
-    """The page and its picture."""
+def page(sizes: Sequence[Row], rates: Sequence[Row], beta: float, effort: str, note: str) -> list[str]:
+    """What it puts into performance.md."""
     large = [row for row in sizes if row.pixels >= LARGE]
     slopes = [slope([row.pixels for row in large], [row.costs[k].seconds for row in large]) for k in range(2)]
     powers = [slope([row.bpp for row in rates], [row.costs[k].seconds for row in rates]) for k in range(2)]
     head = ["picture", "β", "bytes", "bpp"]
     head += [f"{what}, {unit}" for what in WHAT for unit in ("s of processor", "s", "MB")]
-    lines = [
-        "# How cost grows",
-        "",
+    return [
         f"Made by `make growth`: the commands as processes, start-up included, `--effort {effort}`; seconds of the",
         "processor (all threads) and on the clock, and the most memory that a process had. Squares of photographs of",
-        "512×512 side by side.",
+        f"{SQUARE}×{SQUARE} side by side.",
         "",
-        "![Seconds and memory against pixels and rate](growth.png)",
+        "![Seconds and memory against pixels and rate](figures/growth.png)",
         "",
-        f"## With pixels, β = {beta:g}",
-        "",
-        f"From {LARGE} pixels on, seconds of the processor grow as pixels to the power of {slopes[0]:.2f} (encode) and "
-        f"{slopes[1]:.2f} (decode).",
+        f"With pixels, β = {beta:g}. From {LARGE} pixels on, seconds of the processor grow as pixels to the power of "
+        f"{slopes[0]:.2f}",
+        f"(encode) and {slopes[1]:.2f} (decode):",
         "",
         *report.table(head, [cells(row) for row in sizes]),
         "",
-        "## With rate",
-        "",
-        f"Seconds of the processor grow as bits a pixel to the power of {powers[0]:.2f} (encode) and {powers[1]:.2f} "
-        "(decode).",
+        f"With rate. Seconds of the processor grow as bits a pixel to the power of {powers[0]:.2f} (encode) and "
+        f"{powers[1]:.2f} (decode):",
         "",
         *report.table(head, [cells(row) for row in rates]),
         "",
         f"Measured on {machine()}.",
         *([note] if note else []),
     ]
-    pages.write(out / "growth.md", lines)
-    plot(out / "growth.png", sizes, rates)
 
 
 def plot(path: Path, sizes: Sequence[Row], rates: Sequence[Row]) -> None:
@@ -168,12 +163,13 @@ def plot(path: Path, sizes: Sequence[Row], rates: Sequence[Row]) -> None:
         one.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
         one.grid(alpha=0.3)
     axes[0].legend()
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(to_bytes(figure, path.suffix))
 
 
 @click.command("growth")
 @options.sources
-@options.out()
+@options.out("docs/performance.md")
 @click.option("--sizes", default="32x32,64x64,128x128,256x256,512x512,1024x1024,2048x2048,4096x4096",
               show_default=True, help="8192x6144: 50 megapixels.")  # fmt: skip
 @click.option("--beta", type=float, default=0.0055, show_default=True)

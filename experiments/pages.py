@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from combiner_codec.bench.curves import Curve
+from combiner_codec.errors import FormatError
 
 REACH = 0.1  # share of the rate by which a curve may be extended beyond its ends
 
@@ -15,6 +16,16 @@ def write(path: Path, lines: Iterable[str]) -> None:
     """A page, line by line; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def put(path: Path, part: str, lines: Iterable[str]) -> None:
+    """Replace what a page has between the comments `part` and `end of part`. Raises FormatError where it has not."""
+    begin, end = f"<!-- {part} -->\n", f"<!-- end of {part} -->\n"
+    head, found, rest = path.read_text(encoding="utf-8").partition(begin)
+    if not found or end not in rest:
+        raise FormatError(f"{path}: no part {part}")
+    text = "\n".join(lines).strip()
+    path.write_text(f"{head}{begin}\n{text}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
 
 
 def cell(value: float, digits: int = 2) -> str:

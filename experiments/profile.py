@@ -97,7 +97,7 @@ def cuts(photographs: Sequence[np.ndarray], width: int, height: int, count: int)
 
 def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, count: int, rounds: int,
         say: Say) -> None:  # fmt: skip
-    """Write performance.md: seconds a picture by stage, for every size."""
+    """Seconds a picture by stage, for every size, into performance.md."""
     photographs = [picture.pixels for picture in required(sources)]
     encoding, decoding, heads = [], [], []
     for size in sizes:
@@ -111,7 +111,7 @@ def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, c
             encoding.append(spent)
             say(f"{size} {effort}: {sum(spent.values()):.3g} s a picture")
         decoding.append(decoded(files, rounds))
-    write(out, heads, encoding, decoding, beta, rounds)
+    pages.put(out, "profile", page(heads, encoding, decoding, beta, rounds))
 
 
 def encoded(pictures: Sequence[np.ndarray], effort: str, beta: float, rounds: int) -> tuple[dict, list[bytes]]:
@@ -130,29 +130,24 @@ def _each(spent, count):
     return {stage: value / count for stage, value in spent.items()}
 
 
-def write(out: Path, heads: Sequence[str], encoding, decoding, beta: float, rounds: int) -> None:
-    """The page."""
+def page(heads: Sequence[str], encoding, decoding, beta: float, rounds: int) -> list[str]:
+    """What it puts into performance.md."""
     efforts = [f"{head}, {effort}" for head in heads for effort in EFFORTS]
-    lines = [
-        "# Where the seconds go",
-        "",
+    return [
         f"Made by `make profile`: processor seconds a picture on one thread, β = {beta:g}, the quickest of {rounds} "
         "rounds, priors and",
         "libraries loaded. Squares are photographs scaled down, other sizes cut from the middle of one.",
         "",
-        "## Encoding",
+        "Encoding:",
         "",
         *table(efforts, encoding),
         "",
-        "## Decoding",
-        "",
-        "Files of effort `normal`.",
+        "Decoding, files of effort `normal`:",
         "",
         *table(heads, decoding),
         "",
         f"Measured on {machine()}.",
     ]
-    pages.write(out / "performance.md", lines)
 
 
 def table(heads: Sequence[str], columns: Sequence[dict[str, float]]) -> list[str]:
@@ -167,7 +162,7 @@ def table(heads: Sequence[str], columns: Sequence[dict[str, float]]) -> list[str
 
 @click.command("profile")
 @options.sources
-@options.out("docs")
+@options.out("docs/performance.md")
 @click.option("--sizes", default="32x32,64x64,768x512", show_default=True, help="2048x2048: four megapixels.")
 @click.option("--beta", type=float, default=0.0055, show_default=True)
 @click.option("--count", type=click.IntRange(1), default=16, show_default=True, help="Small pictures together.")

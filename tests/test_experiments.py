@@ -12,11 +12,12 @@ from click.testing import CliRunner
 from PIL import Image
 
 from combiner_codec.bench import codecs, curves, measure, report
+from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
 from combiner_codec.image import psnr
 from combiner_codec.training.recipes import RECIPES
 from conftest import busy_pictures, smooth_pictures
-from experiments import cifar, cifar_page, finetune, kodak, options, pages, paper, pipeline, profile, rates
+from experiments import cifar, cifar_page, finetune, growth, kodak, options, pages, paper, pipeline, profile, rates
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -105,13 +106,44 @@ def test_seconds_of_stages_inside_others_count_once(monkeypatch):
     assert clock.spent == {"inner": 2.0, "outer": 3.0}
 
 
+def page_with(part, folder):
+    """A page that has a part, and something around it."""
+    path = folder / "page.md"
+    path.write_text(f"above\n<!-- {part} -->\nold\n<!-- end of {part} -->\nbelow\n")
+    return path
+
+
 def test_the_profile_has_a_row_for_every_stage(tmp_path):
     Image.fromarray(busy_pictures(1, 40)[0]).save(tmp_path / "photo.png")
-    profile.run([tmp_path], tmp_path, ["32x32"], 0.02, 1, 1, lambda line: None)
-    rows = [
-        line.split("|")[1].strip() for line in (tmp_path / "performance.md").read_text().splitlines() if "%" in line
-    ]
+    page = page_with("profile", tmp_path)
+    profile.run([tmp_path / "photo.png"], page, ["32x32"], 0.02, 1, 1, lambda line: None)
+    first, *lines, last = page.read_text().splitlines()
+    rows = [line.split("|")[1].strip() for line in lines if "%" in line]
     assert rows == [*profile.ENCODE, profile.REST, *profile.DECODE, profile.REST]
+    assert (first, last) == ("above", "below") and "old" not in lines
+
+
+def test_a_page_without_the_part_is_an_error(tmp_path):
+    with pytest.raises(FormatError, match="no part growth"):
+        pages.put(page_with("profile", tmp_path), "growth", [])
+
+
+def test_growth_knows_slopes_and_what_a_process_took(tmp_path):
+    taken = growth.cost(["--help"], tmp_path)
+    assert taken.seconds > 0 and taken.wall > 0 and 10 < taken.megabytes < 500
+    with pytest.raises(subprocess.CalledProcessError):
+        growth.cost(["info", "missing.cmb"], tmp_path)
+    costs = [[growth.Cost(n**power * 1e-6, 1.0, 100.0) for power in (1, 0.5)] for n in (2**20, 2**22)]
+    rows = [growth.Row(side, side, 0.01, 9 * side, tuple(own)) for side, own in zip((1024, 2048), costs, strict=True)]
+    assert "1.00\n(encode) and 0.50 (decode)" in "\n".join(growth.page(rows, rows, 0.01, "fast", ""))
+    growth.plot(tmp_path / "figures" / "growth.png", rows, rows)
+    assert Image.open(tmp_path / "figures" / "growth.png").size[0] > 500
+
+
+def test_mosaics_have_the_size_that_is_asked_for():
+    photographs = busy_pictures(3, 64)
+    for width, height in ((32, 32), (1500, 700)):
+        assert growth.mosaic(photographs, width, height).shape == (height, width, 3)
 
 
 def test_tables_leave_cells_without_a_value_empty():

@@ -2,14 +2,13 @@
 
 import click
 
+from .. import pages
 from . import drift, golden, hostile
 
 
 def put(part: str, text: str) -> None:
     """Replace one part of docs/reliability.md."""
-    path, begin, end = golden.ROOT / "docs" / "reliability.md", f"<!-- {part} -->\n", f"<!-- end of {part} -->\n"
-    head, rest = path.read_text(encoding="utf-8").split(begin)
-    path.write_text(f"{head}{begin}\n{text.strip()}\n\n{end}{rest.split(end)[1]}", encoding="utf-8")
+    pages.put(golden.ROOT / "docs" / "reliability.md", part, [text])
     click.echo(text)
 
 
