@@ -6,6 +6,9 @@
 
 const { ceil, cos, floor, max, min, sin, sqrt } = Math;
 const floats = (length) => new Float64Array(length);
+const filled = (length, of) => Float64Array.from({ length }, (_, i) => of(i));
+const clamp = (i, count) => max(0, min(i, count - 1));
+const whole = (x) => Math.round(x) | 0; // engines then count in integers
 
 const MAX_PIXELS = 2 ** 24; // larger pictures are refused unless a call allows them
 const CUSTOM = 15; // prior number of a file that names its prior by hash
@@ -48,22 +51,13 @@ export class Combiner {
 	 * @throws {FormatError} on anything that is not a whole, undamaged file
 	 */
 	decode(source, { maxPixels = MAX_PIXELS } = {}) {
-		const { head, planes } = this.parse(typeof source === "string" ? bytesOf(source) : source, maxPixels);
-		const { width, height, sharpness } = head;
-		const data = new Uint8ClampedArray(4 * width * height).fill(255);
-		const [colour, alpha] = planes.map((plane) => pixels(plane, width, height));
-		const channels = head.channels ? 1 : 3;
-		for (let i = 0; i < width * height; i++) {
-			for (let c = 0; c < 3; c++) data[4 * i + c] = colour[channels * i + (c % channels)];
-			if (alpha) data[4 * i + 3] = ((2 * alpha[i] - 255) * 2 ** sharpness + 255) >> 1;
-		}
+		const { width, height, sharpness, planes } = this.parse(typeof source === "string" ? bytesOf(source) : source, maxPixels);
+		const [data, alpha] = planes.map((plane) => pixels(plane, width, height));
+		for (let i = 3; i < alpha?.length; i += 4) data[i] = ((2 * alpha[i - 1] - 255) * 2 ** sharpness + 255) >> 1;
 		return globalThis.ImageData ? new ImageData(data, width, height) : { width, height, data };
 	}
 
-	/**
-	 * The same as the data: URL of a PNG, for `src` of an <img>; in browsers only.
-	 * @returns {string}
-	 */
+	/** @returns {string} the same as the data: URL of a PNG, for `src` of an <img>; in browsers only */
 	toDataURL(source, options) {
 		return painted(this.decode(source, options)).toDataURL();
 	}
@@ -71,10 +65,13 @@ export class Combiner {
 	/** Header and planes; nothing much larger than the file is allocated. */
 	parse(data, maxPixels) {
 		const head = readHeader(data);
+		const { number, hash, points } = head;
 		const fits = ({ width, height }) =>
 			check(width * height <= maxPixels, `${width} x ${height} pixels are more than ${maxPixels}`);
 		fits(head);
-		const prior = this.prior(head);
+		const prior = this.priors.find((own) => own.number === number && (hash ?? own.hash) === own.hash);
+		check(prior || number !== CUSTOM, `made with a custom prior of hash ${hash}: name its file`);
+		check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
 		head.width ||= prior.tile * prior.side;
 		head.height ||= prior.tile * prior.side;
 		fits(head);
@@ -84,31 +81,22 @@ export class Combiner {
 				"get the file again, or decode it with the version of combiner that made it",
 		);
 		const bits = new Bits(data.subarray(head.end, -2));
-		const planes = [readPlane(bits, head, prior, head.point, head.channels > 0)];
-		if (head.alpha !== null) planes.push(readPlane(bits, head, prior, head.alpha, true));
+		const planes = points.map((point, i) => readPlane(bits, head, prior, point, i > 0 || head.grey));
 		const need = ceil(bits.at / 8);
-		const whole = 8 * need === bits.size && bits.number(bits.at, bits.size) === 0;
-		check(whole, `payload of ${bits.size / 8} bytes where ${need} are expected`);
-		return { head, planes };
-	}
-
-	/** The prior that a header names. */
-	prior({ number, hash }) {
-		const prior = this.priors.find((own) => own.number === number && (hash ?? own.hash) === own.hash);
-		check(prior || number !== CUSTOM, `made with a custom prior of hash ${hash}: name its file`);
-		check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
-		return prior;
+		const complete = 8 * need === bits.size && bits.number(bits.at, bits.size) === 0;
+		check(complete, `payload of ${bits.size / 8} bytes where ${need} are expected`);
+		return { ...head, planes };
 	}
 }
 
 // Section 2: header
 
 function readHeader(data) {
-	const [magic, letter, what, how] = data;
+	const [magic = 0xcb, letter = 0x4d, what, how] = data;
 	const version = letter - 0x4c;
 	const later = magic === 0xcb && version > 1 && version <= 14;
 	check(!later, `format version ${version} is not supported (this is version 1): update combiner`);
-	check((magic ?? 0xcb) === 0xcb && (letter ?? 0x4d) === 0x4d, "not a combiner file");
+	check(magic === 0xcb && version === 1, "not a combiner file");
 	check(data.length >= 6, `truncated: ${data.length} bytes are too few for a header`);
 	const inRange = (fine) => check(fine, "a header field is out of range");
 	let end = 4;
@@ -126,24 +114,26 @@ function readHeader(data) {
 			return value;
 		}
 	};
-	const side = () => Number(varint(2n ** 20n - 1n)) + 1;
-	const head = { number: what >> 4, channels: (what >> 2) & 3, point: how & 31, seed: 0n, alpha: null, sharpness: 0 };
-	inRange(head.channels < 3);
+	const side = (usual) => (usual ? 0 : Number(varint(2n ** 20n - 1n)) + 1);
+	const head = { number: what >> 4, grey: (what & 12) > 0, points: [how & 31], indexBits: USUAL_BITS[how >> 6], seed: 0n };
+	inRange((what & 12) < 12);
 	if (head.number === CUSTOM) head.hash = hex([byte(), byte(), byte(), byte()]);
-	head.width = what & 1 ? 0 : side(); // 0: the usual one
-	head.height = what & 2 ? 0 : side();
-	head.indexBits = USUAL_BITS[how >> 6];
+	head.width = side(what & 1);
+	head.height = side(what & 2);
 	if (!head.indexBits) {
 		const width = (head.indexBits = byte());
 		head.seed = varint(2n ** 63n - 1n);
 		inRange(width >= 8 && width <= 22 && width % 2 === 0 && (head.seed || !USUAL_BITS.includes(width)));
 	}
 	if (how & 32) {
-		const plane = byte();
-		Object.assign(head, { alpha: plane & 31, sharpness: plane >> 5 });
+		const alpha = byte();
+		head.points.push(alpha & 31);
+		head.sharpness = alpha >> 5;
 	}
 	return { ...head, end };
 }
+
+const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function crc16(data, value = 0xffff) {
 	for (const byte of data) {
@@ -164,55 +154,55 @@ class Bits {
 		this.size = 8 * bytes.length;
 	}
 
-	/** Bit `i`, 0 after the last one. */
-	bit(i) {
-		return (this.bytes[i >> 3] >> (7 - (i & 7))) & 1;
-	}
-
-	/** The number in some bits, the highest first. */
+	/** The number in some bits, the highest first; there are zeros after the last one. */
 	number(from, end) {
 		let value = 0;
-		for (let i = from; i < end; i++) value = value * 2 + this.bit(i);
+		for (let i = from; i < end; i++) value = value * 2 + ((this.bytes[i >> 3] >> (7 - (i & 7))) & 1);
 		return value;
+	}
+
+	/** The same of the next bits. */
+	take(count) {
+		return this.number(this.at, (this.at += count));
 	}
 }
 
-/** What a plane's bits say: its one value, or classes of tiles and where every block's stream starts. */
+/** What a plane's bits say: its one colour, or classes of tiles and where every block's stream starts. */
 function readPlane(bits, head, prior, number, grey) {
 	const { at, size } = bits;
-	const [left, channels] = [size - at, grey ? 1 : 3];
+	const left = (size - at) >> 3; // bytes
 	if (number === ONE_COLOUR) {
-		bits.at += 8 * channels;
+		const next = () => bits.take(8) / 255;
+		const colour = grey ? Array(3).fill(next()) : [next(), next(), next()];
 		check(bits.at <= size, "truncated in the picture's colour");
-		return { channels, value: [0, 8, 16].map((i) => bits.number(at + i, at + i + 8)) };
+		return { colour, grey };
 	}
 	const { groupBits, indexBits, side, tile } = prior;
 	const point = prior.point(number, grey);
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
 	const [rows, columns] = [ceil(head.height / tile), ceil(head.width / tile)];
-	const own = modulations(point, head.width * head.height);
-	const modulated = own && bits.bit(bits.at++);
+	const modulations = modulationsOf(point, head.width * head.height);
+	const modulated = modulations && bits.take(1);
 	const few = point.count === 1 && rows * columns > side * side * (size - bits.at);
-	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${columns} tiles`);
+	check(!few, `truncated: ${left} bytes are too few for ${rows} x ${columns} tiles`);
 	const classes = (point.contexts ? classMap : classNumbers)(bits, max(0, size - bits.at), rows, columns, point);
-	const across = ceil(columns / side); // blocks
-	const plane = { head, prior, point, channels, rows, columns, classes, across, bits, starts: [] };
+	const plane = { bits, head, prior, point, grey, rows, columns, classes, starts: [] };
 	if (modulated) {
-		plane.own = { start: bits.at, ...grouped(own, order(own.length), prior) };
-		bits.at += groupBits * plane.own.groups;
+		plane.modulations = { start: bits.at, ...grouped(modulations, order(modulations.length), prior) };
+		bits.at += groupBits * plane.modulations.groups;
 	}
-	for (let block = 0; block < across * ceil(rows / side); block++) {
+	for (let block = 0; block < ceil(columns / side) * ceil(rows / side); block++) {
 		plane.starts.push(bits.at);
 		bits.at += groupBits * partition(plane, block).groups;
 	}
 	const need = ceil((bits.at - at) / 8);
-	check(bits.at <= size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
+	check(bits.at <= size, `truncated: payload of ${left} bytes where ${need} are expected`);
 	return plane;
 }
 
 /** Cost indices of modulations of a picture of so many pixels, if it can have some. */
-function modulations({ modulation_kl, modulation_scale }, pixels) {
+function modulationsOf({ modulation_kl, modulation_scale }, pixels) {
 	if (!modulation_kl || pixels <= 16384) return null;
 	const size = modulation_scale.length;
 	const row = min(floor(Math.log2(floor(pixels / 16384))), modulation_kl.length / size - 1);
@@ -222,7 +212,7 @@ function modulations({ modulation_kl, modulation_scale }, pixels) {
 function classNumbers(bits, left, rows, columns, { count }) {
 	const [tiles, width] = [rows * columns, 32 - Math.clz32(count - 1)];
 	check(tiles * width <= left, `truncated: ${tiles} tiles need more than ${left >> 3} bytes`);
-	const classes = new Uint16Array(tiles).map(() => bits.number(bits.at, (bits.at += width)));
+	const classes = new Uint16Array(tiles).map(() => bits.take(width));
 	const known = classes.every((c) => c < count);
 	check(known, "a tile names a class that its prior does not have");
 	return classes;
@@ -237,12 +227,10 @@ function classMap(bits, left, rows, columns, { count, single, contexts }) {
 	const tiles = `the classes of ${rows} x ${columns} tiles`;
 	const enough = rows * columns * (single - 1) <= left * 2 ** (single < count ? 18 : 16);
 	check(enough, `truncated: ${left} bits are too few for ${tiles}`);
+	const end = bits.at + left + 30; // the decoder is so many bits ahead of the map
 	const at = (r, c) => (r < 0 || c < 0 || c >= columns ? count : classes[r * columns + c]);
 	const table = (n, neighbour) => contexts.subarray((n * (count + 1) + neighbour) * count);
-	const ends = floats(count + 1);
-	const part = (span, end, total) => Number((BigInt(span) * BigInt(end)) / BigInt(total));
-	let [low, high, used] = [0, WORD - 1, 0];
-	let code = bits.number(bits.at, bits.at + 32);
+	let [low, high, code] = [0, WORD - 1, bits.take(32)];
 	for (let r = 0; r < rows; r++) {
 		for (let c = 0; c < columns; c++) {
 			const inside = r % 2 || c % 2; // of a merged tile, if one begins at the even row and column before
@@ -253,33 +241,30 @@ function classMap(bits, left, rows, columns, { count, single, contexts }) {
 			}
 			const may = inside || r + 1 === rows || c + 1 === columns ? single : count;
 			const [l, u, v] = [table(0, at(r, c - 1)), table(1, at(r - 1, c)), table(2, at(r - 1, c + 1))];
-			let most = -Infinity;
-			for (let k = 0; k < may; k++) most = max(most, l[k] + u[k] + v[k]);
-			for (let k = 0; k < may; k++) {
-				const x = most - l[k] - u[k] - v[k];
-				ends[k + 1] = ends[k] + max(1, HALVING[x % 16] >> (x >> 4));
+			const scores = Array.from({ length: may }, (_, k) => l[k] + u[k] + v[k]);
+			const [most, ends] = [max(...scores), [0]];
+			for (const x of scores.map((score) => most - score)) {
+				ends.push(ends.at(-1) + max(1, floor(HALVING[x % 16] / 2 ** (x >> 4))));
 			}
 			const [span, total] = [high - low + 1, ends[may]];
-			const value = Number((BigInt(code - low + 1) * BigInt(total) - 1n) / BigInt(span));
+			const part = (end) => floor(span / total) * end + floor(((span % total) * end) / total); // span * end / total
 			let k = 0;
-			while (ends[k + 1] <= value) k++;
+			while (part(ends[k + 1]) <= code - low) k++;
 			classes[r * columns + c] = k;
-			high = low + part(span, ends[k + 1], total) - 1;
-			low += part(span, ends[k], total);
+			high = low + part(ends[k + 1]) - 1;
+			low += part(ends[k]);
 			while (true) {
-				let drop = 0;
-				if (high >= WORD / 2 && low < WORD / 2) {
-					if (low < WORD / 4 || high >= (3 * WORD) / 4) break;
-					drop = WORD / 4; // the interval straddles the middle
-				}
+				const settled = high < WORD / 2 || low >= WORD / 2; // the first bit
+				if (!settled && (low < WORD / 4 || high >= (3 * WORD) / 4)) break;
+				const drop = settled ? 0 : WORD / 4; // the interval straddles the middle
 				low = ((low - drop) * 2) % WORD;
 				high = (((high - drop) * 2) % WORD) + 1;
-				code = (((code - drop) * 2) % WORD) + bits.bit(bits.at + 32 + used++);
+				code = (((code - drop) * 2) % WORD) + bits.take(1);
 			}
-			check(used + 2 <= left, `truncated: ${tiles} take over ${left} bits`);
+			check(bits.at <= end, `truncated: ${tiles} take over ${left} bits`);
 		}
 	}
-	bits.at += used + 2;
+	bits.at -= 30;
 	return classes;
 }
 
@@ -287,23 +272,19 @@ function classMap(bits, left, rows, columns, { count, single, contexts }) {
 
 const limbs = (...words) => new Uint16Array(BigUint64Array.from(words).buffer); // lowest first, as in all that follows
 const pieces = limbs(0n, 0n, 0n, 0n); // of the last four words drawn
-const words = new Uint32Array(pieces.buffer); // their halves
+const [halves, octets] = [new Uint32Array(pieces.buffer), new Uint8Array(pieces.buffer)]; // of the same
 const [p, q] = [limbs(0n, 0n), limbs(0n, 0n)];
 const MULTIPLIERS = [limbs(0xd2e7470ee14c6c93n), limbs(0xca5a826395121157n)];
 const WEYL = [0x9e3779b97f4a7c15n, 0xbb67ae8584caa73bn];
-let key = { seed: null, rounds: [] };
+let key = {}; // of the last seed
 
-/** Four words of Philox4x64-10, into `pieces` and `words`. */
+/** Four words of Philox4x64-10, into `pieces`. */
 function draw(seed, purpose, lane, row, n) {
 	if (key.seed !== seed) {
-		const rounds = Array.from({ length: 10 }, (_, i) => limbs(seed + BigInt(i) * WEYL[0], 1n + BigInt(i) * WEYL[1]));
-		key = { seed, rounds };
+		const round = (_, i) => limbs(seed + BigInt(i) * WEYL[0], 1n + BigInt(i) * WEYL[1]);
+		key = { seed, rounds: Array.from({ length: 10 }, round) };
 	}
-	words.fill(0);
-	words[0] = n + 1;
-	words[2] = lane;
-	words[4] = purpose;
-	words[6] = row;
+	halves.set([n + 1, 0, lane, 0, purpose, 0, row, 0]);
 	for (const round of key.rounds) {
 		times(p, 0, MULTIPLIERS[0]);
 		times(q, 8, MULTIPLIERS[1]);
@@ -324,15 +305,13 @@ function times(out, at, factor) {
 	}
 }
 
-/** The walk: latents by their words, smallest first. */
+/** The walk: latents by their words, smallest first. No two of the first million words agree in 53 bits. */
 function order(latents) {
-	const [upper, lower] = [new Uint32Array(latents + 3), new Uint32Array(latents + 3)];
-	for (let i = 0; i < latents; i++) {
+	const ranks = filled(latents, (i) => {
 		if (i % 4 === 0) draw(0n, 2, 0, 0, i / 4);
-		lower[i] = words[(i % 4) * 2];
-		upper[i] = words[(i % 4) * 2 + 1];
-	}
-	return Uint32Array.from({ length: latents }, (_, i) => i).sort((i, j) => upper[i] - upper[j] || lower[i] - lower[j]);
+		return halves[(i % 4) * 2] + WORD * halves[(i % 4) * 2 + 1];
+	});
+	return Uint32Array.from(ranks.keys()).sort((i, j) => ranks[i] - ranks[j]);
 }
 
 // AS 241 (Wichura, 1988), PPND16, from the constant term up: numerator and denominator of the middle and of both tails
@@ -358,444 +337,386 @@ function normal(piece) {
 }
 
 function ratio([numerator, denominator], x) {
-	const value = (coefficients) => coefficients.reduceRight((sum, a) => sum * x + a, 0);
-	return value(numerator) / value(denominator);
+	let [above, below] = [0, 0];
+	for (let i = 7; i >= 0; i--) [above, below] = [above * x + numerator[i], below * x + denominator[i]];
+	return above / below;
 }
 
 // Section 5: partition
 
-/** Cost indices and groups of a block: `walk` has the coded latents in order, `group` the group of each. */
-function partition({ prior, point, rows, columns, classes, across }, block) {
-	const { side, own, order } = prior;
-	const kl = new Uint8Array(order.length);
-	const [top, left] = [floor(block / across) * side, (block % across) * side];
+/** Calls with row and column of every tile of a block, and with where its latents begin among the block's. */
+function tilesOf({ prior: { side, own }, rows, columns }, block, call) {
+	const across = ceil(columns / side);
 	for (let n = 0; n < side * side; n++) {
-		const [r, c] = [top + floor(n / side), left + (n % side)];
-		if (r >= rows || c >= columns) continue;
-		const merged = classes[r * columns + c] - point.single;
-		const row = merged < 0 ? merged + point.single : point.single + 4 * merged + (r % 2) * 2 + (c % 2);
-		kl.set(point.kl.subarray(row * own, (row + 1) * own), n * own);
+		const [r, c] = [floor(block / across) * side + floor(n / side), (block % across) * side + (n % side)];
+		if (r < rows && c < columns) call(r, c, n * own);
 	}
-	return grouped(kl, order, prior);
 }
 
-/** The same of latents with these cost indices. */
+function partition(plane, block) {
+	const { prior, point, columns, classes } = plane;
+	const kl = new Uint8Array(prior.order.length);
+	tilesOf(plane, block, (r, c, at) => {
+		const [own, merged] = [classes[r * columns + c], classes[r * columns + c] - point.single];
+		const row = merged < 0 ? own : point.single + 4 * merged + (r % 2) * 2 + (c % 2);
+		kl.set(point.kl.subarray(row * prior.own, (row + 1) * prior.own), at);
+	});
+	return grouped(kl, prior.order, prior);
+}
+
+const cost = (kl) => (kl * kl) >> 4; // in 1/256 bit
+
+/** Groups of latents with these cost indices: `walk` has the coded ones in order, `group` the group of each. */
 function grouped(kl, order, { groupBits, indexBits }) {
-	const cost = (i) => (kl[i] * kl[i]) >> 4;
-	const walk = order.filter((i) => cost(i));
-	const group = new Uint32Array(walk.length);
+	const walk = order.filter((i) => cost(kl[i]));
 	const [capacity, half, chained] = [256 * groupBits, 128 * groupBits, groupBits < indexBits];
-	let groups = chained ? floor((walk.reduce((sum, i) => sum + cost(i), 0) + half) / capacity) : 0;
-	for (let n = 0, total = 0; n < walk.length; n++) {
-		total += cost(walk[n]);
-		if (!chained && (!n || total > capacity)) [groups, total] = [groups + 1, cost(walk[n])];
-		group[n] = chained ? min(floor((total - 1 + half) / capacity), groups - 1) : groups - 1;
-	}
+	let groups = chained ? floor((walk.reduce((sum, i) => sum + cost(kl[i]), 0) + half) / capacity) : 0;
+	let total = 0;
+	const group = walk.map((i) => {
+		total += cost(kl[i]);
+		if (chained) return min(floor((total - 1 + half) / capacity), groups - 1);
+		if (!groups || total > capacity) [groups, total] = [groups + 1, cost(kl[i])];
+		return groups - 1;
+	});
 	return { kl, walk: groups ? walk : [], group, groups };
 }
 
 // Sections 6 and 7: indices and latents
 
-/** The latents of a block. */
-function latents(plane, start, block) {
-	const { prior, point } = plane;
-	const out = floats(prior.order.length);
-	for (let i = 0; i < out.length; i += prior.own) out.set(point.mean, i);
-	return sampled(plane, start, block, partition(plane, block), out, (i, ratio) => point.noise[i % prior.own] * ratio);
-}
+const RATIOS = filled(256, (kl) => sqrt(Math.expm1((Math.LN2 * cost(kl)) / 128)));
 
 /** Adds to some latents what their stream says. */
-function sampled({ prior, bits, head }, start, block, { kl, walk, group }, out, scaleOf) {
-	const { groupBits } = prior;
+function addSamples({ prior, bits, head }, start, block, { walk, group }, out, scaleOf) {
 	const signs = new Uint8Array(out.length / 8 + 32);
 	for (let n = 0; 256 * n < out.length; n++) {
 		draw(head.seed, 1, block, 0, n);
-		signs.set(new Uint8Array(words.buffer), 32 * n);
+		signs.set(octets, 32 * n);
 	}
 	for (let n = 0, k = 0; n < walk.length; n++, k++) {
-		const i = walk[n];
-		const g = group[n];
+		const [i, g] = [walk[n], group[n]];
 		if (g !== group[n - 1]) k = 0;
 		if (k % 16 === 0) {
-			const end = start + (g + 1) * groupBits;
+			const end = start + (g + 1) * prior.groupBits;
 			draw(head.seed, 0, g, k / 16, bits.number(max(start, end - head.indexBits), end));
 		}
-		const ratio = sqrt(Math.expm1((Math.LN2 * ((kl[i] * kl[i]) >> 4)) / 128));
 		const sign = (signs[i >> 3] >> (i & 7)) & 1 ? -1 : 1;
-		out[i] += Math.fround(scaleOf(i, ratio)) * sign * normal(pieces[k % 16]);
+		out[i] += Math.fround(scaleOf(i)) * sign * normal(pieces[k % 16]);
 	}
 	return out;
 }
 
 /** Calls with row and column of every tile of the picture and with its latents. */
 function eachTile(plane, call) {
-	const { prior, rows, columns, across } = plane;
-	const { side, own } = prior;
-	plane.starts.forEach((start, block) => {
-		const all = latents(plane, start, block);
-		for (let n = 0; n < side * side; n++) {
-			const [r, c] = [floor(block / across) * side + floor(n / side), (block % across) * side + (n % side)];
-			if (r < rows && c < columns) call(r, c, all.subarray(n * own, (n + 1) * own));
-		}
+	const { prior, point, starts } = plane;
+	const { own } = prior;
+	starts.forEach((start, block) => {
+		const groups = partition(plane, block);
+		const latents = floats(prior.order.length);
+		for (let i = 0; i < latents.length; i += own) latents.set(point.mean, i);
+		addSamples(plane, start, block, groups, latents, (i) => point.noise[i % own] * RATIOS[groups.kl[i]]);
+		tilesOf(plane, block, (r, c, at) => call(r, c, latents.subarray(at, at + own)));
 	});
 }
 
-// Section 7: field. A map has height and width in pixels, positions of fold x fold pixels, and `depth` numbers at each.
+// Section 7: field. A map has `depth` numbers for every pixel, row by row.
 
 /** Lapped cosines of all tiles. */
 function cosineField(plane) {
-	const { rows, columns, classes, point, prior } = plane;
-	const { tile } = prior;
-	const [height, width] = [rows * tile, columns * tile];
-	const data = floats(height * width * 3);
-	const size = (r, c) => (classes[r * columns + c] < point.single ? 1 : 2); // of the tile, in tiles
+	const { rows, columns, classes, point } = plane;
+	const { tile } = plane.prior;
+	const width = columns * tile;
+	const data = floats(3 * rows * tile * width);
+	const sizeOf = (r, c) => (classes[r * columns + c] < point.single ? 1 : 2); // of a tile, in tiles
 	eachTile(plane, (r, c, latents) => {
-		const s = size(r, c);
-		const [top, left] = [(r - (r % s)) * tile + (r % s), (c - (c % s)) * tile + (c % s)];
-		for (let v = 0; v < tile; v++) {
-			for (let h = 0; h < tile; h++) {
-				const to = ((top + v * s) * width + left + h * s) * 3;
-				for (let k = 0; k < 3; k++) data[to + k] = latents[(v * tile + h) * 3 + k];
-			}
+		const size = sizeOf(r, c);
+		const [i, j] = [r % size, c % size]; // in a merged tile
+		for (let v = 0, n = 0; v < tile; v++) {
+			let to = (((r - i) * tile + v * size + i) * width + (c - j) * tile + j) * 3;
+			for (let h = 0; h < tile; h++, to += 3 * size) for (let k = 0; k < 3; k++) data[to + k] = latents[n++];
 		}
 	});
 	const axes = [
-		{ tiles: rows, across: columns, step: 3 * width, aside: 3, size },
-		{ tiles: columns, across: rows, step: 3, aside: 3 * width, size: (c, r) => size(r, c) },
+		{ tiles: rows, step: 3 * width, aside: 3, size: sizeOf },
+		{ tiles: columns, step: 3, aside: 3 * width, size: (c, r) => sizeOf(r, c) },
 	];
-	for (const axis of axes) eachLine(tile, axis, (t, a, at) => cosines(data, at, tile, axis, t, axis.size(t, a)));
-	for (const axis of axes) {
-		eachLine(tile, axis, (t, a, at) => {
-			const [here, before] = [axis.size(t, a), t && axis.size(t - 1, a)];
-			if (before && (t % 2 === 0 || here === 1)) mix(data, at, axis.step, (min(here, before) * tile) / 2);
-		});
-	}
-	return { data, height, width, depth: 3, fold: 1 };
-}
-
-/** Calls for every line of numbers across every tile, with where it begins in the tile. */
-function eachLine(tile, { tiles, across, step, aside }, call) {
-	for (let a = 0; a < across; a++) {
-		for (let n = 0; n < 3 * tile; n++) {
-			const line = (a * tile + floor(n / 3)) * aside + (n % 3);
-			for (let t = 0; t < tiles; t++) call(t, a, line + t * tile * step);
+	for (const work of [transform(tile), mixing(tile)]) {
+		for (const { tiles, step, aside, size } of axes) {
+			for (let line = 0; line < data.length / (tiles * tile); line++) {
+				const [start, across] = [floor(line / 3) * aside + (line % 3), floor(line / (3 * tile))];
+				for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
+					here = size(t, across);
+					work(data, start + t * tile * step, step, here, before, t + here === tiles);
+				}
+			}
 		}
 	}
+	return { data, depth: 3 };
 }
 
-/** Coefficients of a tile's line to samples, in place. */
-function cosines(data, at, tile, { tiles, step }, t, size) {
-	if (t % size) return;
-	const hop = size * tile;
-	const shapes = basis(hop, t + size === tiles);
-	const sums = floats(hop);
-	for (let k = 0; k < hop; k++) {
-		const x = data[at + k * step];
-		if (x) for (let i = 0; i < hop; i++) sums[i] += x * shapes[k * hop + i];
-	}
-	for (let i = 0; i < hop; i++) data[at + i * step] = sums[i];
-}
-
-/** Mixes the samples of a line on both sides of a border. */
-function mix(data, border, step, half) {
-	const angle = (i) => (Math.PI / 4) * (1 + (i + 0.5) / half);
-	const sines = table(`sin ${half}`, half, (i) => sin(angle(i)));
-	const cosines = table(`cos ${half}`, half, (i) => cos(angle(i)));
-	for (let i = 0; i < half; i++) {
-		const before = border - (i + 1) * step;
-		const behind = border + i * step;
-		const a = data[before];
-		data[before] = sines[i] * a + cosines[i] * data[behind];
-		data[behind] = sines[i] * data[behind] - cosines[i] * a;
-	}
+/** Turns coefficients of a tile's line to samples. */
+function transform(tile) {
+	const shapes = [1, 2].map((size) => [false, true].map((last) => basis(size * tile, last)));
+	const sums = floats(2 * tile);
+	return (data, at, step, size, _, last) => {
+		const [hop, shape] = [size * tile, shapes[size - 1][+last]];
+		sums.fill(0);
+		for (let k = 0; k < hop; k++) {
+			const x = data[at + k * step];
+			if (x) for (let i = 0; i < hop; i++) sums[i] += x * shape[k * hop + i];
+		}
+		for (let i = 0; i < hop; i++) data[at + i * step] = sums[i];
+	};
 }
 
 /** Cosines of a tile: [frequency][pixel]. */
 function basis(hop, last) {
-	return table(`${hop} ${last}`, hop * hop, (n) => {
+	return filled(hop * hop, (n) => {
 		const [k, i] = [floor(n / hop), n % hop];
 		return sqrt((last && !k ? 1 : 2) / hop) * cos((Math.PI * (i + 0.5) * (k + (last ? 0 : 0.5))) / hop);
 	});
 }
 
-const tables = {};
-
-/** Numbers that are computed once. */
-function table(name, length, of) {
-	return (tables[name] ??= Float64Array.from({ length }, (_, n) => of(n)));
+/** Mixes samples of a line on both sides of a border. */
+function mixing(tile) {
+	const turn = (of, half) => filled(half, (i) => of((Math.PI / 4) * (1 + (i + 0.5) / half)));
+	const turns = [0, 1, 2].map((size) => [sin, cos].map((of) => turn(of, (size * tile) / 2)));
+	return (data, border, step, size, before) => {
+		const [sines, cosines] = turns[min(size, before)];
+		for (let i = 0; i < sines.length; i++) {
+			const [above, below] = [border - (i + 1) * step, border + i * step];
+			const [a, b] = [data[above], data[below]];
+			data[above] = sines[i] * a + cosines[i] * b;
+			data[below] = sines[i] * b - cosines[i] * a;
+		}
+	};
 }
 
 /** Every tile is a network of its own on sines and cosines of its pixels' places. */
 function fourierField(plane) {
 	const { tile, layers } = plane.prior;
 	const stored = layers.filter((layer) => layer.latent);
-	const inputs = layers[0].inputs;
-	const depth = stored.at(-1).outputs;
-	const [height, width, line] = [plane.rows * tile, plane.columns * tile, tile * depth];
-	const data = floats(height * width * depth);
-	const place = (i) => (2 * i + 1) / tile - 1;
-	const features = Float64Array.from({ length: tile * tile * inputs }, (_, at) => {
+	const [{ inputs }, { outputs: depth }] = [stored[0], stored.at(-1)];
+	const features = filled(tile * tile * inputs, (at) => {
 		const [pixel, i] = [floor(at / inputs), at % (inputs / 2)];
 		const along = i < inputs / 4 ? floor(pixel / tile) : pixel % tile;
-		const phase = place(along) * Math.PI * 2 ** ((i % (inputs / 4)) - 1);
+		const phase = ((2 * along + 1) / tile - 1) * Math.PI * 2 ** ((i % (inputs / 4)) - 1);
 		return at % inputs < inputs / 2 ? sin(phase) : cos(phase);
 	});
+	const alone = { prior: plane.prior, rows: 1, columns: 1, classes: [0] };
+	const [line, columns] = [tile * depth, plane.columns];
+	const data = floats(plane.rows * tile * columns * line);
 	eachTile(plane, (r, c, latents) => {
-		let [x, at] = [{ data: features, height: tile, width: tile, depth: inputs, fold: 1 }, 0];
+		let [x, at] = [{ data: features, depth: inputs }, 0];
 		for (const layer of stored) {
-			const scaled = (count) => latents.slice(at, (at += count)).map((theta) => layer.scale * theta);
-			x = convolved(x, scaled(layer.inputs * layer.outputs), 1);
-			activate(x, layer, layer.bias ? scaled(layer.outputs) : [0]);
+			const take = (count) => latents.slice(at, (at += count)).map((theta) => layer.scale * theta);
+			const weights = take(layer.inputs * layer.outputs);
+			x = layered(alone, layer, x, weights, layer.bias ? take(layer.outputs) : floats(layer.outputs));
 		}
 		for (let i = 0; i < tile; i++) {
-			data.set(x.data.subarray(i * line, (i + 1) * line), ((r * tile + i) * width + c * tile) * depth);
+			data.set(x.data.subarray(i * line, (i + 1) * line), ((r * tile + i) * columns + c) * line);
 		}
 	});
-	return { data, height, width, depth, fold: 1 };
+	return { data, depth };
 }
 
 // Section 7: shared layers
 
-/** Pixels of colour or alpha, rounded. */
+/** Four bytes of every pixel, rounded: colour or three times grey, and opaque. */
 function pixels(plane, width, height) {
-	const { value, channels } = plane;
-	const out = new Uint8ClampedArray(width * height * channels); // it rounds halves to even
-	if (value) return out.map((_, i) => value[i % channels]);
-	const { data: y, width: line } = refold(shared(plane), 1);
-	for (let r = 0, n = 0; r < height; r++) {
-		for (let at = 3 * r * line; at < 3 * (r * line + width); at += 3) {
-			if (channels === 1) out[n++] = 255 * ((y[at] + y[at + 1] + y[at + 2]) / 3);
-			else for (let k = 0; k < 3; k++) out[n++] = 255 * y[at + k];
-		}
+	const { colour, grey, prior, columns } = plane;
+	const out = new Uint8ClampedArray(width * height * 4).fill(255); // it rounds halves to even
+	const y = colour ?? shared(plane);
+	const [across, down] = colour ? [0, 0] : [3, 3 * columns * prior.tile]
+	for (let n = 0; n < width * height; n++) {
+		const at = floor(n / width) * down + (n % width) * across;
+		const mean = (y[at] + y[at + 1] + y[at + 2]) / 3;
+		for (let k = 0; k < 3; k++) out[4 * n + k] = 255 * (grey ? mean : y[at + k]);
 	}
 	return out;
-}
-
-/** The point's weights, those of this picture where it has modulations. */
-function weights(plane, colour) {
-	const { prior, point, own } = plane;
-	if (!own) return point;
-	const found = { ...point };
-	const values = sampled(plane, own.start, 0, own, floats(own.kl.length), (i) => point.modulation_scale[i]);
-	for (let i = colour + 1, from = 0, inputs = 3, before = 1; i < prior.layers.length; i++) {
-		const [{ fold, window }, w, b] = [prior.layers[i], point[`w${i}`], point[`b${i}`]];
-		inputs = (inputs * fold * fold) / (before * before);
-		const outputs = w.length / window ** 2 / inputs;
-		const [factor, shift] = [from + inputs, from + inputs + outputs];
-		const first = from;
-		found[`w${i}`] = w.map((v, n) => {
-			const o = n % outputs;
-			return v * (1 + values[first + (((n - o) / outputs) % inputs)]) * (1 + values[factor + o]);
-		});
-		found[`b${i}`] = b.map((v, n) => v + values[shift + (n % outputs)]);
-		[from, inputs, before] = [shift + outputs, outputs, fold];
-	}
-	return found;
 }
 
 /** Output of the last layer. */
 function shared(plane) {
-	const { prior } = plane;
+	const { prior, point, modulations } = plane;
 	const { layers, features } = prior;
-	const colour = layers.filter((layer) => layer.latent).length;
-	const point = weights(plane, colour);
-	const outputs = { [colour - 1]: features === "cosine" ? cosineField(plane) : fourierField(plane) };
-	for (let i = colour; i < layers.length; i++) {
-		const layer = layers[i];
-		const y = convolved(refold(outputs[i - 1], layer.fold), point[`w${i}`], layer.window);
-		activate(y, layer, biases(plane, point[`b${i}`], y));
-		if (layer.residual_of !== null) {
-			const added = refold(outputs[layer.residual_of], layer.fold).data;
-			for (let n = 0; n < added.length; n++) y.data[n] += added[n];
+	const field = layers.filter((layer) => layer.latent).length - 1;
+	const maps = { [field]: features === "cosine" ? cosineField(plane) : fourierField(plane) };
+	const changes = modulations && addSamples(plane, modulations.start, 0, modulations, floats(modulations.kl.length), (i) => point.modulation_scale[i]);
+	let at = 0;
+	layers.forEach((layer, i) => {
+		if (layer.latent) return;
+		const x = maps[i - 1];
+		let [weights, bias] = [point[`w${i}`], point[`b${i}`]];
+		if (changes && i > field + 1) {
+			const C = x.depth * layer.fold * layer.fold;
+			const O = weights.length / (layer.window * layer.window * C);
+			const [ofInputs, ofOutputs, shifts] = [C, O, O].map((count) => changes.subarray(at, (at += count)));
+			weights = weights.map((w, n) => w * (1 + ofInputs[floor(n / O) % C]) * (1 + ofOutputs[n % O]));
+			bias = bias.map((b, n) => b + shifts[n % O]);
 		}
-		outputs[i] = y;
-	}
-	return outputs[layers.length - 1];
+		const y = layered(plane, layer, x, weights, bias);
+		const added = maps[layer.residual_of]?.data;
+		for (let n = 0; n < added?.length; n++) y.data[n] += added[n];
+		maps[i] = y;
+	});
+	return maps[layers.length - 1].data;
 }
 
-/** Adds biases, one row for all positions or one each, and bends. */
-function activate({ data }, { kind, omega }, bias) {
-	for (let n = 0, b = 0; n < data.length; n++, b = b + 1 === bias.length ? 0 : b + 1) {
-		const y = omega * (data[n] + bias[b]);
-		data[n] = kind === "sine" ? sin(y) : kind === "silu" ? y / (1 + Math.exp(-y)) : y;
-	}
-}
-
-/** Biases as they are, or those of classes between the centres of tiles, at every position. */
-function biases({ prior, rows, columns, classes }, bias, { data, height, width, depth, fold }) {
-	if (bias.length === depth) return bias;
-	const place = (i, count) => min(max(((i + 0.5) * fold) / prior.tile - 0.5, 0), count - 1);
-	const line = floats((columns + 1) * depth); // of a row of positions, at the tiles' centres and once more
-	const out = floats(data.length);
-	for (let r = 0, n = 0; r < height / fold; r++) {
-		const down = place(r, rows);
-		for (let c = 0, i = 0; c <= columns; c++) {
-			const above = floor(down) * columns + min(c, columns - 1);
-			const upper = classes[above] * depth;
-			const lower = (down % 1 ? classes[above + columns] : classes[above]) * depth;
-			for (let o = 0; o < depth; o++) line[i++] = bias[upper + o] + (down % 1) * (bias[lower + o] - bias[upper + o]);
-		}
-		for (let c = 0; c < width / fold; c++) {
-			const across = place(c, columns);
-			for (let o = 0, i = floor(across) * depth; o < depth; o++, i++) {
-				out[n++] = line[i] + (across % 1) * (line[i + depth] - line[i]);
+/** A layer without what it adds of an earlier one; biases are one row for all positions, or a row for every class. */
+function layered({ prior, rows, columns, classes }, { kind, omega, window, fold }, x, weights, bias) {
+	const height = whole((rows * prior.tile) / fold); // in positions
+	const width = whole((columns * prior.tile) / fold);
+	const inputs = whole(x.depth * fold * fold);
+	const outputs = whole(weights.length / (window * window * inputs));
+	const sums = convolved(x.data, weights, { height, width, fold, window, inputs, outputs });
+	const run = whole(ceil(outputs / fold)); // numbers side by side
+	const data = floats(height * fold * width * run);
+	const between = (i, count) => clamp(((i + 0.5) * fold) / prior.tile - 0.5, count); // centres of tiles
+	const row = (r, c) => (bias.length > outputs ? classes[floor(r) * columns + floor(c)] * outputs : 0);
+	const [sine, silu] = [kind === "sine", kind === "silu"];
+	for (let r = 0, n = 0; r < height; r++) {
+		const top = between(r, rows);
+		const below = min(top + 1, rows - 1);
+		const down = top % 1;
+		for (let c = 0; c < width; c++) {
+			const left = between(c, columns);
+			const right = min(left + 1, columns - 1);
+			const across = left % 1;
+			let i = row(top, left), j = row(top, right), k = row(below, left), l = row(below, right);
+			for (let u = 0; u < fold; u++) {
+				let to = ((r * fold + u) * width + c) * run;
+				for (const end = min(n + run, outputs * (r * width + c + 1)); n < end; n++, to++) {
+					const upper = bias[i] + across * (bias[j++] - bias[i++]);
+					const lower = bias[k] + across * (bias[l++] - bias[k++]);
+					const y = omega * (sums[n] + upper + down * (lower - upper));
+					data[to] = sine ? sin(y) : silu ? y / (1 + Math.exp(-y)) : y;
+				}
 			}
 		}
 	}
-	return out;
+	return { data, depth: outputs / (fold * fold) };
 }
 
-/** A map with positions of another size. */
-function refold(x, fold) {
-	if (x.fold === fold) return x;
-	if (x.fold > 1 && fold > 1) return refold(refold(x, 1), fold);
-	const f = x.fold * fold; // one of them is 1
-	const [data, columns] = [floats(x.data.length), x.width / f];
-	const line = data.length / (x.height * columns); // pixels side by side in a square are so either way
-	for (let r = 0, n = 0; r < x.height / f; r++) {
-		for (let c = 0; c < columns; c++) {
-			for (let u = 0; u < f; u++, n++) {
-				const m = (r * f + u) * columns + c;
-				const to = (fold > 1 ? n : m) * line;
-				const from = (fold > 1 ? m : n) * line;
-				for (let k = 0; k < line; k++) data[to + k] = x.data[from + k];
-			}
-		}
-	}
-	return { ...x, data, fold, depth: (x.depth * fold * fold) / (x.fold * x.fold) };
-}
-
-/** A dense layer over a window, edges repeated; weights [row][column][input][output]. */
-function convolved(x, weights, window) {
-	const [height, width, inputs] = [x.height / x.fold, x.width / x.fold, x.depth];
-	const depth = weights.length / (window * window * inputs);
-	const out = { ...x, data: floats(height * width * depth), depth };
-	const padded = repeated(x.data, height, width, inputs, window >> 1);
-	if (window === 3 && width % 8 === 0 && height % 4 === 0) return winograd(padded, weights, inputs, height, width, out), out;
-	const taps = window * inputs; // side by side
-	const packed = fours(weights, window * taps, depth);
-	for (let row = 0; row < height; row++) {
-		for (let u = 0; u < window; u++) {
-			const from = (row + u) * (width + window - 1) * inputs;
-			multiply(padded, from, inputs, taps, packed, u * taps, window * taps, out.data, row * width * depth, width, depth);
-		}
-	}
-	return out;
-}
+const known = new WeakMap(); // what `prepared` has made of weights
 
 /**
- * The same for 3 x 3 positions: 4 x 4 at once, from the 6 x 6 that they look at, with 36 products instead of 144.
- * Winograd's F(4 x 4, 3 x 3): Lavin and Gray, 2016.
+ * Sums of the positions in a window about every one, edges repeated, times weights [row][column][input][output]. With a
+ * window of 3 x 3 squares of 4 x 4 are made at once, of the 6 x 6 that they look at, with 36 products instead of 144:
+ * Winograd's F(4 x 4, 3 x 3) (Lavin and Gray, 2016).
  */
-function winograd(padded, weights, inputs, height, width, { data, depth }) {
-	const count = width / 4; // squares of a row
-	const line = (width + 2) * inputs;
-	const size = count * inputs;
-	const own = count * depth;
-	const [lines, seen] = [floats(6 * line), floats(36 * size)];
-	const [products, sums] = [floats(36 * own), floats(24 * own)];
-	const packed = transformed(weights, inputs, depth);
-	for (let row = 0; row < height; row += 4) {
-		sixths(padded, row * line, line, line, lines, 0, line);
-		for (let a = 0; a < 6; a++) {
+function convolved(x, weights, { height, width, fold, window, inputs, outputs }) {
+	const fast = window === 3;
+	const side = fast ? 4 : 1; // of a square
+	const reach = fast ? 6 : window; // of what it looks at
+	const parts = reach * reach;
+	const count = 2 * whole(ceil(width / side / 2)); // squares of a row
+	const run = whole(ceil(inputs / fold));
+	const deep = fours(fold * run);
+	const wide = fours(outputs);
+	const [seen, sums, half] = [deep, wide, max(deep, wide)].map((depth) => floats(parts * count * depth));
+	const inside = (i, count) => whole(clamp(i - (window >> 1), count));
+	if (!known.has(weights)) known.set(weights, prepared(weights, inputs, outputs, deep, wide, fast));
+	const out = floats(height * width * outputs);
+	for (let row = 0; row < height; row += side) {
+		for (let k = 0; k < parts; k++) {
+			const top = inside(row + floor(k / reach), height) * fold;
 			for (let n = 0; n < count; n++) {
-				sixths(lines, a * line + 4 * n * inputs, inputs, inputs, seen, 6 * a * size + n * inputs, size);
+				const left = inside(n * side + (k % reach), width);
+				let to = (fast ? k * count + n : n * parts + k) * deep;
+				for (let u = 0; u < fold; u++) {
+					let from = ((top + u) * width + left) * run;
+					for (const end = from + run; from < end; from++, to++) seen[to] = x[from];
+				}
 			}
 		}
-		products.fill(0);
-		for (let k = 0; k < 36; k++) multiply(seen, k * size, inputs, inputs, packed[k], 0, inputs, products, k * own, count, depth);
-		fourths(products, 0, 6 * own, 6 * own, sums, 0, 6 * own);
-		for (let u = 0; u < 4; u++) {
-			for (let n = 0; n < count; n++) {
-				fourths(sums, 6 * u * own + n * depth, own, depth, data, ((row + u) * width + 4 * n) * depth, depth);
+		if (fast) {
+			bothWays(sixths, seen, half, count * deep);
+			multiply(seen, known.get(weights), sums, 36, count * deep, count, deep, wide);
+			bothWays(fourths, sums, half, count * wide);
+		} else multiply(seen, known.get(weights), sums, 1, 0, count, parts * deep, wide);
+		for (let k = 0; k < side * side; k++) {
+			const r = row + floor(k / side);
+			for (let n = 0, c = k % side; r < height && c < width; n++, c += side) {
+				const from = (k * count + n) * wide;
+				const to = (r * width + c) * outputs;
+				for (let o = 0; o < outputs; o++) out[to + o] = sums[from + o];
 			}
 		}
 	}
+	return out;
 }
 
-/** What becomes of inputs along an axis: runs of `count` numbers, `step` apart, to runs `gap` apart. */
-function sixths(x, from, step, count, y, to, gap) {
-	for (const end = from + count; from < end; from++, to++) {
-		const a = x[from], b = x[from + step], c = x[from + 2 * step];
-		const d = x[from + 3 * step], e = x[from + 4 * step];
-		y[to] = 4 * a - 5 * c + e;
-		y[to + gap] = e - 4 * c + (d - 4 * b);
-		y[to + 2 * gap] = e - 4 * c - (d - 4 * b);
-		y[to + 3 * gap] = e - c + 2 * (d - b);
-		y[to + 4 * gap] = e - c - 2 * (d - b);
-		y[to + 5 * gap] = 4 * b - 5 * d + x[from + 5 * step];
+const fours = (count) => (count + 3) & ~3;
+
+const SHARES = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]; // of 3 weights, in 1/24
+
+/** Weights as `convolved` multiplies by them. */
+function prepared(weights, inputs, outputs, deep, wide, fast) {
+	const parts = weights.length / inputs / outputs;
+	const out = floats((fast ? 36 : parts) * deep * wide);
+	for (let k = 0; k < out.length / deep / wide; k++) {
+		for (let part = 0; part < parts; part++) {
+			const square = (SHARES[floor(k / 6)]?.[floor(part / 3)] * SHARES[k % 6][part % 3]) / 576;
+			const share = fast ? square : k === part ? 1 : 0;
+			for (let i = 0; share && i < inputs; i++) {
+				const [to, from] = [(k * deep + i) * wide, (part * inputs + i) * outputs];
+				for (let o = 0; o < outputs; o++) out[to + o] += share * weights[from + o];
+			}
+		}
 	}
+	return out;
 }
 
-/** The same of products. */
-function fourths(x, from, step, count, y, to, gap) {
-	for (const end = from + count; from < end; from++, to++) {
-		const b = x[from + step], c = x[from + 2 * step];
-		const d = x[from + 3 * step], e = x[from + 4 * step];
+/** Transforms numbers [6][6][run] along both axes, in place. */
+function bothWays(along, x, half, run) {
+	const rows = along(x, 0, half, 0, 6 * run);
+	for (let r = 0; r < rows; r++) along(half, r * 6 * run, x, r * rows * run, run);
+}
+
+/** What becomes of six inputs along an axis. */
+function sixths(x, from, y, to, run) {
+	for (const end = from + run; from < end; from++, to++) {
+		const b = x[from + run], c = x[from + 2 * run], d = x[from + 3 * run], e = x[from + 4 * run];
+		y[to] = 4 * x[from] - 5 * c + e;
+		y[to + run] = e - 4 * c + (d - 4 * b);
+		y[to + 2 * run] = e - 4 * c - (d - 4 * b);
+		y[to + 3 * run] = e - c + 2 * (d - b);
+		y[to + 4 * run] = e - c - 2 * (d - b);
+		y[to + 5 * run] = 4 * b - 5 * d + x[from + 5 * run];
+	}
+	return 6;
+}
+
+/** The same of six products. */
+function fourths(x, from, y, to, run) {
+	for (const end = from + run; from < end; from++, to++) {
+		const b = x[from + run], c = x[from + 2 * run], d = x[from + 3 * run], e = x[from + 4 * run];
 		y[to] = x[from] + b + c + d + e;
-		y[to + gap] = b - c + 2 * (d - e);
-		y[to + 2 * gap] = b + c + 4 * (d + e);
-		y[to + 3 * gap] = b - c + 8 * (d - e) + x[from + 5 * step];
+		y[to + run] = b - c + 2 * (d - e);
+		y[to + 2 * run] = b + c + 4 * (d + e);
+		y[to + 3 * run] = b - c + 8 * (d - e) + x[from + 5 * run];
 	}
+	return 4;
 }
 
-const SHARES = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]];
-const known = new WeakMap();
-
-/** The same of 3 x 3 weights, along both axes: 36 matrices. */
-function transformed(weights, inputs, outputs) {
-	if (!known.has(weights)) {
-		const size = inputs * outputs;
-		const matrices = Array.from({ length: 36 }, (_, k) => {
-			const matrix = floats(size);
-			for (let t = 0; t < 9; t++) {
-				const share = (SHARES[floor(k / 6)][floor(t / 3)] * SHARES[k % 6][t % 3]) / 576;
-				if (share) for (let i = 0; i < size; i++) matrix[i] += share * weights[t * size + i];
+/** Sums y[n][o] of x[n][i] * w[i][o], two by four at once; so for all parts of w and y, and of x that are `step` apart. */
+function multiply(x, w, y, parts, step, count, inputs, outputs) {
+	for (let part = 0; part < parts; part++) {
+		for (let o = 0; o < outputs; o += 4) {
+			for (let n = 0; n < count; n += 2) {
+				let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
+				let i = part * step + n * inputs;
+				let j = part * inputs * outputs + o;
+				for (const end = i + inputs; i < end; i++, j += outputs) {
+					const a = x[i], b = x[i + inputs], w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3];
+					(a0 += a * w0), (a1 += a * w1), (a2 += a * w2), (a3 += a * w3);
+					(b0 += b * w0), (b1 += b * w1), (b2 += b * w2), (b3 += b * w3);
+				}
+				const p = (part * count + n) * outputs + o;
+				const q = p + outputs;
+				(y[p] = a0), (y[p + 1] = a1), (y[p + 2] = a2), (y[p + 3] = a3);
+				(y[q] = b0), (y[q + 1] = b1), (y[q + 2] = b2), (y[q + 3] = b3);
 			}
-			return fours(matrix, inputs, outputs);
-		});
-		known.set(weights, matrices);
-	}
-	return known.get(weights);
-}
-
-/** A map with `r` copies of what is at its edges. */
-function repeated(data, height, width, depth, r) {
-	const line = width + 2 * r;
-	const out = floats((height + 2 * r) * line * depth);
-	const within = (i, count) => min(max(i - r, 0), count - 1);
-	for (let n = 0; n < out.length / depth; n++) {
-		const from = (within(floor(n / line), height) * width + within(n % line, width)) * depth;
-		for (let c = 0; c < depth; c++) out[n * depth + c] = data[from + c];
-	}
-	return out;
-}
-
-/** Weights of four outputs side by side, input after input, then those of the next four. */
-function fours(weights, inputs, outputs) {
-	const out = floats(inputs * 4 * ceil(outputs / 4));
-	for (let i = 0; i < inputs; i++) {
-		for (let o = 0; o < outputs; o++) out[((o >> 2) * inputs + i) * 4 + (o & 3)] = weights[i * outputs + o];
-	}
-	return out;
-}
-
-/** Adds to y[n][o], for n < count, the sums of x[n * step + k] * w[k][o], for k < taps: two by four of them at once. */
-function multiply(x, from, step, taps, w, first, inputs, y, to, count, outputs) {
-	for (let o = 0; o < outputs; o += 4) {
-		for (let n = 0; n < count; n += 2) {
-			let a0 = 0, a1 = 0, a2 = 0, a3 = 0, b0 = 0, b1 = 0, b2 = 0, b3 = 0;
-			let i = from + n * step;
-			let j = o * inputs + 4 * first;
-			for (const end = i + taps; i < end; i++, j += 4) {
-				const a = x[i], b = x[i + step], w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3];
-				(a0 += a * w0), (a1 += a * w1), (a2 += a * w2), (a3 += a * w3);
-				(b0 += b * w0), (b1 += b * w1), (b2 += b * w2), (b3 += b * w3);
-			}
-			const p = to + n * outputs + o;
-			const q = p + outputs; // where there are not four outputs, zeros go to others
-			(y[p] += a0), (y[p + 1] += a1), (y[p + 2] += a2), (y[p + 3] += a3);
-			(y[q] += b0), (y[q + 1] += b1), (y[q + 2] += b2), (y[q + 3] += b3);
 		}
 	}
 }
@@ -808,48 +729,48 @@ function readPrior(file) {
 	check(file.length > 8 && view.getUint32(0) === 0x434d4257, "not a prior for the web");
 	let at = 8 + view.getUint32(4, true);
 	const { points, architecture, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at)));
-	const members = points.map((point) =>
+	const arrays = points.map((point) =>
 		Object.entries(point).map(([name, [type, ...shape]]) => {
 			const bytes = shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1);
-			return [name, type, file.subarray(at, (at += bytes))];
+			return [name, READERS[type], file.subarray(at, (at += bytes))];
 		}),
 	);
 	check(at === file.length, "a prior for the web that is not whole");
 	const unpacked = {};
 	const point = (number, grey) => {
 		check(number < points.length, `prior ${prior.name} has no operating point ${number}`);
-		return (unpacked[[number, grey]] ??= unpack(members[number], grey && architecture.features === "cosine"));
+		return (unpacked[[number, grey]] ??= unpack(arrays[number], grey && architecture.features === "cosine"));
 	};
-	const digest = Uint8Array.from(prior.digest.match(/../g), (pair) => parseInt(pair, 16));
+	const digest = prior.digest.match(/../g).map((pair) => parseInt(pair, 16));
 	const own = points[0].mean[1];
 	const size = architecture.side ** 2 * own;
 	const walk = prior.mixed ? order(size) : Uint32Array.from({ length: size }, (_, i) => i);
 	return { ...prior, ...architecture, digest, hash: prior.digest.slice(0, 8), own, order: walk, point };
 }
 
+const READERS = {
+	u1: (bytes) => bytes,
+	i1: (bytes) => new Int8Array(bytes),
+	/** Half precision, all low bytes before all high ones. */
+	f2: (bytes) =>
+		filled(bytes.length / 2, (i) => {
+			const high = bytes[bytes.length / 2 + i];
+			const [sign, exponent, fraction] = [high > 127 ? -1 : 1, (high >> 2) & 31, ((high & 3) << 8) | bytes[i]];
+			return (sign * (exponent ? (1024 + fraction) * (1 << exponent) : 2 * fraction)) / 2 ** 25;
+		}),
+};
+
 /** An operating point; for one channel without the costs of the second and third colour component. */
-function unpack(members, first) {
-	const types = { f2: singles, i1: (bytes) => new Int8Array(bytes), u1: (bytes) => bytes };
-	const point = Object.fromEntries(members.map(([name, type, bytes]) => [name, types[type](bytes)]));
+function unpack(arrays, first) {
+	const point = Object.fromEntries(arrays.map(([name, read, bytes]) => [name, read(bytes)]));
 	const { kl, merged = [], mean } = point;
 	point.single = kl.length / mean.length;
 	point.count = point.single + merged.length / mean.length / 4;
-	point.kl = new Uint8Array([...kl, ...merged]);
+	point.kl = new Uint8Array(kl.length + merged.length);
+	point.kl.set(kl);
+	point.kl.set(merged, kl.length);
 	if (first) point.kl = point.kl.map((index, i) => (i % 3 ? 0 : index));
 	return point;
-}
-
-/** Numbers in half precision, all low bytes before all high ones. */
-function singles(bytes) {
-	const out = floats(bytes.length / 2);
-	for (let i = 0; i < out.length; i++) {
-		const high = bytes[out.length + i];
-		const exponent = (high >> 2) & 31;
-		const fraction = ((high & 3) << 8) | bytes[i];
-		const value = exponent ? 2 ** (exponent - 25) * (1024 + fraction) : 2 ** -24 * fraction;
-		out[i] = high > 127 ? -value : value;
-	}
-	return out;
 }
 
 /** What an address gives, unpacked if it is gzip. */
@@ -862,8 +783,10 @@ async function fetched(url) {
 /** Bytes without their gzip, if they have one: of a prior that does not come from an address. */
 export async function gunzipped(bytes) {
 	if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
-	const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-	return new Uint8Array(await new Response(stream).arrayBuffer());
+	const { readable, writable } = new DecompressionStream("gzip"); // a Blob's stream would slow all arrays of numbers in V8
+	const writer = writable.getWriter();
+	const [unpacked] = await Promise.all([new Response(readable).arrayBuffer(), writer.write(bytes), writer.close()]);
+	return new Uint8Array(unpacked);
 }
 
 /** Bytes of a data: URL in base64. */
@@ -871,10 +794,6 @@ function bytesOf(url) {
 	const [, base64] = url.match(/^data:[^,]*;base64,(.*)$/s) ?? [];
 	check(base64 !== undefined, "not a data: URL in base64");
 	return Uint8Array.from(atob(base64), (c) => c.charCodeAt(0));
-}
-
-function hex(bytes) {
-	return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 const first = {};
