@@ -178,7 +178,7 @@ function readPlane(bits, head, prior, number, grey) {
 		return { colour, grey };
 	}
 	const { groupBits, indexBits, side, tile } = prior;
-	const point = prior.point(number, grey);
+	const point = prior.point(number);
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
 	const [rows, columns] = [ceil(head.height / tile), ceil(head.width / tile)];
@@ -187,15 +187,14 @@ function readPlane(bits, head, prior, number, grey) {
 	const few = point.count === 1 && rows * columns > side * side * (size - bits.at);
 	check(!few, `truncated: ${left} bytes are too few for ${rows} x ${columns} tiles`);
 	const classes = (point.contexts ? classMap : classNumbers)(bits, max(0, size - bits.at), rows, columns, point);
-	const plane = { bits, head, prior, point, grey, rows, columns, classes, starts: [] };
+	const plane = { bits, head, prior, point, grey, rows, columns, classes };
+	const startOf = ({ groups }) => (bits.at += groupBits * groups) - groupBits * groups;
 	if (modulated) {
-		plane.modulations = { start: bits.at, ...grouped(modulations, order(modulations.length), prior) };
-		bits.at += groupBits * plane.modulations.groups;
+		plane.changes = grouped(modulations, order(modulations.length), prior);
+		plane.changes.start = startOf(plane.changes);
 	}
-	for (let block = 0; block < ceil(columns / side) * ceil(rows / side); block++) {
-		plane.starts.push(bits.at);
-		bits.at += groupBits * partition(plane, block).groups;
-	}
+	const blocks = ceil(columns / side) * ceil(rows / side);
+	plane.starts = Array.from({ length: blocks }, (_, block) => startOf(partition(plane, block)));
 	const need = ceil((bits.at - at) / 8);
 	check(bits.at <= size, `truncated: payload of ${left} bytes where ${need} are expected`);
 	return plane;
@@ -217,8 +216,6 @@ function classNumbers(bits, left, rows, columns, { count }) {
 	check(known, "a tile names a class that its prior does not have");
 	return classes;
 }
-
-const HALVING = Array.from({ length: 16 }, (_, i) => Math.round(2 ** (16 - i / 16)));
 
 /** Arithmetic-coded classes, row by row. */
 function classMap(bits, left, rows, columns, { count, single, contexts }) {
@@ -244,7 +241,7 @@ function classMap(bits, left, rows, columns, { count, single, contexts }) {
 			const scores = Array.from({ length: may }, (_, k) => l[k] + u[k] + v[k]);
 			const [most, ends] = [max(...scores), [0]];
 			for (const x of scores.map((score) => most - score)) {
-				ends.push(ends.at(-1) + max(1, floor(HALVING[x % 16] / 2 ** (x >> 4))));
+				ends.push(ends.at(-1) + max(1, floor(Math.round(2 ** (16 - (x % 16) / 16)) / 2 ** (x >> 4))));
 			}
 			const [span, total] = [high - low + 1, ends[may]];
 			const part = (end) => floor(span / total) * end + floor(((span % total) * end) / total); // span * end / total
@@ -314,31 +311,29 @@ function order(latents) {
 	return Uint32Array.from(ranks.keys()).sort((i, j) => ranks[i] - ranks[j]);
 }
 
-// AS 241 (Wichura, 1988), PPND16, from the constant term up: numerator and denominator of the middle and of both tails
+// AS 241 (Wichura, 1988), PPND16, from the constant term up: numerator and denominator of the middle and of both tails.
+// Twelve digits give the same 65536 quantiles.
 const CENTRE = [
-	[3.3871328727963665, 133.14166789178438, 1971.5909503065513, 13731.69376550946, 45921.95393154987,
-		67265.7709270087, 33430.57558358813, 2509.0809287301227],
-	[1, 42.31333070160091, 687.1870074920579, 5394.196021424751, 21213.794301586597,
-		39307.89580009271, 28729.085735721943, 5226.495278852854],
+	[3.38713287280, 133.141667892, 1971.59095031, 13731.6937655, 45921.9539315, 67265.7709270, 33430.5755836, 2509.08092873],
+	[1, 42.3133307016, 687.187007492, 5394.19602142, 21213.7943016, 39307.8958001, 28729.0857357, 5226.49527885],
 ];
-const MIDDLE = [
-	[1.4234371107496835, 4.630337846156546, 5.769497221460691, 3.6478483247632045,
-		1.2704582524523684, 0.2417807251774506, 0.022723844989269184, 0.0007745450142783414],
-	[1, 2.053191626637759, 1.6763848301838038, 0.6897673349851, 0.14810397642748008,
-		0.015198666563616457, 0.0005475938084995345, 1.0507500716444169e-09],
+const TAILS = [
+	[1.42343711075, 4.63033784616, 5.76949722146, 3.64784832476, 1.27045825245, 0.241780725177, 0.0227238449893,
+		0.000774545014278],
+	[1, 2.05319162664, 1.67638483018, 0.689767334985, 0.148103976427, 0.0151986665636, 0.000547593808500, 1.05075007164e-9],
 ];
 
 /** Standard normal quantile that a 16-bit piece stands for. */
 function normal(piece) {
 	const p = (piece + 0.5) / 65536 - 0.5;
 	const near = 0.180625 - p * p;
-	if (near >= 0) return Math.fround(p * ratio(CENTRE, near));
-	return Math.fround(Math.sign(p) * ratio(MIDDLE, sqrt(-Math.log(0.5 - Math.abs(p))) - 1.6));
+	const value = near < 0 ? Math.sign(p) * ratio(TAILS, sqrt(-Math.log(0.5 - Math.abs(p))) - 1.6) : p * ratio(CENTRE, near);
+	return Math.fround(value);
 }
 
 function ratio([numerator, denominator], x) {
-	let [above, below] = [0, 0];
-	for (let i = 7; i >= 0; i--) [above, below] = [above * x + numerator[i], below * x + denominator[i]];
+	let above = 0, below = 0;
+	for (let i = 7; i >= 0; i--) (above = above * x + numerator[i]), (below = below * x + denominator[i]);
 	return above / below;
 }
 
@@ -354,14 +349,15 @@ function tilesOf({ prior: { side, own }, rows, columns }, block, call) {
 }
 
 function partition(plane, block) {
-	const { prior, point, columns, classes } = plane;
+	const { prior, point, columns, classes, grey } = plane;
 	const kl = new Uint8Array(prior.order.length);
 	tilesOf(plane, block, (r, c, at) => {
-		const [own, merged] = [classes[r * columns + c], classes[r * columns + c] - point.single];
-		const row = merged < 0 ? own : point.single + 4 * merged + (r % 2) * 2 + (c % 2);
-		kl.set(point.kl.subarray(row * prior.own, (row + 1) * prior.own), at);
+		const own = classes[r * columns + c];
+		const merged = 4 * (own - point.single) + (r % 2) * 2 + (c % 2);
+		const [table, row] = own < point.single ? [point.kl, own] : [point.merged, merged];
+		kl.set(table.subarray(row * prior.own, (row + 1) * prior.own), at);
 	});
-	return grouped(kl, prior.order, prior);
+	return grouped(grey && prior.features === "cosine" ? kl.map((index, i) => (i % 3 ? 0 : index)) : kl, prior.order, prior);
 }
 
 const cost = (kl) => (kl * kl) >> 4; // in 1/256 bit
@@ -439,13 +435,13 @@ function cosineField(plane) {
 		{ tiles: rows, step: 3 * width, aside: 3, size: sizeOf },
 		{ tiles: columns, step: 3, aside: 3 * width, size: (c, r) => sizeOf(r, c) },
 	];
-	for (const work of [transform(tile), mixing(tile)]) {
+	for (const work of [transform(tile), mix]) {
 		for (const { tiles, step, aside, size } of axes) {
 			for (let line = 0; line < data.length / (tiles * tile); line++) {
 				const [start, across] = [floor(line / 3) * aside + (line % 3), floor(line / (3 * tile))];
 				for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
 					here = size(t, across);
-					work(data, start + t * tile * step, step, here, before, t + here === tiles);
+					work(data, start + t * tile * step, step, here * tile, before * tile, t + here === tiles);
 				}
 			}
 		}
@@ -455,10 +451,10 @@ function cosineField(plane) {
 
 /** Turns coefficients of a tile's line to samples. */
 function transform(tile) {
-	const shapes = [1, 2].map((size) => [false, true].map((last) => basis(size * tile, last)));
+	const shapes = [1, 2].map((size) => [basis(size * tile, false), basis(size * tile, true)]);
 	const sums = floats(2 * tile);
-	return (data, at, step, size, _, last) => {
-		const [hop, shape] = [size * tile, shapes[size - 1][+last]];
+	return (data, at, step, hop, _, last) => {
+		const shape = shapes[hop / tile - 1][+last];
 		sums.fill(0);
 		for (let k = 0; k < hop; k++) {
 			const x = data[at + k * step];
@@ -477,18 +473,15 @@ function basis(hop, last) {
 }
 
 /** Mixes samples of a line on both sides of a border. */
-function mixing(tile) {
-	const turn = (of, half) => filled(half, (i) => of((Math.PI / 4) * (1 + (i + 0.5) / half)));
-	const turns = [0, 1, 2].map((size) => [sin, cos].map((of) => turn(of, (size * tile) / 2)));
-	return (data, border, step, size, before) => {
-		const [sines, cosines] = turns[min(size, before)];
-		for (let i = 0; i < sines.length; i++) {
-			const [above, below] = [border - (i + 1) * step, border + i * step];
-			const [a, b] = [data[above], data[below]];
-			data[above] = sines[i] * a + cosines[i] * b;
-			data[below] = sines[i] * b - cosines[i] * a;
-		}
-	};
+function mix(data, border, step, hop, before) {
+	const half = min(hop, before) / 2;
+	for (let i = 0; i < half; i++) {
+		const angle = (Math.PI / 4) * (1 + (i + 0.5) / half);
+		const above = border - (i + 1) * step, below = border + i * step;
+		const a = data[above], b = data[below];
+		data[above] = sin(angle) * a + cos(angle) * b;
+		data[below] = sin(angle) * b - cos(angle) * a;
+	}
 }
 
 /** Every tile is a network of its own on sines and cosines of its pixels' places. */
@@ -526,7 +519,8 @@ function pixels(plane, width, height) {
 	const { colour, grey, prior, columns } = plane;
 	const out = new Uint8ClampedArray(width * height * 4).fill(255); // it rounds halves to even
 	const y = colour ?? shared(plane);
-	const [across, down] = colour ? [0, 0] : [3, 3 * columns * prior.tile]
+	const across = colour ? 0 : 3;
+	const down = across * columns * prior?.tile || 0;
 	for (let n = 0; n < width * height; n++) {
 		const at = floor(n / width) * down + (n % width) * across;
 		const mean = (y[at] + y[at + 1] + y[at + 2]) / 3;
@@ -537,11 +531,12 @@ function pixels(plane, width, height) {
 
 /** Output of the last layer. */
 function shared(plane) {
-	const { prior, point, modulations } = plane;
-	const { layers, features } = prior;
+	const { point, changes } = plane;
+	const { layers, features } = plane.prior;
 	const field = layers.filter((layer) => layer.latent).length - 1;
 	const maps = { [field]: features === "cosine" ? cosineField(plane) : fourierField(plane) };
-	const changes = modulations && addSamples(plane, modulations.start, 0, modulations, floats(modulations.kl.length), (i) => point.modulation_scale[i]);
+	const modulations = floats(changes?.kl.length);
+	if (changes) addSamples(plane, changes.start, 0, changes, modulations, (i) => point.modulation_scale[i]);
 	let at = 0;
 	layers.forEach((layer, i) => {
 		if (layer.latent) return;
@@ -550,7 +545,7 @@ function shared(plane) {
 		if (changes && i > field + 1) {
 			const C = x.depth * layer.fold * layer.fold;
 			const O = weights.length / (layer.window * layer.window * C);
-			const [ofInputs, ofOutputs, shifts] = [C, O, O].map((count) => changes.subarray(at, (at += count)));
+			const [ofInputs, ofOutputs, shifts] = [C, O, O].map((count) => modulations.subarray(at, (at += count)));
 			weights = weights.map((w, n) => w * (1 + ofInputs[floor(n / O) % C]) * (1 + ofOutputs[n % O]));
 			bias = bias.map((b, n) => b + shifts[n % O]);
 		}
@@ -597,8 +592,6 @@ function layered({ prior, rows, columns, classes }, { kind, omega, window, fold 
 	return { data, depth: outputs / (fold * fold) };
 }
 
-const known = new WeakMap(); // what `prepared` has made of weights
-
 /**
  * Sums of the positions in a window about every one, edges repeated, times weights [row][column][input][output]. With a
  * window of 3 x 3 squares of 4 x 4 are made at once, of the 6 x 6 that they look at, with 36 products instead of 144:
@@ -615,7 +608,7 @@ function convolved(x, weights, { height, width, fold, window, inputs, outputs })
 	const wide = fours(outputs);
 	const [seen, sums, half] = [deep, wide, max(deep, wide)].map((depth) => floats(parts * count * depth));
 	const inside = (i, count) => whole(clamp(i - (window >> 1), count));
-	if (!known.has(weights)) known.set(weights, prepared(weights, inputs, outputs, deep, wide, fast));
+	const matrices = prepared(weights, window, inputs, outputs, deep, wide);
 	const out = floats(height * width * outputs);
 	for (let row = 0; row < height; row += side) {
 		for (let k = 0; k < parts; k++) {
@@ -631,9 +624,9 @@ function convolved(x, weights, { height, width, fold, window, inputs, outputs })
 		}
 		if (fast) {
 			bothWays(sixths, seen, half, count * deep);
-			multiply(seen, known.get(weights), sums, 36, count * deep, count, deep, wide);
+			multiply(seen, matrices, sums, 36, count * deep, count, deep, wide);
 			bothWays(fourths, sums, half, count * wide);
-		} else multiply(seen, known.get(weights), sums, 1, 0, count, parts * deep, wide);
+		} else multiply(seen, matrices, sums, 1, 0, count, parts * deep, wide);
 		for (let k = 0; k < side * side; k++) {
 			const r = row + floor(k / side);
 			for (let n = 0, c = k % side; r < height && c < width; n++, c += side) {
@@ -649,21 +642,25 @@ function convolved(x, weights, { height, width, fold, window, inputs, outputs })
 const fours = (count) => (count + 3) & ~3;
 
 const SHARES = [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]]; // of 3 weights, in 1/24
+const known = new WeakMap();
 
-/** Weights as `convolved` multiplies by them. */
-function prepared(weights, inputs, outputs, deep, wide, fast) {
-	const parts = weights.length / inputs / outputs;
-	const out = floats((fast ? 36 : parts) * deep * wide);
-	for (let k = 0; k < out.length / deep / wide; k++) {
-		for (let part = 0; part < parts; part++) {
-			const square = (SHARES[floor(k / 6)]?.[floor(part / 3)] * SHARES[k % 6][part % 3]) / 576;
-			const share = fast ? square : k === part ? 1 : 0;
+/** Weights as `convolved` multiplies by them; computed once. */
+function prepared(weights, window, inputs, outputs, deep, wide) {
+	if (known.has(weights)) return known.get(weights);
+	const same = (k) => filled(window, (t) => (k === t ? 24 : 0));
+	const shares = window === 3 ? SHARES : Array.from({ length: window }, (_, k) => same(k));
+	const reach = shares.length;
+	const out = floats(reach * reach * deep * wide);
+	for (let k = 0; k < reach * reach; k++) {
+		for (let t = 0; t < window * window; t++) {
+			const share = (shares[floor(k / reach)][floor(t / window)] * shares[k % reach][t % window]) / 576;
 			for (let i = 0; share && i < inputs; i++) {
-				const [to, from] = [(k * deep + i) * wide, (part * inputs + i) * outputs];
+				const to = (k * deep + i) * wide, from = (t * inputs + i) * outputs;
 				for (let o = 0; o < outputs; o++) out[to + o] += share * weights[from + o];
 			}
 		}
 	}
+	known.set(weights, out);
 	return out;
 }
 
@@ -736,10 +733,10 @@ function readPrior(file) {
 		}),
 	);
 	check(at === file.length, "a prior for the web that is not whole");
-	const unpacked = {};
-	const point = (number, grey) => {
+	const unpacked = [];
+	const point = (number) => {
 		check(number < points.length, `prior ${prior.name} has no operating point ${number}`);
-		return (unpacked[[number, grey]] ??= unpack(arrays[number], grey && architecture.features === "cosine"));
+		return (unpacked[number] ??= unpack(arrays[number]));
 	};
 	const digest = prior.digest.match(/../g).map((pair) => parseInt(pair, 16));
 	const own = points[0].mean[1];
@@ -760,16 +757,10 @@ const READERS = {
 		}),
 };
 
-/** An operating point; for one channel without the costs of the second and third colour component. */
-function unpack(arrays, first) {
+function unpack(arrays) {
 	const point = Object.fromEntries(arrays.map(([name, read, bytes]) => [name, read(bytes)]));
-	const { kl, merged = [], mean } = point;
-	point.single = kl.length / mean.length;
-	point.count = point.single + merged.length / mean.length / 4;
-	point.kl = new Uint8Array(kl.length + merged.length);
-	point.kl.set(kl);
-	point.kl.set(merged, kl.length);
-	if (first) point.kl = point.kl.map((index, i) => (i % 3 ? 0 : index));
+	point.single = point.kl.length / point.mean.length;
+	point.count = point.single + (point.merged?.length ?? 0) / point.mean.length / 4;
 	return point;
 }
 

@@ -1,7 +1,7 @@
 """Pictures encoded to a size or a PSNR: a size is known before the fit, a PSNR is met by one file after another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import inf
 
@@ -11,9 +11,11 @@ from ..errors import TargetError
 from ..root import next_guess
 from .batch import Batch, Encoded
 from .search import LEAST, Choice, Search
-from .settings import Progress, between, one_of, positive
+from .settings import EFFORTS, Progress, between, one_of, positive
 
 MET = 0.2  # dB from a wanted PSNR that are good enough
+# For a wanted size of at most SMALL pixels: 0.07 dB more at 64x64 and 100 bytes, in twice the time.
+SMALL, THOROUGH = 2**14, {"normal": replace(EFFORTS["normal"], trials=2, wider=2)}
 
 # Set on the same photographs as the constants of search.py.
 NEAR = 0.15  # dB from a wanted PSNR that are good enough for a first encoding
@@ -55,6 +57,8 @@ def meet(goal: Goal, batch: Batch, progress: Progress) -> list[Encoded | TargetE
 
     A TargetError stands for a picture that cannot be brought to the size.
     """
+    if goal.size is not None and batch.pixels <= SMALL:
+        batch = batch.with_effort(THOROUGH.get(batch.settings.effort, batch.settings.effort))
     searches = [Search(batch.chooser, picture[None], batch.pixels, batch.file_size) for picture in batch.stack]
     if goal.size is None:
         return _meet_psnr([Aim(search, goal.psnr) for search in searches], batch, progress)
