@@ -38,6 +38,8 @@ RUNNER = """
 import json, os, sys, traceback
 import numpy, PIL.Image, combiner_codec.cli, combiner_codec.image, combiner_codec.format.prior  # once for all
 import combiner_codec.decoder, combiner_codec.encoder.settings
+if sys.argv[1] == "inspect":
+    import combiner_codec.inspect.figures, combiner_codec.inspect.text, matplotlib.pyplot
 if sys.argv[1] in ("train", "bench"):
     import torch, combiner_codec.training.run, combiner_codec.bench.command
 for number, arguments in enumerate(json.load(open("cases.json"))):

@@ -175,7 +175,7 @@ def test_a_picture_too_large_for_the_memory_does_not_stop_the_others(tmp_path, t
     command = [COMBINER, "encode", "1.png", "2.png", "3.png", "--output-dir", "out", "--effort", "fast"]
     done = subprocess.run([*command, "--threads", "1", "--prior", tiny_prior_file], cwd=tmp_path, capture_output=True,
                           text=True, timeout=180,
-                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**30 * 3 // 2,) * 2))  # fmt: skip
+                          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (2**30,) * 2))  # fmt: skip
     assert done.returncode == 1 and "2.png: not enough memory" in done.stderr and "1 of 3" in done.stderr, done.stderr
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.cmb", "3.cmb"]
 

@@ -14,7 +14,7 @@ from combiner_codec.synthesis import bands
 from combiner_codec.synthesis.bands import Band
 from conftest import busy_pictures, smooth_pictures
 
-QUICK = Effort(steps=0.3, segments=2, refine=0.1, wider=-2, trials=1)
+QUICK = Effort(steps=0.2, segments=2, refine=0.1, wider=-2, trials=1)
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels):
 
 def test_bands_share_modulations_and_meet_sizes(several):
     photo = priors.load("photo")
-    picture = np.concatenate([busy_pictures(1, 128)[0], busy_pictures(2, 128)[1]])[:, :80]
+    picture = np.concatenate([busy_pictures(1, 128)[0], busy_pictures(2, 128)[1]])[:, :66]
     settings = Settings(0.002, QUICK, device="cpu", point=8, keep_posterior=True)
     (alone,) = encode_arrays([picture], photo, settings)
     several(2**14)

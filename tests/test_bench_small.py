@@ -70,14 +70,14 @@ def test_speed_gives_each_codecs_time_as_a_multiple_of_the_others(tmp_path):
 def test_a_gpus_page_can_be_tried_on_the_processor(tmp_path):
     for name in ("cifar", "kodak"):
         (tmp_path / name).mkdir()
-    np.save(tmp_path / "cifar" / "test.npy", busy_pictures(2, 32))
-    Image.fromarray(busy_pictures(1, 40)[0]).save(tmp_path / "kodak" / "one.png")
+    np.save(tmp_path / "cifar" / "test.npy", busy_pictures(1, 32))
+    Image.fromarray(busy_pictures(1, 24)[0]).save(tmp_path / "kodak" / "one.png")
     where = ["--out", str(tmp_path), "--archive", str(tmp_path / "all.zip"), "--device", "cpu"]
     result = CliRunner().invoke(main, ["cuda", str(tmp_path / "cifar"), str(tmp_path / "kodak"), *where])
     assert result.exit_code == 0, result.output
     text = (tmp_path / "cuda.md").read_text(encoding="utf-8")
-    assert "CIFAR-10, 2 together" in text and "| one.png |" in text and "aten::" in text
+    assert "CIFAR-10, 1 together" in text and "| one.png |" in text and "aten::" in text
     with zipfile.ZipFile(tmp_path / "all.zip") as packed:
         files = [name for name in packed.namelist() if name.endswith(".cmb")]
-        assert len(files) == 2 * 2 + 2
+        assert len(files) == 2 + 2
         assert all(packed.read(name).startswith(MAGIC) for name in files)

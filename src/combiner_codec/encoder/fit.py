@@ -202,8 +202,7 @@ class Descent:
 
     def with_weights(self, shared: dict) -> "Descent":
         """The same with other weights of the shared layers."""
-        network = replace(self.subject.network, shared=shared)
-        return replace(self, subject=replace(self.subject, network=network))
+        return replace(self, subject=replace(self.subject, network=replace(self.subject.network, shared=shared)))
 
     def run(self, posterior: Posterior, steps: int, own: Fit | None = None) -> Posterior:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
@@ -249,9 +248,7 @@ class Descent:
 
     def backward(self, posterior: Posterior, mean, scale, own: Fit | None = None) -> torch.Tensor:
         """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale, and into
-        modulations that are fitted too.
-
-        Returns that distortion: (P,).
+        modulations that are fitted too. Returns that distortion: (P,).
         """
         subject = self.subject
         self.source.turn()
