@@ -13,8 +13,8 @@ from combiner_codec.format import prior as priors
 from . import pages
 
 RATES = (0.91, 1.39, 2.28, 3.50, 4.45)  # bpp
-MUST = (26.7, 29.1, 32.3, 35.7, 38.0)  # dB at these rates
-AIM = (27.4, 29.8, 33.0, 36.7, 39.2)
+MUST = (29.1, 31.7, 35.3, 39.2, 41.7)  # dB at these rates
+AIM = (29.6, 32.4, 36.2, 40.2, 42.7)
 LINE = "linear-Gaussian line"
 
 
