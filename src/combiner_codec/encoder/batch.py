@@ -14,7 +14,7 @@ from ..format import classmap, header
 from ..format.header import ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
-from ..image import png_bytes, psnr
+from ..image import png_bytes, psnr, squared_error
 from ..synthesis.architecture import blocks_of, counts
 from ..synthesis.bands import Band, bands
 from .choose import Chooser
@@ -60,8 +60,7 @@ class Encoded:
 
     def lagrangian(self, picture: np.ndarray, beta: float) -> float:
         """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
-        squares = ((picture.astype(np.float64) - self.pixels) / 255) ** 2
-        error = squares.sum() / (1 if picture.ndim == 2 else 3)
+        error = squared_error(picture, self.pixels) / 255**2 / (1 if picture.ndim == 2 else 3)
         return error + beta * np.log(2) * 8 * len(self.data)
 
 
