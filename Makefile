@@ -7,7 +7,7 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
-EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-speed ablation ablation-finetune \
+EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-web-speed bench-speed ablation ablation-finetune \
 	table1 table2 cuda profile growth figures golden hostile hard drift
 .PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
@@ -64,6 +64,7 @@ bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --eff
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32 to 128x128 pictures
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download
+bench-web-speed: ARGS = $(SAMPLES)/hippos.png  ## how long a preview takes in headless Chromium
 bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour

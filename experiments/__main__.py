@@ -27,6 +27,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "table2": ("paper", "table2_command"),
     "thumbnails": ("thumbnails", "command"),
     "web": ("web", "command"),
+    "web-speed": ("web_speed", "command"),
 }
 
 

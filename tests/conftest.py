@@ -15,9 +15,8 @@ from combiner_codec.training.endtoend import Sources
 from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, Recipe
 
 torch.set_num_threads(1)
-ELSEWHERE = (
-    "elsewhere"  # stands for "cuda" in test_cuda.py; known before the first gradient, or there is no way back from it
-)
+# stands for "cuda" in test_cuda.py; known before the first gradient, or there is no way back from it
+ELSEWHERE = "elsewhere"
 if REGISTERED := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
     backend_registration._setup_privateuseone_for_python_backend(ELSEWHERE)
 

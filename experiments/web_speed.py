@@ -1,0 +1,65 @@
+"""`make bench-web-speed`: milliseconds of the decoder in JavaScript in headless Chromium, on one picture's file."""
+
+import base64
+import json
+import shutil
+import statistics
+import subprocess
+import tempfile
+from pathlib import Path
+
+import click
+
+from combiner_codec.errors import MissingError
+from combiner_codec.format import prior as priors
+from scripts import web_prior
+
+from .reliability.golden import ROOT
+from .session import Say
+
+PAGE = """<!doctype html><body><script type="module">
+import {{ Combiner }} from "data:text/javascript;base64,{module}";
+const bytes = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
+const [prior, file] = [bytes("{prior}"), bytes("{file}")];
+function timed(work) {{
+  const start = performance.now();
+  work();
+  return performance.now() - start;
+}}
+const parse = Array.from({{ length: 5 }}, () => timed(() => new Combiner(prior)));
+const combiner = new Combiner(prior);
+const decode = Array.from({{ length: 150 }}, () => timed(() => combiner.decode(file)));
+document.body.textContent = JSON.stringify({{ parse, decode }});
+</script></body>"""
+
+
+def measured(file: bytes) -> dict[str, list[float]]:
+    """Milliseconds of parsing the prior `web`, and of decoding a file that was made with it. Raises MissingError."""
+    chromium = shutil.which("chromium")
+    if not chromium:
+        raise MissingError("no Chromium here: apt-get install chromium", "chromium")
+    module, prior = (ROOT / "web" / "combiner.js").read_bytes(), web_prior.web(priors.load("web"))
+    parts = {"module": module, "prior": prior, "file": file}
+    with tempfile.TemporaryDirectory() as folder:
+        page = Path(folder) / "speed.html"
+        page.write_text(PAGE.format(**{name: base64.b64encode(part).decode() for name, part in parts.items()}))
+        command = [chromium, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
+        told = subprocess.run([*command, "--dump-dom", page.as_uri()], capture_output=True, text=True, check=True)
+    return json.loads(told.stdout.split("<body>")[1].split("</body>")[0])
+
+
+def run(source: Path, say: Say) -> None:
+    """First, median and least of each."""
+    from combiner_codec import preview
+
+    file = preview(source, prior="web")
+    say(f"{len(file)} bytes")
+    for name, times in measured(file).items():
+        say(f"{name}: first {times[0]:.1f} ms, median {statistics.median(times):.1f} ms, least {min(times):.1f} ms")
+
+
+@click.command("web-speed")
+@click.argument("source", type=click.Path(exists=True, path_type=Path))
+def command(source):
+    """How long a preview takes in a browser."""
+    run(source, click.echo)
