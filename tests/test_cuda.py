@@ -66,9 +66,9 @@ class Device(TorchDispatchMode):
             self.waits[str(function)] += 1
             return found
         if function._schema.is_mutable:
-            if there and not isinstance(args[0], There):
+            if there and not isinstance(tree_flatten(args[0])[0][0], There):
                 self.waits[str(function)] += 1  # a copy to the processor
-            return args[0]
+            return args[0] if function._schema.returns else None
         if there or (wanted is not None and torch.device(wanted).type == ELSEWHERE):
             return tree_map(lambda x: There(x) if isinstance(x, torch.Tensor) else x, found)
         return found

@@ -116,6 +116,27 @@ def test_own_weights_come_late(sources, tmp_path):
     assert np.abs(ours[0].shared["w3"] - theirs[0].shared["w3"]).max() > 0
 
 
+def test_learning_begins_with_a_prior(sources, tmp_path):
+    """After no time at all there are its weights, tables and classes, less those of graphics, which come anew."""
+    options = Options("photo", BETAS, (4, 4), batch=2, crops=12, steps=8)
+    run(sources[0], tmp_path / "one.npz", tmp_path / "one", lambda line: None, options)
+    prior = priors.load_file(tmp_path / "one.npz")
+    none = replace(RECIPE.settings, merged=64, crops=12, steps=None, minutes=0.0)
+    found = endtoend.learn(
+        Sources.of(sources[0]), replace(RECIPE, settings=none, side=128), tmp_path, print, "cpu", prior
+    )
+    for p, point in enumerate(found):
+        known, kept = prior.operating_point(p), slice(4)
+        for ours, theirs in ((point.merged, known.merged), (point.kl_index, known.kl_index[kept])):
+            assert np.abs(ours.astype(int) - theirs).max() < 5 and (ours == theirs).mean() > 0.99
+        for name, value in point.shared.items():
+            own = known.shared[name]
+            own = np.concatenate([own[kept], own[known.single :]]) if own.ndim == 2 else own
+            np.testing.assert_allclose(value, own.astype(np.float32), 1e-4, 1e-4, err_msg=name)
+    with pytest.raises(FormatError, match="other operating points"):
+        endtoend.learn(Sources.of(sources[0]), RECIPES["photo"], tmp_path / "new", print, "cpu", prior)
+
+
 COMMAND = [
     "--family",
     "photo",

@@ -264,6 +264,8 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
               help="Folder of photographs to measure the prior on; may be given more than once.")  # fmt: skip
 @click.option("--minutes", type=click.FloatRange(0),
               help="Time over all runs [600, combiner-cifar 40].")  # fmt: skip
+@click.option("--start", metavar="PRIOR", help="Begin with this prior of the family: its name or file.")
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help="Where to learn: auto takes a GPU.")
 @click.option("--seed", type=click.IntRange(0), default=0)
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
@@ -275,6 +277,7 @@ def train(sources, output, checkpoints, **options):
     """
     from .training.run import Options, run
 
+    Ranks.here().take_gpu()
     run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), Options(**options))
 
 

@@ -64,7 +64,7 @@ class Borders:
 
         total = y * placed(self.keep)
         for half, mix in self.mix.items():
-            total = total + _mirrored(y, half, axis, ops) * placed(sign * mix)
+            total = total + mirrored(y, half, axis, ops) * placed(sign * mix)
         return total
 
 
@@ -79,7 +79,7 @@ def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0,
     for place, down, across in _kinds(merged, hop, columns):
         a, b = (ops.constant(matrix, x) for matrix in (down, across))
         place = place[0], place[1], place[2] - first
-        out[place] = _cells(a.T @ _tiles(x[place], FREQUENCIES, ops) @ b, hop, PIXELS, ops)
+        out[place] = as_cells(a.T @ as_tiles(x[place], FREQUENCIES, ops) @ b, hop, PIXELS, ops)
     p, r, c = out.shape[:3]
     return ops.permute(out, (0, 1, 4, 3, 2, 5)).reshape(p, r * hop, 3, c * hop)
 
@@ -99,7 +99,7 @@ def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int |
     for place, down, across in _kinds(merged, hop, columns):
         a, b = (ops.constant(matrix, x) for matrix in (down, across))
         place = place[0], place[1], place[2] - columns[0]
-        out[place] = _cells(a @ _tiles(x[place], PIXELS, ops) @ b.T, hop, FREQUENCIES, ops)
+        out[place] = as_cells(a @ as_tiles(x[place], PIXELS, ops) @ b.T, hop, FREQUENCIES, ops)
     return ops.permute(out, (0, 1, 2, 4, 5, 3))
 
 
@@ -118,14 +118,14 @@ def _kinds(merged, hop, columns=(0, None)) -> Iterator[tuple]:
                 yield place, *((cosines if end else lapped)(size * hop) for end in at_end)
 
 
-def _tiles(cells, order, ops):
+def as_tiles(cells, order, ops):
     """(N, s, s, 3, hop, hop) cells of tiles of s x s cells, of FREQUENCIES or PIXELS -> (N, 3, s hop, s hop)."""
     n, size, _, colours, hop, _ = cells.shape
     return ops.permute(cells, order[0]).reshape(n, colours, size * hop, size * hop)
 
 
-def _cells(tiles, hop, order, ops):
-    """The inverse of `_tiles`."""
+def as_cells(tiles, hop, order, ops):
+    """The inverse of `as_tiles`."""
     n, colours, side, _ = tiles.shape
     split = (hop, side // hop) if order is FREQUENCIES else (side // hop, hop)
     return ops.permute(tiles.reshape(n, colours, *split, *split), order[1])
@@ -138,7 +138,7 @@ def _spread(where, values, size):
     return np.pad(flat, ((0, 0), (0, 0), (half, size - half - flat.shape[2])))
 
 
-def _mirrored(y, half, axis, ops):
+def mirrored(y, half, axis, ops):
     """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
     shape, size = y.shape, y.shape[axis]
     y = y.reshape(*shape[: axis + 1], int(np.prod(shape[axis + 1 :])))

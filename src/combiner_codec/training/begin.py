@@ -1,15 +1,18 @@
-"""What all operating points of a family begin with: classes by hard EM, posteriors in closed form. Needs torch.
+"""What all operating points of a family begin with: classes by hard EM or those of a prior file, posteriors in closed
+form. Needs torch.
 
 Shapes: see persistent.py.
 """
 
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
-from ..encoder.analysis import decompose
 from ..encoder.posterior import closed_form, noise_variance, reachable
+from ..format.prior import Prior
 from ..synthesis.architecture import Architecture
+from .lapping import Lapping, decompose
 from .persistent import Crops, Evidence, Point, count, updated
 from .recipes import TrainSettings
 from .shards import Shards
@@ -43,7 +46,7 @@ def first_point(
     """An operating point before its first visit; its tables are those of the linear part, of tiles as they lie."""
     U = architecture.own
     rows = torch.cat([sizes.single, sizes.merged.reshape(-1, U)]) - sizes.noise
-    tables = Tables(beta, torch.zeros(U), torch.ones(U), rows, len(sizes.single))
+    tables = Tables(beta, rows.new_zeros(U), rows.new_ones(U), rows, len(sizes.single))
     assigned, evidence = sizes.settled(architecture, colour, pixels), Evidence.none(tables)
     for target, classes in targets(architecture, colour, tables, pixels, assigned):
         count(evidence, target**2 - sizes.noise, tables.rows_of(classes))
@@ -51,6 +54,35 @@ def first_point(
     tables = updated(architecture, shards, tables, evidence)
     crops = closed(architecture, colour, tables, pixels, assigned)
     return Point(tables, frequency, crops, Evidence.none(tables))
+
+
+FIRST = 256  # crops that a prior file's classes are counted on before they are chosen
+
+
+@torch.no_grad()
+def points_of(
+    prior: Prior, architecture: Architecture, colour: dict, pixels: list[torch.Tensor], settings: TrainSettings
+) -> list[Point]:
+    """All operating points with the tables of a prior file; graphics, whose classes come last, are left out."""
+    graphics, points = len(prior.metadata.get("graphics", ())), []
+    for p, crops in enumerate(pixels):
+        known, beta, on = prior.operating_point(p), settings.betas[p], crops.device
+        rows = np.concatenate([known.kl_index[: known.single - graphics], known.merged.reshape(-1, architecture.own)])
+        scale, variance = (
+            torch.from_numpy(x).to(on) ** 2 for x in (known.posterior_scale, known.scale_of(rows, slice(None)))
+        )
+        mean, curvature = torch.from_numpy(known.mean).to(on), noise_variance(beta) / scale
+        tables = Tables(beta, mean, curvature, variance, known.single - graphics)
+        frequency = torch.full((known.classes - graphics,), 1 / known.classes, device=on)
+        for some in (crops[:FIRST], crops):  # frequencies from a few
+            sizes = Sizes.of(tables, frequency, noise_variance(beta))
+            assigned = sizes.settled(architecture, colour, some)
+            rows_of = tables.rows_of(assigned.long()).reshape(-1)
+            frequency = counted(torch.bincount(rows_of, minlength=len(variance)).float(), tables.single)
+        points.append(
+            Point(tables, frequency, closed(architecture, colour, tables, crops, assigned), Evidence.none(tables))
+        )
+    return points
 
 
 def held_crops(architecture: Architecture, colour: dict, point: Point, pixels: torch.Tensor) -> Crops:
@@ -67,10 +99,12 @@ def closed(architecture: Architecture, colour: dict, tables: Tables, pixels, ass
         prior = tables.prior(classes)
         mean = reachable(closed_form(target, prior)[0], prior)
         differences.append(((mean - target) / unit).half())
-    return Crops(pixels, assigned, torch.cat(differences))
+    lapping = Lapping.of(architecture.tile, tables.merged(assigned), pixels.device)
+    return Crops(pixels, assigned, torch.cat(differences), lapping)
 
 
 def targets(architecture: Architecture, colour: dict, tables: Tables, pixels, assigned) -> Iterator[tuple]:
     """Of some crops at a time: latents whose linear part reproduces them (n, Rt, Ct, U), and classes, int64."""
     for some, classes in zip(pixels.split(AT_ONCE), assigned.split(AT_ONCE), strict=True):
-        yield decompose(architecture, colour, some.float() / 255, tables.merged(classes)), classes.long()
+        lapping = Lapping.of(architecture.tile, tables.merged(classes), pixels.device)
+        yield decompose(architecture, colour, some.float() / 255, lapping), classes.long()

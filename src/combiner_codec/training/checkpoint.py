@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 
 from ..errors import FormatError
+from .lapping import Lapping
 from .persistent import Crops, Evidence, Point
 from .shards import Shards
 from .tables import Tables
@@ -40,7 +41,7 @@ def fingerprint(plan: Plan) -> dict:
 def _of_point(shards: Shards, point: Point) -> dict:
     """An operating point of all processes."""
     sums = shards.sum(*point.evidence.sums)
-    tables = {name: getattr(point.tables, name) for name in ("variance", "curvature")}
+    tables = {name: getattr(point.tables, name) for name in ("variance", "curvature", "mean")}
     return {**tables, "frequency": point.frequency, "evidence": sums, **_of_crops(shards, point.crops)}
 
 
@@ -54,7 +55,7 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
 
     pixels: (N, side, side, 3) uint8 of each operating point's crops, held: the same of validation; this process's each.
     """
-    kept = torch.load(path, weights_only=True, mmap=True)
+    kept = torch.load(path, plan.device, weights_only=True, mmap=True)
     if kept["plan"] != fingerprint(plan):
         raise FormatError(f"{path}: made with other settings: use these, or another folder of checkpoints")
     points = [_point(plan, p, *pair) for p, pair in enumerate(zip(kept["points"], pixels, strict=True))]
@@ -62,18 +63,20 @@ def load(path: Path, plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor)
     state = first_state(plan, kept["colour"], features)  # those of the beginning are in the network's state
     for name in ("network", "average", "muon", "adam"):
         getattr(state, name).load_state_dict(kept[name])
-    crops = [_crops(plan.held, crops, held) for crops in kept["held"]]
+    tables = [point.tables for point in points]
+    crops = [_crops(plan, plan.held, *pair, held) for pair in zip(tables, kept["held"], strict=True)]
     return replace(state, points=points, held=crops, progress=Progress(**kept["progress"]))
 
 
 def _point(plan: Plan, p: int, kept: dict, pixels: torch.Tensor) -> Point:
     """What is a sum over processes goes to the first."""
-    variance, curvature = (kept[name].clone() for name in ("variance", "curvature"))
-    mean, settings = torch.zeros_like(curvature), plan.settings
-    tables = Tables(settings.betas[p], mean, curvature, variance, settings.classes[p])
+    variance, curvature, mean = (kept[name].clone() for name in ("variance", "curvature", "mean"))
+    tables = Tables(plan.settings.betas[p], mean, curvature, variance, plan.settings.classes[p])
     evidence = Evidence(*(s.clone() * (plan.shards.rank == 0) for s in kept["evidence"]))
-    return Point(tables, kept["frequency"].clone(), _crops(plan.shards, kept, pixels), evidence)
+    return Point(tables, kept["frequency"].clone(), _crops(plan, plan.shards, tables, kept, pixels), evidence)
 
 
-def _crops(shards: Shards, kept: dict, pixels: torch.Tensor) -> Crops:
-    return Crops(pixels, *(kept[name][shards.mine] for name in ("assigned", "difference")))
+def _crops(plan: Plan, shards: Shards, tables: Tables, kept: dict, pixels: torch.Tensor) -> Crops:
+    assigned, difference = (kept[name][shards.mine] for name in ("assigned", "difference"))
+    lapping = Lapping.of(plan.architecture.tile, tables.merged(assigned), plan.device)
+    return Crops(pixels, assigned, difference, lapping)

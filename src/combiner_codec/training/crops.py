@@ -1,6 +1,7 @@
 """Random crops of pictures: places, scales, mirror images, quarter turns; each is a function of (seed, number)."""
 
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -60,13 +61,17 @@ def random_crops(
     """
     crops = np.empty((len(numbers), side, side, 3), np.uint8)
     chosen = _turns(len(pictures), numbers, seed)
-    for i in np.unique(chosen):
+
+    def of_picture(i):
         name, read = pictures[i]
         pixels = read()
         if min(pixels.shape[:2]) < side:
             raise FormatError(f"{name}: smaller than {side} x {side} pixels")
         for place in np.flatnonzero(chosen == i):
             crops[place] = _crop(pixels, side, octaves, np.random.default_rng([seed, 1, numbers[place]]))
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(of_picture, np.unique(chosen)))
     return crops
 
 

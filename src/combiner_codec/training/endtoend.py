@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
-from ..format.prior import OperatingPoint
+from ..encoder.posterior import as_tensor
+from ..errors import FormatError
+from ..format.prior import OperatingPoint, Prior
 from . import checkpoint, contexts
-from .begin import first_points, held_crops
+from .begin import first_points, held_crops, points_of
 from .colour import colour_names, principal_axes
 from .crops import Picture, held_of, pictures_of, random_crops
 from .log import Report
@@ -42,43 +45,74 @@ class Sources:
         return Sources(pictures_of(training, holdout), held)
 
 
-def learn(sources: Sources, recipe: Recipe, folder: Path, report: Report) -> list[OperatingPoint]:
-    """Go on from the folder's checkpoint, if there is one, until steps or time are over; all operating points."""
+def learn(
+    sources: Sources, recipe: Recipe, folder: Path, report: Report, device="cpu", start: Prior | None = None
+) -> list[OperatingPoint]:
+    """Go on from the folder's checkpoint, if there is one, until steps or time are over; all operating points.
+
+    start: a prior of the same architecture and betas to begin with, where there is no checkpoint yet.
+    """
     settings, path = recipe.settings, folder / "joint.pt"
     held = Shards(HELD_PIXELS // recipe.side**2 if sources.validation else 0)
-    plan = Plan(recipe.architecture, settings, recipe.side, Shards(settings.crops), held)
+    plan = Plan(recipe.architecture, settings, recipe.side, Shards(settings.crops), held, torch.device(device))
     report = report if plan.shards.rank == 0 else lambda line: None
-    state = opened(plan, sources, recipe.octaves, path)
+    state = opened(plan, sources, recipe.octaves, path, start)
     crops = f"{len(settings.betas)} x {settings.crops} crops of {len(sources.training)} pictures"
     report(f"{crops}, {state.progress.step} steps")
     go_on(plan, state, path, report)
     return [operating_point(plan, state, p) for p in range(len(settings.betas))]
 
 
-def opened(plan: Plan, sources: Sources, octaves: float, path: Path) -> State:
+def opened(plan: Plan, sources: Sources, octaves: float, path: Path, start: Prior | None = None) -> State:
     """The state of a checkpoint, or the first one."""
     P, seed = len(plan.settings.betas), plan.settings.seed
     numbers = (plan.shards.count * torch.arange(P)[:, None] + plan.shards.mine).numpy()  # (P, N)
     pixels = random_crops(sources.training, plan.side, numbers.reshape(-1), seed, octaves)
-    pixels = list(torch.from_numpy(pixels).unflatten(0, numbers.shape))
-    held = torch.from_numpy(random_crops(sources.validation, plan.side, plan.held.mine.numpy(), seed, 0.0))
-    return checkpoint.load(path, plan, pixels, held) if path.exists() else begun(plan, pixels, held)
+    pixels = list(torch.from_numpy(pixels).to(plan.device).unflatten(0, numbers.shape))
+    held = random_crops(sources.validation, plan.side, plan.held.mine.numpy(), seed, 0.0)
+    held = torch.from_numpy(held).to(plan.device)
+    return checkpoint.load(path, plan, pixels, held) if path.exists() else begun(plan, pixels, held, start)
 
 
-def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor) -> State:
-    """Everything in closed form, from training crops of every operating point and from validation crops, uint8."""
+def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor, start: Prior | None) -> State:
+    """Everything in closed form or from a prior, with training crops of every operating point and validation crops,
+    uint8.
+    """
     architecture, settings = plan.architecture, plan.settings
-    flat = torch.cat([crops.flatten(1, 2)[:, ::THINNED].reshape(-1, 3) for crops in pixels])
-    axes, mean = principal_axes(flat / 255, plan.shards)
-    colour = dict(zip(colour_names(architecture), (axes[None, None], mean), strict=True))
-    points = first_points(architecture, colour, pixels, settings, plan.shards)
+    known = known_weights(plan, start) if start else None
+    if known:
+        colour = {name: known[0][name] for name in colour_names(architecture)}
+        points = points_of(start, architecture, colour, pixels, settings)
+    else:
+        flat = torch.cat([crops.flatten(1, 2)[:, ::THINNED].reshape(-1, 3) for crops in pixels]).cpu()
+        axes, mean = (values.to(plan.device) for values in principal_axes(flat / 255, plan.shards))
+        colour = dict(zip(colour_names(architecture), (axes[None, None], mean), strict=True))
+        points = first_points(architecture, colour, pixels, settings, plan.shards)
     state = first_state(plan, colour, [point.features(architecture.tile) for point in points])
     state.points = points
+    if known:
+        for network in (state.network, state.average):
+            network.adopt(known)
     state.held = [held_crops(architecture, colour, point, held) for point in points] if plan.held.count else []
     progress, closed = state.progress, [(p, colour) for p in range(len(points))]
     progress.before = [on_training(plan, state, *pair).cost for pair in closed]
     progress.before_held = [on_held(plan, state, *pair).cost for pair in closed] if plan.held.count else []
     return state
+
+
+def known_weights(plan: Plan, start: Prior) -> list[dict[str, torch.Tensor]]:
+    """A prior's weights of shared layers, of every operating point, less classes of graphics. Raises FormatError where
+    a family has another architecture or other operating points.
+    """
+    if start.architecture != plan.architecture or list(start.betas) != list(plan.settings.betas):
+        raise FormatError(f"{start.name}: a prior of another architecture or of other operating points")
+    graphics, found = len(start.metadata.get("graphics", ())), []
+    for p in range(len(start.betas)):
+        point = start.operating_point(p)
+        kept = np.delete(np.arange(point.classes), np.s_[point.single - graphics : point.single])
+        shared = {name: value[kept] if value.ndim == 2 else value for name, value in point.shared.items()}
+        found.append({name: as_tensor(value.astype(np.float32), plan.device) for name, value in shared.items()})
+    return found
 
 
 def on_training(plan: Plan, state: State, p: int, shared: dict) -> Measured:
@@ -125,7 +159,7 @@ def average_weights(state: State, p: int) -> dict[str, torch.Tensor]:
 def report_on(plan: Plan, state: State, shown: range, report: Report) -> None:
     """Lines about training J of all operating points, and about validation of some (their numbers wrap around)."""
     progress, betas = state.progress, plan.settings.betas
-    costs = ", ".join(change(*pair) for pair in zip(progress.costs, progress.before, strict=True))
+    costs = ", ".join(change(*pair) for pair in zip(progress.costs.cpu().tolist(), progress.before, strict=True))
     report(f"step {progress.step}, {progress.seconds:.0f} s: training J {costs}")
     for p in [k % len(betas) for k in shown] if plan.held.count else []:
         found = on_held(plan, state, p, average_weights(state, p))
@@ -140,6 +174,6 @@ def change(now: float, before: float) -> str:
 
 def operating_point(plan: Plan, state: State, p: int) -> OperatingPoint:
     """As the prior file holds it, with a class map learned from all crops."""
-    maps, point, settings = plan.shards.whole(state.points[p].crops.assigned), state.points[p], plan.settings
+    maps, point, settings = plan.shards.whole(state.points[p].crops.assigned).cpu(), state.points[p], plan.settings
     tables = contexts.learn(list(maps.numpy()), len(point.frequency), point.tables.single)
     return point.tables.frozen(average_weights(state, p), tables, settings.group_bits, settings.index_bits)

@@ -88,14 +88,50 @@ class JointNetwork(nn.Module):
     def shared(self, p: int) -> dict[str, torch.Tensor]:
         """Weights of all shared layers of point p, as the prior file holds them."""
         weights, biases, first = self.weights_of(p), self.biases_of(p), self.architecture.colour + 1
-        axes, offset = (self.colour[name].reshape(-1, 3) for name in colour_names(self.architecture))
-        unit = noise_variance(self.betas[p]) ** 0.5
-        weights[0], biases[0] = reading(weights[0], biases[0], axes / (unit * LOUDNESS) ** 0.5, offset)
-        for i, layer in enumerate(self.layers):
-            if layer.residual_of == self.architecture.colour:
-                weights[i], biases[i] = writing(weights[i], axes * unit), writing(biases[i], axes * unit)
+        into, out, offset = self.colours(p)
+        weights[0], biases[0] = reading(weights[0], biases[0], into, offset)
+        for i in self.written:
+            weights[i], biases[i] = writing(weights[i], out), writing(biases[i], out)
         named = [{f"w{first + i}": w, f"b{first + i}": b} for i, (w, b) in enumerate(zip(weights, biases, strict=True))]
         return self.colour | {name: value for layer in named for name, value in layer.items()}
+
+    @torch.no_grad()
+    def adopt(self, known: list[dict[str, torch.Tensor]]) -> None:
+        """Weights of all points as a prior file has them, the inverse of `shared`: means are common, the rest is the
+        points' own.
+        """
+        first, every = self.architecture.colour + 1, []
+        for p, shared in enumerate(known):
+            weights, biases = ([shared[f"{k}{first + i}"] for i in range(len(self.layers))] for k in "wb")
+            into, out, offset = self.colours(p)
+            weights[0], _ = reading(weights[0], biases[0], into.inverse(), offset)
+            biases[0] = 2 * biases[0] - reading(weights[0], biases[0], into, offset)[1]
+            for i in self.written:
+                weights[i], biases[i] = (writing(x, out.inverse()) for x in (weights[i], biases[i]))
+            every.append((weights, biases))
+        for common, *own in zip(self.weights, *(weights for weights, _ in every), strict=True):
+            common.copy_(torch.stack(own).mean(0))
+        for point, (weights, biases) in zip(self.points, every, strict=True):
+            for own, common, w in zip(point.weights, self.weights, weights, strict=True):
+                own.copy_(w - common)
+            by_class = [layer.by_class for layer in self.layers]
+            point.classes.copy_(torch.cat([b for b, own in zip(biases, by_class, strict=True) if own], 1))
+            for own, b in zip(
+                point.plain, (b for b, own in zip(biases, by_class, strict=True) if not own), strict=True
+            ):
+                own.copy_(b)
+        self.biases.zero_()  # the MLP adds nothing yet
+
+    def colours(self, p: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Principal axes as the first layer reads them and as the last one writes them, (3, RGB), and their origin."""
+        axes, offset = (self.colour[name].reshape(-1, 3) for name in colour_names(self.architecture))
+        unit = noise_variance(self.betas[p]) ** 0.5
+        return axes / (unit * LOUDNESS) ** 0.5, axes * unit, offset
+
+    @property
+    def written(self) -> list[int]:
+        """Layers whose output is colours."""
+        return [i for i, layer in enumerate(self.layers) if layer.residual_of == self.architecture.colour]
 
     def weights_of(self, p: int) -> list[torch.Tensor]:
         """Weights of point p's layers: (k, k, C, O) each."""
@@ -127,15 +163,15 @@ def normalised(features: list[torch.Tensor]) -> list[torch.Tensor]:
 
 
 def orthogonal(gradient: torch.Tensor) -> torch.Tensor:
-    """A matrix of about the same singular vectors whose singular values are about 1, by Newton-Schulz steps (Muon):
-    (rows, columns).
+    """Matrices of about the same singular vectors whose singular values are about 1, by Newton-Schulz steps (Muon):
+    (n, rows, columns).
     """
-    if len(gradient) > gradient.shape[1]:
+    if gradient.shape[-2] > gradient.shape[-1]:
         return orthogonal(gradient.mT).mT
-    x = gradient / (torch.linalg.matrix_norm(gradient) + 1e-9)
+    x = gradient / (torch.linalg.matrix_norm(gradient, keepdim=True) + 1e-9)
     for _ in range(5):
         s = x @ x.mT
-        x = 3.4445 * x + (-4.7750 * s + 2.0315 * s @ s) @ x
+        x = torch.baddbmm(x, torch.baddbmm(s, s, s, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x
 
 
@@ -152,18 +188,25 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self):
-        """Moves the weights that have a gradient."""
+        """Moves the weights that have a gradient, those of one shape together."""
         for group in self.param_groups:
+            alike = {}
             for w in group["params"]:
                 if w.grad is not None:
-                    w.mul_(1 - group["lr"] * self.DECAY).sub_(group["lr"] * self.direction(w))
+                    alike.setdefault(w.shape, []).append(w)
+            for weights in alike.values():
+                torch._foreach_mul_(weights, 1 - group["lr"] * self.DECAY)
+                torch._foreach_sub_(weights, self.directions(weights), alpha=group["lr"])
 
-    def direction(self, w: nn.Parameter) -> torch.Tensor:
-        """Nesterov's momentum, orthogonalised, in the size of Adam's steps: shaped as the weights."""
-        momentum = self.state[w].setdefault("momentum", torch.zeros_like(w))
-        momentum.lerp_(w.grad, 1 - self.MOMENTUM)
-        matrix = w.grad.lerp(momentum, self.MOMENTUM).flatten(0, 2)  # (k k C, O)
-        return (0.2 * max(matrix.shape) ** 0.5 * orthogonal(matrix)).reshape(w.shape)
+    def directions(self, weights: list[nn.Parameter]) -> list[torch.Tensor]:
+        """Nesterov's momenta, orthogonalised, in the size of Adam's steps: shaped as the weights, which are alike."""
+        gradients = [w.grad for w in weights]
+        momenta = [self.state[w].setdefault("momentum", torch.zeros_like(w)) for w in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - self.MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, self.MOMENTUM)
+        matrices = torch.stack(ahead).flatten(1, 3)  # (n, k k C, O)
+        turned = 0.2 * max(matrices.shape[1:]) ** 0.5 * orthogonal(matrices)
+        return [one.reshape(w.shape) for one, w in zip(turned, weights, strict=True)]
 
 
 def _shape(layer: Layer) -> tuple[int, int, int, int]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from ..encoder.posterior import REACH
-from .shards import Shards
+from .shards import Shards, random
 
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
 SMOOTHING = 8.0  # tiles' worth of an average or earlier table in every class table
@@ -62,7 +62,7 @@ class Mixture:
     def variances(self, assigned: torch.Tensor) -> torch.Tensor:
         """Marginal variances of every class, drawn to the average's shape: (T,) -> (K, D)."""
         n = torch.bincount(assigned, minlength=self.classes).float()
-        sums = torch.zeros(self.classes, self.energy.shape[1]).index_add(0, assigned, self.energy)
+        sums = self.energy.new_zeros(self.classes, self.energy.shape[1]).index_add(0, assigned, self.energy)
         n, sums = self.shards.sum(n, sums)
         average = sums.sum(0) / n.sum().clamp(min=1)
         gain = (sums.sum(1) / (n.clamp(min=1) * average.sum().clamp(min=TINY))).clamp(*GAIN)[:, None]
@@ -76,7 +76,7 @@ def classes_by_energy(mixture: Mixture, tiles: int) -> torch.Tensor:
     K, shards = mixture.classes - len(mixture.fixed), mixture.shards
     scores = torch.log(mixture.energy.clamp(min=LEAST_ENERGY)).sum(1).reshape(-1, tiles)
     scores = shards.gather(scores).reshape(-1)
-    jitter = torch.randn(scores.numel(), generator=torch.Generator().manual_seed(1))
+    jitter = torch.randn(scores.numel(), generator=random(1)).to(scores.device)
     scores = scores + SPREAD * scores.std() * jitter
     ranks = torch.argsort(torch.argsort(scores)) * K // len(scores)
     return ranks.reshape(-1, tiles)[shards.mine].reshape(-1)

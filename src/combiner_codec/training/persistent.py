@@ -13,14 +13,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from ..encoder.analysis import decompose
 from ..encoder.posterior import Gaussians, closed_form, distortion, kl_nats, noise_variance, reachable
-from ..encoder.tiling import begins
 from ..synthesis.architecture import Architecture
-from ..synthesis.fields import blocks_from
-from ..synthesis.network import forward
+from ..synthesis.network import Network
 from ..synthesis.torch_ops import TorchOps
 from .joint import class_features
+from .lapping import Lapping, decompose
 from .mixture import MAP_SHARE, SMOOTHING
 from .sample import Sample
 from .shards import Draw, Shards
@@ -39,6 +37,7 @@ class Crops:
     pixels: torch.Tensor  # (N, side, side, 3) uint8
     assigned: torch.Tensor  # (N, Rt, Ct) uint8 classes, those of merged tiles last
     difference: torch.Tensor  # (N, Rt, Ct, U) float16, posterior mean less target, in noise units; visits write it
+    lapping: Lapping  # as the classes have it
 
     def colours(self, own: torch.Tensor) -> torch.Tensor:
         """Some crops in [0, 1]."""
@@ -91,7 +90,7 @@ class Point:
 
     def map_nats(self, assigned: torch.Tensor) -> torch.Tensor:
         """What the class maps of crops cost, about: (n, Rt, Ct) -> (n,)."""
-        named = torch.from_numpy(begins(self.tables.merged(assigned)))
+        named = torch.where(assigned < self.tables.single, 1.0, 0.25)  # four tiles name theirs once
         return -MAP_SHARE * (self.frequency.log()[assigned] * named).sum((1, 2))
 
 
@@ -118,13 +117,16 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
     """One sample of some crops' posteriors, its gradients by weights (`learned`), and a step of the posteriors."""
     own, beta = turn.draw.own, point.tables.beta
     if not len(own):
-        return Visited([torch.zeros_like(w) for w in learned], torch.zeros(0), torch.zeros(0))
+        none = turn.draw.eps.new_zeros(0)
+        return Visited([torch.zeros_like(w) for w in learned], none, none)
     pixels, assigned = crops.colours(own), crops.assigned[own].long()
-    target, prior, scale = posterior_parts(architecture, point, pixels, assigned, shared)
+    lapping = crops.lapping.some(own)
+    target, prior = decompose(architecture, shared, pixels, lapping).detach(), point.tables.prior(assigned)
+    scale = closed_form(target, prior)[1]
     mean = target + point.unit * crops.difference[own].float()
     mean = torch.where(prior.coded, mean, prior.mean).requires_grad_()
-    blocks = blocks_from(architecture, mean + scale * turn.draw.eps, TorchOps)
-    shown = forward(architecture, blocks, shared, assigned, TorchOps, point.tables.single)
+    network = Network(architecture, shared, assigned, TorchOps, single=point.tables.single)
+    shown = network.layers(lapping.field(mean + scale * turn.draw.eps))
     sample = Sample(turn.draw, prior, scale, mean, shown)
     gradient, *of_weights = sample.gradients(pixels, learned, keep=turn.probe is not None)
     moved = reachable(sample.moved(gradient, beta, turn.rate), prior)
@@ -136,14 +138,6 @@ def visit(architecture: Architecture, point: Point, crops: Crops, shared: dict, 
     error = distortion(shown.detach(), pixels).sum((1, 2))
     nats = kl_nats(moved, scale, prior).sum((1, 2, 3)) + point.map_nats(assigned)
     return Visited([g / beta for g in of_weights], error, nats)
-
-
-@torch.no_grad()
-def posterior_parts(architecture: Architecture, point: Point, pixels, assigned, shared: dict):
-    """Of some crops: latents whose linear part reproduces them (n, Rt, Ct, U), their prior, posteriors' scales."""
-    target = decompose(architecture, shared, pixels, point.tables.merged(assigned))
-    prior = point.tables.prior(assigned)
-    return target, prior, closed_form(target, prior)[1]
 
 
 def fixed_point(mean: torch.Tensor, scale: torch.Tensor, prior: Gaussians) -> torch.Tensor:
@@ -163,7 +157,7 @@ def count(evidence: Evidence, energy: torch.Tensor, rows: torch.Tensor) -> None:
     """Add to the evidence: what an M-step averages, (n, Rt, Ct, U) of tiles that these rows (n, Rt, Ct) stand for."""
     flat = rows.reshape(-1)
     evidence.energy.index_add_(0, flat, energy.flatten(0, 2))
-    evidence.tiles.add_(torch.bincount(flat, minlength=len(evidence.tiles)))
+    evidence.tiles.index_add_(0, flat, torch.ones_like(flat, dtype=evidence.tiles.dtype))
 
 
 def count_probe(evidence: Evidence, squares: torch.Tensor, prior: Gaussians) -> None:

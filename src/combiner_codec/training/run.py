@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 
 from ..encoder.encode import encode_arrays
-from ..encoder.settings import Settings
-from ..format.prior import OperatingPoint, load_file, save
+from ..encoder.settings import Settings, resolve_device
+from ..format.prior import OperatingPoint, find, load_file, save
 from ..image import EQUAL
 from ..synthesis.architecture import Architecture
 from . import endtoend, graphics, modulations
@@ -42,6 +42,8 @@ class Options:
     validation: tuple[Path, ...] = ()  # folders of photographs to measure on
     minutes: float | None = None  # over all runs
     seed: int = 0
+    start: Path | str | None = None  # a prior to begin with
+    device: str = "cpu"  # "auto", "cpu" or "cuda"
 
     @property
     def recipe(self) -> Recipe:
@@ -103,7 +105,8 @@ def learn_together(
 ) -> tuple[list[OperatingPoint], str]:
     """All operating points at once, and what they were learned from."""
     pictures, shards = Sources.of(sources, options.validation, options.holdout), Shards(0)
-    for point in endtoend.learn(pictures, recipe, checkpoints, report):
+    start = find(options.start) if options.start else None
+    for point in endtoend.learn(pictures, recipe, checkpoints, report, resolve_device(options.device), start):
         if shards.rank == 0:
             save_point(checkpoints / f"point-{point.beta:g}.npz", recipe.architecture, point)
     shards.wait()

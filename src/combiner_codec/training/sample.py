@@ -9,7 +9,7 @@ from functools import partial
 import torch
 
 from ..encoder.posterior import Gaussians, distortion
-from .shards import Draw
+from .shards import Draw, random
 from .tables import LEAST_SCALE
 
 # gradients of a process that has none of a step's pictures are 0
@@ -38,8 +38,8 @@ class Sample:
         """Diagonal of J'J by random signs (Hutchinson, 1990), drawn for the whole batch: (n, Rt, Ct, U). J is the
         derivative of the pixels by the latents.
         """
-        shape = (len(self.draw.members), *self.pixels.shape[1:])
-        signs = torch.randint(0, 2, shape, generator=torch.Generator().manual_seed(seed)).float() * 2 - 1
+        shape, on = (self.draw.batch, *self.pixels.shape[1:]), self.pixels.device
+        signs = torch.randint(0, 2, shape, generator=random(seed, on), device=on).float() * 2 - 1
         (row,) = _grad((self.pixels * signs[self.draw.members]).sum(), self.mean)
         return row**2
 

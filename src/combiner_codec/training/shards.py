@@ -8,13 +8,19 @@ import torch.distributed as dist
 SPREAD = 1_000_003  # a prime between seeds, so that the steps of one do not repeat another's
 
 
+def random(seed: int, device="cpu") -> torch.Generator:
+    """Random numbers on a device."""
+    return torch.Generator(device).manual_seed(seed)
+
+
 @dataclass(frozen=True)
 class Draw:
     """One step's random batch, as far as it is this process's: n of B pictures."""
 
     own: torch.Tensor  # (n,) int64 positions among this process's pictures
     eps: torch.Tensor  # (n, *latents) standard normals, those of the posteriors' samples
-    members: torch.Tensor  # (B,) bool, which pictures of the batch these are
+    batch: int  # B
+    members: torch.Tensor | slice  # which pictures of the batch these are: (B,) bool, or all
 
 
 class Shards:
@@ -41,7 +47,7 @@ class Shards:
 
     def gather(self, own: torch.Tensor) -> torch.Tensor:
         """What all processes hold, in the pictures' order: (n, ...) of this one's -> (N, ...) float32."""
-        every = torch.zeros(self.count, *own.shape[1:])
+        every = torch.zeros(self.count, *own.shape[1:], device=own.device)
         every[self.mine] = own.float()
         return self.sum(every)[0]
 
@@ -56,11 +62,11 @@ class Shards:
 
     def batch(self, size: int, seed: int, step: int, latents: tuple[int, ...]) -> Draw:
         """This process's part of a batch of `size` pictures, a function of (seed, step) whatever the processes."""
-        g = torch.Generator().manual_seed(seed * SPREAD + step)
+        g = random(seed * SPREAD + step)
         return self.part(torch.randint(self.count, (size,), generator=g), latents, g)
 
-    def part(self, chosen: torch.Tensor, latents: tuple[int, ...], g: torch.Generator) -> Draw:
+    def part(self, chosen: torch.Tensor, latents: tuple[int, ...], g: torch.Generator, device="cpu") -> Draw:
         """This process's part of the pictures with these numbers, (B,) int64, with noise for all of them."""
-        eps = torch.randn(len(chosen), *latents, generator=g)
-        own = chosen % self.world == self.rank
-        return Draw(chosen[own] // self.world, eps[own], own)
+        eps = torch.randn(len(chosen), *latents, generator=g, device=device)
+        own = chosen % self.world == self.rank if self.world > 1 else slice(None)
+        return Draw((chosen[own] // self.world).to(device, non_blocking=True), eps[own], len(chosen), own)

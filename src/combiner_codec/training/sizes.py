@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..encoder.analysis import decompose
 from ..encoder.tiling import begins, cells, choose_tiling, everywhere, squares
 from ..synthesis.architecture import Architecture
+from .lapping import Lapping, decompose
 from .mixture import MAP_SHARE, SMOOTHING, Mixture, classes_by_energy
 from .shards import Shards
 from .tables import Tables
@@ -56,7 +56,7 @@ class Sizes:
     def _cheapest(self, latents, variance, own):
         """Least nats and class of tiles of one size: (T, D), (k, D) -> (T,) each."""
         mixture = mixture_of(latents**2, len(variance), self.noise, Shards(0))
-        return (values.numpy() for values in mixture.likeliest(variance, self.frequency[own], reach=True))
+        return (values.cpu().numpy() for values in mixture.likeliest(variance, self.frequency[own], reach=True))
 
     def settled(self, architecture: Architecture, colour: dict, pixels: torch.Tensor) -> torch.Tensor:
         """Classes of crops' tiles, merged ones chosen too: (N, side, side, 3) uint8 -> (N, Rt, Ct) uint8."""
@@ -65,17 +65,19 @@ class Sizes:
             shown, every = part.float() / 255, everywhere(tiles_in(architecture, part)) & (len(self.merged) > 0)
 
             def costs(merged, shown=shown):
-                return self.costs(decompose(architecture, colour, shown, merged), merged)
+                lapping = Lapping.of(architecture.tile, merged, shown.device)
+                return self.costs(decompose(architecture, colour, shown, lapping), merged)
 
             merged = choose_tiling(lambda merged, costs=costs: costs(merged)[0], every) if every.any() else every
-            found.append(torch.from_numpy(costs(merged)[1]))
+            found.append(torch.from_numpy(costs(merged)[1]).to(shown.device))
         return torch.cat(found)
 
 
 def mixture_of(energy: torch.Tensor, classes: int, noise: float, shards: Shards) -> Mixture:
     """Classes of tiles of one size, energies (T, D)."""
     D = energy.shape[1]
-    return Mixture(energy, torch.full((D,), noise), torch.zeros(0, D), classes, shards, SMOOTHING, MAP_SHARE)
+    every = energy.new_full((D,), noise)
+    return Mixture(energy, every, energy.new_zeros(0, D), classes, shards, SMOOTHING, MAP_SHARE)
 
 
 def tiles_in(architecture: Architecture, pixels: torch.Tensor) -> tuple[int, int, int]:
@@ -89,7 +91,8 @@ def energies(architecture: Architecture, colour: dict, pixels: torch.Tensor, mer
     found = []
     for part in pixels.split(AT_ONCE):
         every = everywhere(tiles_in(architecture, part)) & merged
-        latents = decompose(architecture, colour, part.float() / 255, every)
+        lapping = Lapping.of(architecture.tile, every, part.device)
+        latents = decompose(architecture, colour, part.float() / 255, lapping)
         found.append((latents[cells(every)] if merged else latents.flatten(0, 2)[:, None]).flatten(1) ** 2)
     return torch.cat(found)
 
@@ -109,9 +112,9 @@ def first_sizes(
         assigned = single.learn(classes_by_energy(single, shape[1] * shape[2]), ROUNDS)[0]
     variance, frequency = single.variances(assigned), single.frequencies(assigned)
     if not M:
-        return Sizes(noise, variance, torch.zeros(0, 4 * architecture.own), frequency)
+        return Sizes(noise, variance, variance.new_zeros(0, 4 * architecture.own), frequency)
     costs = single.likeliest(variance, frequency, reach=True)[0]
-    costs = torch.from_numpy(squares(costs.reshape(shape).numpy())).reshape(-1)
+    costs = torch.from_numpy(squares(costs.reshape(shape).cpu().numpy())).reshape(-1).to(costs.device)
     every = energies(architecture, colour, pixels, merged=True)
     mixture = mixture_of(every, M, noise, single.shards)
     merged, own, share = merged_classes(mixture, costs, len(every) // max(1, len(pixels)), last)
@@ -135,7 +138,7 @@ def merged_classes(
     for _ in range(CHOICES):
         nats, assigned = mixture.likeliest(variance, share * frequency, reach=True)
         better = nats < alone - MAP_SHARE * np.log(1 - share)
-        count, n = mixture.shards.sum(better.sum().float()[None], torch.tensor([float(len(better))]))
+        count, n = mixture.shards.sum(better.sum().float()[None], variance.new_full((1,), float(len(better))))
         share = float((count / n).clamp(*SHARES))
         some = replace(mixture, energy=mixture.energy[better])
         assigned = some.learn(assigned[better], MERGED_ROUNDS)[0]

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ..encoder.posterior import Gaussians, noise_variance
-from ..format.prior import OperatingPoint, row_of
+from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, index_of
 from ..synthesis.latents import kl_bits_of
 
@@ -35,11 +35,14 @@ class Tables:
 
     def rows_of(self, assigned: torch.Tensor) -> torch.Tensor:
         """Rows that stand for tiles of these classes: (n, Rt, Ct) int64 -> the same."""
-        return torch.from_numpy(row_of(assigned.numpy(), self.single))
+        down, across = (torch.arange(n, device=assigned.device) % 2 for n in assigned.shape[-2:])
+        return torch.where(
+            assigned < self.single, assigned, 4 * assigned - 3 * self.single + 2 * down[:, None] + across
+        )
 
     def merged(self, assigned: torch.Tensor) -> np.ndarray:
         """Which tiles of these classes are merged: (n, Rt, Ct) -> the same, bool."""
-        return assigned.numpy() >= self.single
+        return assigned.cpu().numpy() >= self.single
 
     def prior(self, assigned: torch.Tensor) -> Gaussians:
         """Prior of pictures' latents from the classes of their tiles: (n, Rt, Ct) -> (n, Rt, Ct, U), means (U,)."""
@@ -50,10 +53,10 @@ class Tables:
         self, shared: dict[str, torch.Tensor], contexts: np.ndarray | None, group_bits: int, index_bits: int
     ) -> OperatingPoint:
         """As the prior file holds it, with weights of the shared layers and tables of the class map."""
-        rows = index_of(self.kl_bits().numpy())
+        rows = index_of(self.kl_bits().cpu().numpy())
         kl_index, merged = rows[: self.single], rows[self.single :].reshape(-1, 4, rows.shape[1])
-        weights = {name: value.detach().numpy().copy() for name, value in shared.items()}
-        scale, mean = self.posterior_variance.sqrt().numpy(), self.mean.numpy()
+        weights = {name: value.detach().cpu().numpy().copy() for name, value in shared.items()}
+        scale, mean = (x.cpu().numpy() for x in (self.posterior_variance.sqrt(), self.mean))
         return OperatingPoint(self.beta, mean, scale, kl_index, merged, weights, group_bits, index_bits, contexts)
 
 

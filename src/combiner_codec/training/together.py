@@ -15,7 +15,7 @@ from ..synthesis.architecture import Architecture
 from .joint import JointNetwork, Muon
 from .persistent import Crops, Point, Turn, Visited, m_step, visit
 from .recipes import TrainSettings, linear_part
-from .shards import Draw, Shards
+from .shards import Draw, Shards, random
 
 WARM_UP = 300  # steps in which rates rise
 RATE, LEAST_RATE = 2e-3, 1e-5  # of AdamW, for biases; falls
@@ -40,6 +40,7 @@ class Plan:
     side: int  # pixels along the side of a crop
     shards: Shards  # of the crops of each operating point
     held: Shards  # of the validation crops
+    device: torch.device
 
     def share(self, step: int, seconds: float) -> float:
         """Of the steps or of the time that is over."""
@@ -70,14 +71,18 @@ class Plan:
     def draw(self, p: int, visits: int, step: int) -> Draw:
         """Crops and noise of a step at point p, which has had so many."""
         epoch, number = divmod(visits, self.epoch)
-        order = torch.randperm(self.shards.count, generator=self.random(3, p, epoch))
+        order = torch.randperm(self.shards.count, generator=random(self.seed(3, p, epoch)))
         chosen = order[number * self.batch :][: self.batch]
-        return self.shards.part(chosen, self.latents, self.random(4, step))
+        return self.part(self.shards, chosen, 4, step)
 
-    def random(self, *address: int) -> torch.Generator:
-        """Random numbers of their own for every address."""
+    def part(self, shards: Shards, chosen: torch.Tensor, *address: int) -> Draw:
+        """This process's part of the crops with these numbers, with noise of its own for every address."""
+        return shards.part(chosen, self.latents, random(self.seed(*address), self.device), self.device)
+
+    def seed(self, *address: int) -> int:
+        """Of random numbers of their own for every address."""
         seed = np.random.SeedSequence([self.settings.seed, *address]).generate_state(1, np.uint64)[0]
-        return torch.Generator().manual_seed(int(seed >> np.uint64(1)))
+        return int(seed >> np.uint64(1))
 
     @property
     def latents(self) -> tuple[int, int, int]:
@@ -91,8 +96,8 @@ class Progress:
     """How far learning is, and running averages of every operating point: 0 before its first visit."""
 
     visits: list[int]
-    norms: list[float]  # of gradients
-    costs: list[float]  # training J, nats a pixel
+    norms: torch.Tensor  # (P,) of gradients, on the device, which nobody waits for
+    costs: torch.Tensor  # (P,) training J, nats a pixel
     before: list[float] = field(default_factory=list)  # J of each point's first crops in closed form, without network
     before_held: list[float] = field(default_factory=list)  # the same of validation crops
     step: int = 0
@@ -115,13 +120,14 @@ class State:
 def first_state(plan: Plan, colour: dict, classes: list[torch.Tensor]) -> State:
     """A network without effect, from (K, F) features of each operating point's classes; no operating points yet."""
     settings, P = plan.settings, len(classes)
-    network = JointNetwork(plan.architecture, colour, settings.betas, classes, settings.seed)
+    network = JointNetwork(plan.architecture, colour, settings.betas, classes, settings.seed).to(plan.device)
     matrices = network.matrices()
     taken = {id(w) for w in matrices}
     others = [w for w in network.parameters() if id(w) not in taken]
     adam = torch.optim.AdamW(others, RATE, MOMENTS, weight_decay=DECAY)
     average = copy.deepcopy(network).requires_grad_(False)
-    return State(network, average, Muon(matrices, TURN), adam, [], [], Progress([0] * P, [0.0] * P, [0.0] * P))
+    norms, costs = torch.zeros(2, P, dtype=torch.float64, device=plan.device)
+    return State(network, average, Muon(matrices, TURN), adam, [], [], Progress([0] * P, norms, costs))
 
 
 def take_step(plan: Plan, state: State) -> None:
@@ -134,7 +140,7 @@ def take_step(plan: Plan, state: State) -> None:
     turn = Turn(plan.draw(p, progress.visits[p], step), e_rate, None if step % PROBE_EVERY else step)
     found = visit(plan.architecture, point, point.crops, state.network.shared(p), learned, turn)
     *gradients, cost = plan.shards.sum(*found.gradients, cost_of(point, found).sum()[None])
-    remember(progress, p, float(cost) / plan.batch / plan.side**2)
+    remember(progress, p, cost[0].double() / plan.batch / plan.side**2)
     move(state, learned, scaled(progress, p, gradients), plan.rate(step, share))
     if progress.visits[p] % plan.epoch == 0:
         state.points[p] = m_step(plan.architecture, plan.shards, point)
@@ -145,22 +151,25 @@ def cost_of(point: Point, found: Visited) -> torch.Tensor:
     return found.error / point.tables.beta + found.nats
 
 
-def remember(progress: Progress, p: int, cost: float) -> None:
+def remember(progress: Progress, p: int, cost: torch.Tensor) -> None:
     """A visit to point p that cost so many nats a pixel."""
-    last = progress.costs[p] or cost
-    progress.costs[p] = COST_MEMORY * last + (1 - COST_MEMORY) * cost
+    progress.costs[p] = averaged(progress.costs[p], cost, COST_MEMORY)
     progress.visits[p] += 1
     progress.step += 1
 
 
+def averaged(before: torch.Tensor, now: torch.Tensor, memory: float) -> torch.Tensor:
+    """A running average, which begins with its first value."""
+    return torch.where(before > 0, memory * before + (1 - memory) * now, now)
+
+
 def scaled(progress: Progress, p: int, gradients: list[torch.Tensor]) -> list[torch.Tensor]:
     """Gradients of point p over their usual norm, so that all points count alike; outliers are cut to twice that."""
-    norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
+    norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(gradients))).double()
     usual = progress.norms[p]
-    usual = NORM_MEMORY * usual + (1 - NORM_MEMORY) * min(norm, MOST_NORM * usual) if usual else norm
-    progress.norms[p] = usual
-    factor = 1 / max(usual, norm / 2, 1e-12)
-    return [g * factor for g in gradients]
+    most = torch.where(usual > 0, MOST_NORM * usual, norm)
+    usual = progress.norms[p] = averaged(usual, norm.minimum(most), NORM_MEMORY)
+    return torch._foreach_mul(gradients, (1 / torch.maximum(usual, norm / 2).clamp(min=1e-12)).float())
 
 
 def move(state: State, learned: list, gradients: list[torch.Tensor], rate: float) -> None:
@@ -175,8 +184,7 @@ def move(state: State, learned: list, gradients: list[torch.Tensor], rate: float
     if step % AVERAGE_EVERY == 0:
         memory = min(MEMORY, 1 - 1 / (1 + step / AVERAGE_EVERY)) ** AVERAGE_EVERY
         with torch.no_grad():
-            for average, now in zip(state.average.parameters(), state.network.parameters(), strict=True):
-                average.lerp_(now, 1 - memory)
+            torch._foreach_lerp_(list(state.average.parameters()), list(state.network.parameters()), 1 - memory)
 
 
 @dataclass(frozen=True)
@@ -192,15 +200,16 @@ def measured(plan: Plan, point: Point, crops: Crops, shards: Shards, shared: dic
     """How crops do after some more E-steps; with the colour map for all shared layers, in closed form as they are."""
     closed = len(shared) == 2
     architecture = linear_part(plan.architecture) if closed else plan.architecture
-    totals, count = torch.zeros(3, dtype=torch.float64), min(HELD_PIXELS // plan.side**2, shards.count)
+    count = min(HELD_PIXELS // plan.side**2, shards.count)
+    totals = torch.zeros(3, dtype=torch.float64, device=plan.device)
     for chosen in torch.arange(count).split(max(1, PIXELS_AT_ONCE // plan.side**2)):
         for step in range(1 if closed else HELD_STEPS):
-            draw = shards.part(chosen, plan.latents, plan.random(*address, int(chosen[0]), step))
+            draw = plan.part(shards, chosen, *address, int(chosen[0]), step)
             rate = 0.0 if closed else HELD_RATE[0] * (1 - step / HELD_STEPS) + HELD_RATE[1]
             found = visit(architecture, point, crops, shared, [], Turn(draw, rate, counts=False))
         error = (found.error / plan.side**2).double()
         totals += torch.stack(
             [cost_of(point, found).double().sum(), found.nats.double().sum(), -10 * error.log10().sum()]
         )
-    cost, nats, psnr = (shards.sum(totals)[0] / count).tolist()
+    cost, nats, psnr = (shards.sum(totals)[0] / count).cpu().tolist()
     return Measured(cost / plan.side**2, nats / np.log(2) / plan.side**2, psnr)
