@@ -333,3 +333,9 @@ def squared_error(a: np.ndarray, b: np.ndarray) -> float:
     """Sum over all samples of two uint8 arrays, of premultiplied colour and alpha, some rows at a time."""
     parts = (slice(first, first + ROWS) for first in range(0, len(a), ROWS))
     return float(sum(np.sum((premultiplied(a[rows]) - premultiplied(b[rows])) ** 2) for rows in parts))
+
+
+def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
+    """Of two uint8 arrays' samples, some rows at a time."""
+    parts = (slice(first, first + ROWS) for first in range(0, len(a), ROWS))
+    return max((int((np.maximum(a[rows], b[rows]) - np.minimum(a[rows], b[rows])).max()) for rows in parts), default=0)

@@ -14,7 +14,7 @@ from ..format import classmap, header
 from ..format.header import ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
-from ..image import png_bytes, psnr, squared_error
+from ..image import largest_difference, png_bytes, psnr, squared_error
 from ..synthesis.architecture import blocks_of, counts
 from ..synthesis.bands import Band, bands
 from .choose import Chooser
@@ -172,7 +172,7 @@ class Batch:
         data = self.file(coded.number, coded.index_bits, np.packbits(bits).tobytes())
         if self.settings.verify:
             pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
-            off = np.abs(pixels.astype(np.int16) - whole.pixels).max()
+            off = largest_difference(pixels, whole.pixels)
             if off > SLIP:
                 raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
         quality = psnr(picture, pixels), coded.number, coded.ideal_bits, psnr(picture, whole.sampled)
