@@ -6,6 +6,7 @@ bytes -> Header -> classes of tiles -> lengths of streams -> indices -> candidat
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 
@@ -203,12 +204,13 @@ def decode_plane(contents: Contents, threads: int) -> np.ndarray:
     if contents.point is None:
         shape, value = (head.height, head.width), np.packbits(contents.payload)
         return np.full(shape, value[0]) if head.grey else np.full((*shape, 3), value)
-    threads = threads or os.cpu_count() or 1
+    threads = threads or processors()
     dtype = np.float64 if head.width * head.height <= EXACT_PIXELS else np.float32
-    shared = contents.point.shared
     if len(contents.modulation):
-        shared = modulated(shared, architecture.colour + 1, sample_modulations(contents))
-    shared = {name: value.astype(dtype) for name, value in shared.items()}
+        shared = modulated(contents.point.shared, architecture.colour + 1, sample_modulations(contents))
+        shared = {name: value.astype(dtype) for name, value in shared.items()}
+    else:
+        shared = contents.point.shared_in(dtype)
     network = Network(
         architecture, shared, contents.classes[None], NumpyOps(dtype), head.grey, single=contents.point.single
     )
@@ -235,6 +237,12 @@ def decode_band(contents: Contents, band: Band, network: Network, threads: int, 
         pixels[below + rows[0] : below + rows[1]] = to_uint8(strip[0, :, :width])
 
     list(parallel(show, own.strips(min(max(each, FEWEST), MOST), band.visible), threads))
+
+
+@cache
+def processors() -> int:
+    """Threads that the processor has."""
+    return os.cpu_count() or 1
 
 
 def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:

@@ -21,8 +21,10 @@ def run(command: click.Command) -> None:
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
     if sys.argv[1:2] in (["encode"], ["decode"], ["train"], ["bench"]):
         keep_memory()
-    if sys.argv[1:2] in (["decode"], ["info"], ["inspect"]):
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # tiles are on threads already; idle ones cost 50 ms
+    if sys.argv[1:2] in (["encode"], ["decode"], ["info"], ["inspect"]):
+        os.environ.setdefault(
+            "OPENBLAS_NUM_THREADS", "1"
+        )  # numpy's: strips are on threads already, idle ones cost 50 ms
     try:
         code = command.main(standalone_mode=False)
     except CombinerError as error:

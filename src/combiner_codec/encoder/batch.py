@@ -1,8 +1,9 @@
 """Pictures of one shape on their way to files: choose, code, write, verify. Needs torch."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
+from itertools import chain
 from time import perf_counter
 
 import numpy as np
@@ -142,22 +143,42 @@ class Batch:
 
     def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
         """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
-        coded, done, on = [None] * len(members), 0, resolve_device(self.settings.device)
-        together = max(1, PIXELS // self.pixels)
+        coded, done = [None] * len(members), 0
+        for parts in self.together(points):
+            started, count = perf_counter(), sum(map(len, parts))
+            canvases = [
+                self.canvas(int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part])
+                for part in parts
+            ]
+            chosen = (perf_counter() - started) / count
+            share = between(progress, done / len(members), (done + count) / len(members))
+            found = code(canvases, self.settings, share)
+            for i, one in zip(np.concatenate(parts), chain.from_iterable(found), strict=True):
+                coded[i] = replace(one, seconds=one.seconds + chosen)
+            done += count
+        return coded
+
+    def together(self, points: np.ndarray) -> Iterator[list[np.ndarray]]:
+        """Which pictures at their operating points (n,) are coded at once: those of one point share a canvas."""
+        parts, size = [], 0
         for number in np.unique(points):
             same = np.flatnonzero(points == number)
             # with modulations it has a network of its own
-            each = together if self.point(int(number)).modulation_kl(self.pixels) is None else 1
+            each = max(1, PIXELS // self.pixels) if self.point(int(number)).modulation_kl(self.pixels) is None else 1
             for part in np.split(same, range(each, len(same), each)):
-                started, some = perf_counter(), [members[i] for i in part]
-                own = self.classes(int(number), some) if classes is None else np.stack([classes[i] for i in part])
-                canvas = Canvas(self.prior, int(number), self.shape, own, self.bands, partial(self.rows, some), on)
-                chosen = (perf_counter() - started) / len(part)
-                share = between(progress, done / len(members), (done + len(part)) / len(members))
-                for i, one in zip(part, code(canvas, self.settings, share), strict=True):
-                    coded[i] = replace(one, seconds=one.seconds + chosen)
-                done += len(part)
-        return coded
+                size += len(part) * self.pixels
+                if parts and size > PIXELS:
+                    yield parts
+                    parts, size = [], len(part) * self.pixels
+                parts.append(part)
+        if parts:
+            yield parts
+
+    def canvas(self, number: int, members: Sequence[int], classes=None) -> Canvas:
+        """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
+        own = self.classes(number, members) if classes is None else np.stack(classes)
+        on = resolve_device(self.settings.device)
+        return Canvas(self.prior, number, self.shape, own, self.bands, partial(self.rows, members), on)
 
     def finish(self, i: int, coded: Coded, seconds: float) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows

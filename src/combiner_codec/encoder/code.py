@@ -11,12 +11,13 @@ from ..format import classmap
 from ..format.prior import OperatingPoint, Prior
 from ..synthesis.architecture import blocks_of
 from ..synthesis.bands import Band
-from .fit import Descent, Subject
+from .fit import FEWEST, Descent, Subject
 from .fitted import Fitted
 from .modulation import Fit, Modulation, worth
 from .posterior import Posterior
 from .settings import Progress, Settings, between
-from .streams import Code, bundles, code_segment, streams
+from .streams import Bundle, Code, Draws, bundles, code_segment, streams
+from .workers import each
 
 FITTED = 0.2  # share of the work that is done when the posterior is fitted, about
 NO_BITS = np.zeros(0, np.uint8)
@@ -38,6 +39,16 @@ class Canvas:
     def point(self) -> OperatingPoint:
         """For colour or for grey pictures."""
         return self.prior.operating_point(self.number, grey=len(self.shape) == 2)
+
+    @property
+    def size(self) -> int:
+        """Pixels of all pictures."""
+        return len(self.classes) * self.shape[0] * self.shape[1]
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is one band without modulations."""
+        return len(self.bands) == 1 and self.point.modulation_kl(self.shape[0] * self.shape[1]) is None
 
     @property
     def modulation(self) -> Modulation | None:
@@ -84,10 +95,31 @@ class Coded:
     seconds: float  # its share of the time until posteriors were fitted
 
 
-def code(canvas: Canvas, settings: Settings, progress: Progress) -> list[Coded]:
-    """Fit, then code and refine segment by segment, one band after another. Raises TargetError if a fit diverges."""
+def code(canvases: Sequence[Canvas], settings: Settings, progress: Progress) -> list[list[Coded]]:
+    """Fit, then code and refine segment by segment: every picture of every canvas, all of one shape.
+
+    Raises TargetError if a fit diverges.
+    """
+    if all(canvas.plain for canvas in canvases):
+        return code_together(canvases, settings, progress)
+    shares = [between(progress, i / len(canvases), (i + 1) / len(canvases)) for i in range(len(canvases))]
+    return [code_bands(canvas, settings, share) for canvas, share in zip(canvases, shares, strict=True)]
+
+
+def code_together(canvases: Sequence[Canvas], settings: Settings, progress: Progress) -> list[list[Coded]]:
+    """`plain` canvases: candidates are drawn once for all, and those of few pixels are fitted side by side."""
+    started, how = time.perf_counter(), code_of(canvases[0], settings)
+    spread = each if all(canvas.size <= FEWEST for canvas in canvases) else map
+    fitted = list(spread(lambda canvas: fit(canvas, settings, canvas.bands[0]), canvases))
+    seconds = (time.perf_counter() - started) / sum(len(canvas.classes) for canvas in canvases)
+    found = finish(fitted, how, settings, progress, spread)
+    return [coded(canvas, parts, how, seconds) for canvas, (parts, _) in zip(canvases, found, strict=True)]
+
+
+def code_bands(canvas: Canvas, settings: Settings, progress: Progress) -> list[Coded]:
+    """Any canvas, one band after another."""
     started, fitting, bands, modulation = time.perf_counter(), 0.0, canvas.bands, canvas.modulation
-    how = Code(settings.seed, settings.index_bits(canvas.point), settings.temperature, settings.plan.segments)
+    how = code_of(canvas, settings)
     own = Fit(modulation, 1 / len(bands)) if modulation else None
     stream, shared, above, parts = NO_BITS, None, None, []
     if own and len(bands) > 1:  # the same for all, from one in the middle
@@ -100,18 +132,35 @@ def code(canvas: Canvas, settings: Settings, progress: Progress) -> list[Coded]:
             descent = descent.with_weights(shared)
         fitting += time.perf_counter() - started
         share = between(progress, i / len(bands), (i + 1) / len(bands))
-        found, posterior = finish(descent, posterior, how, settings, share)
+        ((found, posterior),) = finish([(descent, posterior)], how, settings, share)
         parts.append(found)
         started = time.perf_counter()
         if i + 1 < len(bands):
             above = descent.subject.rows(posterior.mean, band.before(bands[i + 1]))
         del descent, posterior  # before the next one's
-    wholes, extra, count = [Part.join(one) for one in zip(*parts, strict=True)], own.bits if own else 0.0, len(parts[0])
+    wholes = [Part.join(one) for one in zip(*parts, strict=True)]
+    return coded(canvas, wholes, how, fitting / len(wholes), stream, own.bits if own else 0.0)
+
+
+def coded(
+    canvas: Canvas,
+    wholes: Sequence[Part],
+    how: Code,
+    seconds: float,
+    modulation: np.ndarray = NO_BITS,
+    bits: float = 0.0,
+) -> list[Coded]:
+    """Every picture of a canvas; bits: KL of its modulations."""
     return [
-        Coded(canvas.number, classes, stream, whole, how.index_bits,
-              whole.ideal_bits + class_bits(classes, canvas.point) + extra, fitting / count)
+        Coded(canvas.number, classes, modulation, whole, how.index_bits,
+              whole.ideal_bits + class_bits(classes, canvas.point) + bits, seconds)
         for whole, classes in zip(wholes, canvas.classes, strict=True)
     ]  # fmt: skip
+
+
+def code_of(canvas: Canvas, settings: Settings) -> Code:
+    """How its groups are coded."""
+    return Code(settings.seed, settings.index_bits(canvas.point), settings.temperature, settings.plan.segments)
 
 
 def fit(
@@ -128,24 +177,48 @@ def fit(
 
 
 def finish(
-    descent: Descent, posterior: Posterior, how: Code, settings: Settings, progress: Progress
-) -> tuple[list[Part], Posterior]:
-    """A fitted band coded: a part of every picture, and the posterior with what the file has."""
-    subject, plan = descent.subject, settings.plan
+    fitted: Sequence[tuple[Descent, Posterior]], how: Code, settings: Settings, progress: Progress, spread=map
+) -> list[tuple[list[Part], Posterior]]:
+    """Fitted bands coded, of each: a part of every picture, and the posterior with what the file has.
+
+    spread: what refines them, as `map`.
+    """
+    plan, posteriors = settings.plan, [posterior for _, posterior in fitted]
     progress(FITTED)
-    bits = kl_bits(subject, posterior)
-    sampled = subject.pixels(descent.sample(posterior.mean, posterior.scale))
-    fitted = fitted_of(subject, posterior) if settings.keep_posterior else [None] * len(sampled)
-    own = bundles(subject, how)
+    sampled = [sample(descent, posterior, settings.keep_posterior) for descent, posterior in fitted]
+    own = [bundles(descent.subject, how) for descent, _ in fitted]
+    draws = Draws(how, fitted[0][0].subject.device)
+
+    def refine(one):
+        (descent, _), posterior = one
+        return descent.run(posterior, round(descent.steps * plan.refine))
+
     for segment in range(plan.segments):
-        posterior = code_segment(own, segment, posterior)
+        posteriors = code_segment(list(zip(own, posteriors, strict=True)), segment, draws)
         progress(FITTED + (1 - FITTED) * (segment + 1) / plan.segments)
         if segment + 1 < plan.segments:
-            posterior = descent.run(posterior, round(descent.steps * plan.refine))
-    written, pixels = streams(subject, own), subject.pixels(posterior.mean)
-    each = len(written) // len(pixels)
-    written = [written[i : i + each] for i in range(0, len(written), each)]
-    return [Part(*one) for one in zip(written, bits, sampled, pixels, fitted, strict=True)], posterior
+            posteriors = list(spread(refine, zip(fitted, posteriors, strict=True)))
+    done = zip(fitted, own, sampled, posteriors, strict=True)
+    return [(written(descent.subject, *one), one[-1]) for (descent, _), *one in done]
+
+
+def sample(descent: Descent, posterior: Posterior, keep: bool) -> list[tuple]:
+    """Of every picture, before coding: ideal bits, pixels of a posterior sample and, if kept, the posterior."""
+    bits = kl_bits(descent.subject, posterior)
+    sampled = descent.subject.pixels(descent.sample(posterior.mean, posterior.scale))
+    fitted = fitted_of(descent.subject, posterior) if keep else [None] * len(sampled)
+    return list(zip(bits, sampled, fitted, strict=True))
+
+
+def written(subject: Subject, own: Sequence[Bundle], sampled: Sequence[tuple], posterior: Posterior) -> list[Part]:
+    """A part of every picture, of what was coded."""
+    blocks, pixels = streams(subject, own), subject.pixels(posterior.mean)
+    count = len(blocks) // len(pixels)
+    blocks = [blocks[i : i + count] for i in range(0, len(blocks), count)]
+    return [
+        Part(streams, bits, before, shown, fitted)
+        for streams, (bits, before, fitted), shown in zip(blocks, sampled, pixels, strict=True)
+    ]
 
 
 @torch.no_grad()

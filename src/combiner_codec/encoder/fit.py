@@ -23,7 +23,7 @@ from ..synthesis.network import Network, Rows
 from ..synthesis.torch_ops import TorchOps
 from .analysis import decompose
 from .budget import Budget
-from .gradients import LappedColumns, LappedRows, Layers
+from .gradients import LappedColumns, LappedRows, Layers, pull_back
 from .modulation import Fit
 from .noise import Noise
 from .posterior import (
@@ -263,9 +263,9 @@ class Descent:
             gradient[pictures, slice(*subject.network.support(rows))] += found[0]
             if own:
                 slopes += found[1]
-        half.backward(gradient)
+        pull_back(half, gradient)
         if own:
-            values.backward(slopes)
+            pull_back(values, slopes)
         return total
 
     def nats(self, posterior: Posterior) -> torch.Tensor:

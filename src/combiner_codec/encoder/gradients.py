@@ -16,6 +16,11 @@ from ..synthesis.torch_ops import TorchOps
 from .workers import each
 
 
+def pull_back(x: torch.Tensor, gradient: torch.Tensor) -> None:
+    """`x.backward(gradient)`, which would import sympy: 0.3 s."""
+    (x * gradient).sum().backward()
+
+
 class LappedRows(torch.autograd.Function):
     """First half of a field of cosines. It is orthonormal, so analysis is its gradient."""
 

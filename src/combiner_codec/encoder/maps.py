@@ -1,4 +1,4 @@
-"""Classes that make a picture cheap together with their map (format/classmap.py). numpy only.
+"""Classes that make a picture cheap together with their map (format/classmap.py). Needs torch.
 
 Shapes: P pictures of Rt x Ct tiles, or one of rows x cols; K classes, those from `single` on of merged tiles. Costs of
 a merged tile stand at the first of its four, are 0 at the others, and infinite for classes that a tile cannot have.
@@ -7,6 +7,7 @@ a merged tile stand at the first of its four, are 0 at the others, and infinite 
 from itertools import product
 
 import numpy as np
+import torch
 
 from ..format import classmap
 from ..format.prior import OperatingPoint
@@ -39,11 +40,16 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
         top = np.where(possible, rest, -np.inf).max(-1, keepdims=True)
         # bits of each tile, by the class of the neighbour that w weighs: (rows, cols, K)
         others = np.exp2(np.minimum(rest - top, 0)) * possible
-        later = np.log2(others.reshape(-1, K) @ np.exp2(w[:K]).T).reshape(score.shape) + top
+        later = np.log2(product_of(others.reshape(-1, K), np.exp2(w[:K]).T)).reshape(score.shape) + top
         later -= np.take_along_axis(rest, own, -1) + w[:K].T[classes]
         later[named | ~where] = 0
         out[: rows + dy, max(0, dx) : cols - max(0, -dx)] += later[-dy:, max(0, -dx) : cols - max(0, dx)]
     return out
+
+
+def product_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b, by torch: numpy's library shares it among threads that wait for each other, 10 ms on a busy machine."""
+    return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
 
 
 def _predicting(weights, neighbours, single):

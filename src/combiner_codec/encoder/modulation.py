@@ -14,7 +14,7 @@ from ..format.streams import UNIT, Partition, kl_table
 from ..synthesis.network import Network
 from .noise import Noise
 from .posterior import Gaussians, Posterior, as_tensor, reachable
-from .streams import Code, bundles, code_segment, streams
+from .streams import Code, Draws, bundles, code_segment, streams
 
 WORTH = 30  # times the bits of its modulations that a picture's blocks cost, from where on it has some
 BEGIN = 0.25  # share of a fit's steps after which modulations move: the latents have come close by then
@@ -98,6 +98,8 @@ class Fit:
 
     def code(self, network: Network, how: Code) -> tuple[np.ndarray, dict]:
         """Bits of the stream, uint8 of 0 and 1, and the shared weights that the decoder will have."""
-        coded = bundles(self.modulation, replace(how, segments=1))
-        values = code_segment(coded, 0, self.posterior).mean
-        return streams(self.modulation, coded)[0], modulated(network.shared, network.architecture.colour + 1, values[0])
+        how = replace(how, segments=1)
+        coded = bundles(self.modulation, how)
+        (values,) = code_segment([(coded, self.posterior)], 0, Draws(how, self.modulation.device))
+        shared = modulated(network.shared, network.architecture.colour + 1, values.mean[0])
+        return streams(self.modulation, coded)[0], shared

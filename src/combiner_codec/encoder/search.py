@@ -107,6 +107,7 @@ class Search:
     pixels: int  # of the picture that are kept
     size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
     known: dict[int, Tiles] = field(default_factory=dict, repr=False)  # what was asked for
+    overheads: dict[int, float] = field(default_factory=dict, repr=False)  # the same
 
     @property
     def points(self) -> tuple[int, ...]:
@@ -134,8 +135,10 @@ class Search:
 
     def overhead(self, number: int) -> float:
         """Nats of header and class map at an operating point's own beta."""
-        usual = self.at(number, self.tiles(number).point.beta)
-        return 8 * np.log(2) * usual.size - self.tiles(number).nats_of(usual.classes)
+        if number not in self.overheads:
+            usual = self.at(number, self.tiles(number).point.beta)
+            self.overheads[number] = 8 * np.log(2) * usual.size - self.tiles(number).nats_of(usual.classes)
+        return self.overheads[number]
 
     @cached_property
     def smallest(self) -> Choice:
@@ -223,8 +226,8 @@ def _guess(search: Search, number: int, kind: Kind, limit: float) -> tuple[float
         distortion, rate = spent(x)
         return 8 * np.log(2) * limit >= rate if kind == "size" else distortion > limit
 
-    grid = np.linspace(*RANGE, GRID)
-    x = float(grid[min(bisect_left(grid, True, key=beyond), GRID - 1)])
+    step = (RANGE[1] - RANGE[0]) / (GRID - 1)
+    x = float(RANGE[0] + step * bisect_left(range(GRID - 1), True, key=lambda i: beyond(RANGE[0] + step * i)))
     (distortion, rate), beta = spent(x), np.exp(x)
     if kind == "size":
         return x, distortion + beta * (rate - 8 * np.log(2) * limit)

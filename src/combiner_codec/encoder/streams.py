@@ -5,7 +5,7 @@ as a bundle, so that the scores of a Viterbi step stay in the processor's cache.
 of the longest, G groups of the longest; D latents of every block.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Protocol
@@ -23,6 +23,7 @@ from .trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
 from .workers import ahead, each
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
+KEPT = 2**25  # normals of candidates, at most, that are kept from one segment to the next
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
 
 
@@ -143,6 +144,10 @@ class Bundle:
         ahead = AHEAD * self.code.index_bits // point.group_bits if point.chained and own else 0
         return range(own.start, min(own.stop + ahead, int(self.layout.counts[0])))
 
+    def next_start(self, segment: int) -> int:
+        """First group of the segment after this one."""
+        return self.layout.segment(segment, self.code.segments).stop
+
     def ratio(self, posterior: Posterior) -> Ratio:
         """log q - log p of every place. A last column, of latents that do not count, fills short groups; coded latents
         are not looked at again.
@@ -201,22 +206,52 @@ def bundles(subject: Latents, code: Code) -> list[Bundle]:
     return [Bundle.of(subject, code, part) for part in np.split(order, range(most, len(order), most)) if len(part)]
 
 
-def code_segment(own: Iterable[Bundle], segment: int, posterior: Posterior) -> Posterior:
-    """Code one part of every stream, group by group; its latents are fixed in the posterior that comes back."""
-    spans = [(bundle, bundle.pushed(segment)) for bundle in own]
-    spans = [(bundle, span, bundle.ratio(posterior)) for bundle, span in spans if span]
+class Draws:
+    """Candidates by group number, the same for all blocks."""
+
+    def __init__(self, code: Code, device: torch.device):
+        self.code, self.device = code, device
+        self.kept: dict[int, torch.Tensor] = {}  # of groups that a segment has looked ahead at
+
+    def of(self, g: int, dims: int, keep: bool) -> Candidates:
+        """Those of a group; keep: it will be asked for again."""
+        eps = self.kept.pop(g, None)
+        if eps is None or len(eps) < dims:
+            drawn = candidates.candidates(self.code.seed, g, 1 << self.code.index_bits, dims)
+            eps = as_tensor(drawn, self.device)
+        if keep:
+            self.kept[g] = eps
+        return Candidates.of(eps[:dims])
+
+    def again(self, dims: dict[int, int], start: int) -> set[int]:
+        """Of groups of so many latents each, those to keep for a segment that begins at `start`."""
+        later = [g for g in dims if g >= start]
+        size = np.cumsum([dims[g] << self.code.index_bits for g in later])
+        return set(later[: np.searchsorted(size, KEPT, "right")])
+
+
+def code_segment(works: Sequence[tuple[Sequence[Bundle], Posterior]], segment: int, draws: Draws) -> list[Posterior]:
+    """Code one part of every stream of some subjects' bundles, group by group; its latents are fixed in the posteriors
+    that come back.
+    """
+    spans = [
+        (bundle, span, posterior) for own, posterior in works for bundle in own if (span := bundle.pushed(segment))
+    ]
+    spans = [(bundle, span, bundle.ratio(posterior)) for bundle, span, posterior in spans]
     groups = range(min((s.start for _, s, _ in spans), default=0), max((s.stop for _, s, _ in spans), default=0))
     active = {g: own for g in groups if (own := [(bundle, ratio) for bundle, span, ratio in spans if g in span])}
+    dims = {g: max(bundle.layout.dims(g) for bundle, _ in own) for g, own in active.items()}
+    again = draws.again(dims, min((bundle.next_start(segment) for bundle, _, _ in spans), default=0))
 
-    def drawn_for(g):
-        first, dims = active[g][0][0], max(bundle.layout.dims(g) for bundle, _ in active[g])
-        eps = candidates.candidates(first.code.seed, g, 1 << first.code.index_bits, dims)
-        return Candidates.of(as_tensor(eps, first.subject.device))
-
-    for g, drawn in zip(active, ahead(drawn_for, active), strict=True):
+    for g, drawn in zip(active, ahead(lambda g: draws.of(g, dims[g], g in again), active), strict=True):
         each(lambda one, g=g, drawn=drawn: one[0].push(g, one[1], drawn), active[g])
-    settled = [bundle.settle(segment) for bundle, _, _ in spans]
-    return posterior.fixed([where for where, _ in settled], [value for _, value in settled])
+    return [settled(own, segment, posterior) for own, posterior in works]
+
+
+def settled(own: Iterable[Bundle], segment: int, posterior: Posterior) -> Posterior:
+    """The posterior with a segment's latents at what the bundles have chosen."""
+    found = [bundle.settle(segment) for bundle in own if bundle.pushed(segment)]
+    return posterior.fixed([where for where, _ in found], [value for _, value in found])
 
 
 def streams(subject: Latents, own: Iterable[Bundle]) -> list[np.ndarray]:

@@ -4,6 +4,7 @@ An operation that torch shares among threads waits for the slowest of them, thou
 takes ten times as long as one thread alone. So here threads have parts of the work, and operations one thread.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -42,18 +43,18 @@ def each(work: Callable, parts: Iterable) -> list:
 
 
 def ahead(work: Callable, parts: Iterable) -> Iterator:
-    """As `map`, with the next result on its way while one is used."""
-    pool, _ = _crew.get()
+    """As `map`, with a result for each thread on its way while one is used."""
+    pool, count = _crew.get()
     if not pool:
         yield from map(work, parts)
         return
-    coming = None
+    coming = deque()
     for part in parts:
-        last, coming = coming, pool.submit(work, part)
-        if last:
-            yield last.result()
-    if coming:
-        yield coming.result()
+        coming.append(pool.submit(work, part))
+        if len(coming) > count:
+            yield coming.popleft().result()
+    while coming:
+        yield coming.popleft().result()
 
 
 def _alone():

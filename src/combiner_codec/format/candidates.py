@@ -5,7 +5,7 @@ Raw words come from the counter-based generator Philox4x64-10 (Salmon et al., SC
 of a word give one standard normal through a table of quantiles. Everything discrete is integer arithmetic.
 """
 
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -76,6 +76,16 @@ def pieces(raw: np.ndarray) -> np.ndarray:
 
 def signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:
     """One sign per block and latent, so that like blocks make unlike errors: (B,) -> (B, D) float32 of +1 and -1."""
+    return _first_signs(seed, latents) if blocks.tolist() == [0] else _signs(seed, blocks, latents)
+
+
+@lru_cache(4)
+def _first_signs(seed, latents):
+    """Of a picture's first block, which small pictures have alone."""
+    return _signs(seed, np.zeros(1, np.int64), latents)
+
+
+def _signs(seed, blocks, latents):
     per = (latents + 255) // 256  # draws of a block
     raw = words_at(seed, SIGNS, np.repeat(blocks, per), np.tile(np.arange(per), len(blocks)))
     bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(blocks), -1)

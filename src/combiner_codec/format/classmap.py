@@ -124,11 +124,11 @@ def _cumulative(tables):
     """Function of the left, upper and upper right class and of how many classes are allowed: 0 and the running sum of
     their frequencies, as a list.
     """
-    left, up, up_right = tables.astype(np.intp)
+    left, up, up_right = tables
 
     @lru_cache(CACHED)
     def ends_of(of_left, of_up, of_up_right, count):
-        scores = (left[of_left] + up[of_up] + up_right[of_up_right])[:count]
+        scores = (np.add(left[of_left], up[of_up], dtype=np.int16) + up_right[of_up_right])[:count]
         return [0, *FREQUENCY.take(scores.max() - scores).cumsum().tolist()]
 
     return ends_of

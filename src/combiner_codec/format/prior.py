@@ -12,7 +12,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +83,10 @@ class OperatingPoint:
         """Average KL of each row in 1/256 bit: int64."""
         return kl_table()[self.rows].sum(1)
 
+    def shared_in(self, dtype) -> dict[str, np.ndarray]:
+        """Weights of shared layers in some precision."""
+        return _shared(self, np.dtype(dtype))
+
     def row_of(self, classes: np.ndarray) -> np.ndarray:
         """Number in `rows` of each tile; -1 beyond the picture, as in the classes."""
         return row_of(classes, self.single)
@@ -139,6 +143,11 @@ def row_of(classes: np.ndarray, single: int) -> np.ndarray:
     """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int."""
     place = np.add.outer(np.arange(classes.shape[-2]) % 2 * 2, np.arange(classes.shape[-1]) % 2)
     return np.where(classes < single, classes, 4 * classes - 3 * single + place)
+
+
+@lru_cache(4)
+def _shared(point, dtype):
+    return {name: value.astype(dtype) for name, value in point.shared.items()}
 
 
 @cache

@@ -13,10 +13,12 @@ marks all four tiles of a merged one, which begins at an even row and an even co
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
+
+FEW = 64  # tiles of pictures whose borders are remembered
 
 # axes of cells (N, row, column, 3, v, h) in the order of a tile, and back: frequencies take turns among the cells of a
 # tile, pixels lie in squares
@@ -34,6 +36,12 @@ class Borders:
     @staticmethod
     def of(merged: np.ndarray, hop: int) -> "Borders":
         """Of tiles in order along the axis: (P, n, S / hop)."""
+        if merged.size <= FEW:
+            return _known(merged.tobytes(), merged.shape, hop)
+        return Borders._of(merged, hop)
+
+    @staticmethod
+    def _of(merged: np.ndarray, hop: int) -> "Borders":
         left, right = merged[:, :, :-1], merged[:, :, 1:]
         even = np.arange(1, merged.shape[2]) % 2 == 0  # where a merged tile may begin
         wide = left & right & even
@@ -66,6 +74,12 @@ class Borders:
         for half, mix in self.mix.items():
             total = total + mirrored(y, half, axis, ops) * placed(sign * mix)
         return total
+
+
+@lru_cache(64)
+def _known(merged, shape, hop):
+    """Borders of small pictures."""
+    return Borders._of(np.frombuffer(merged, bool).reshape(shape), hop)
 
 
 def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0, None)):

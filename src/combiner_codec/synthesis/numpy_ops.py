@@ -1,5 +1,7 @@
 """The synthesis on numpy arrays: what a decoder computes with."""
 
+from functools import lru_cache
+
 import numpy as np
 
 
@@ -7,6 +9,7 @@ class NumpyOps:
     """What the forward pass needs of an array library; `dtype` is that of the shared layers."""
 
     ROWS = 8  # rows of positions that a layer takes at once, so that they stay in the cache
+    FEWEST = 2**10  # positions that a layer takes at once, however narrow the picture
     SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
     concatenate = staticmethod(np.concatenate)
 
@@ -58,14 +61,11 @@ class NumpyOps:
         """Rows low … high between centres of tiles, bilinearly: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
         if values.shape[1:3] == (1, 1):
             return values
-        place = (np.arange(low, high) + 0.5) / tile - 0.5
-        above = np.clip(np.floor(place).astype(np.int64), 0, values.shape[1] - 1)
-        below = np.minimum(above + 1, values.shape[1] - 1)
-        share = np.clip(place - above, 0, 1).astype(values.dtype)[:, None, None]
-        rows = values[:, above] + share * (values[:, below] - values[:, above])
+        above, below, down, across = shares(tile, values.shape[1], low, high, values.dtype)
+        rows = values[:, above]
+        rows = rows + down * (values[:, below] - rows)
         ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)[:, :, :, None]  # (P, rows, Ct + 2, 1, O)
-        share = ((np.arange(tile) + 0.5) / tile).astype(values.dtype)[:, None]
-        between = ends[:, :, :-1] + share * (ends[:, :, 1:] - ends[:, :, :-1])  # from centre to centre
+        between = ends[:, :, :-1] + across * (ends[:, :, 1:] - ends[:, :, :-1])  # from centre to centre
         shape = between.shape
         between = between.reshape(*shape[:2], shape[2] * tile, shape[4])
         return between[:, :, tile // 2 : shape[2] * tile - tile // 2]
@@ -77,8 +77,8 @@ class NumpyOps:
         finished: makes products of some rows, (P, end - first, W, O) and (first, end), the layer's output, in place.
         """
         size, (pictures, height, width, channels) = len(weights), x.shape
-        r = size // 2
-        padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
+        r, each = size // 2, max(NumpyOps.ROWS, NumpyOps.FEWEST // width)
+        padded = edged(x, r)
         picture, row, column, item = padded.strides
         slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
         across = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
@@ -89,9 +89,9 @@ class NumpyOps:
         )
         weights = weights.reshape(size, size * channels, -1)
         out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
-        for first in range(0, height, NumpyOps.ROWS):
-            part = np.ascontiguousarray(across[:, first : first + NumpyOps.ROWS + 2 * r])
-            rows = first, min(first + NumpyOps.ROWS, height)
+        for first in range(0, height, each):
+            part = np.ascontiguousarray(across[:, first : first + each + 2 * r])
+            rows = first, min(first + each, height)
             total = out[:, slice(*rows)]
             products = total.reshape(pictures, -1, width // slab, slab, weights.shape[2])
             np.matmul(part[:, : products.shape[1]], weights[0], out=products)
@@ -99,3 +99,26 @@ class NumpyOps:
                 products += part[:, u : u + products.shape[1]] @ weights[u]
             finished(total, rows)
         return out
+
+
+def edged(x: np.ndarray, r: int) -> np.ndarray:
+    """Edges repeated, r positions wide: (P, H, W, C) -> (P, H + 2 r, W + 2 r, C)."""
+    if not r:
+        return x
+    pictures, height, width, channels = x.shape
+    out = np.empty((pictures, height + 2 * r, width + 2 * r, channels), x.dtype)
+    out[:, r:-r, r:-r] = x
+    out[:, r:-r, :r], out[:, r:-r, -r:] = x[:, :, :1], x[:, :, -1:]
+    out[:, :r], out[:, -r:] = out[:, r : r + 1], out[:, -r - 1 : -r]
+    return out
+
+
+@lru_cache(256)
+def shares(tile: int, count: int, low: int, high: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+    """For `NumpyOps.between`, of `count` rows of tiles: those above and below each row, (rows,) each, the share of
+    those below, and the share of the tile at the right by column between two centres.
+    """
+    place = (np.arange(low, high) + 0.5) / tile - 0.5
+    above = np.clip(np.floor(place).astype(np.int64), 0, count - 1)
+    down = np.clip(place - above, 0, 1).astype(dtype)[:, None, None]
+    return above, np.minimum(above + 1, count - 1), down, ((np.arange(tile) + 0.5) / tile).astype(dtype)[:, None]
