@@ -144,10 +144,12 @@ class Batch:
     def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
         """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
         coded, done = [None] * len(members), 0
-        for parts in self.together(points):
+        for parts in together(self, points):
             started, count = perf_counter(), sum(map(len, parts))
             canvases = [
-                self.canvas(int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part])
+                canvas_of(
+                    self, int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part]
+                )
                 for part in parts
             ]
             chosen = (perf_counter() - started) / count
@@ -157,28 +159,6 @@ class Batch:
                 coded[i] = replace(one, seconds=one.seconds + chosen)
             done += count
         return coded
-
-    def together(self, points: np.ndarray) -> Iterator[list[np.ndarray]]:
-        """Which pictures at their operating points (n,) are coded at once: those of one point share a canvas."""
-        parts, size = [], 0
-        for number in np.unique(points):
-            same = np.flatnonzero(points == number)
-            # with modulations it has a network of its own
-            each = max(1, PIXELS // self.pixels) if self.point(int(number)).modulation_kl(self.pixels) is None else 1
-            for part in np.split(same, range(each, len(same), each)):
-                size += len(part) * self.pixels
-                if parts and size > PIXELS:
-                    yield parts
-                    parts, size = [], len(part) * self.pixels
-                parts.append(part)
-        if parts:
-            yield parts
-
-    def canvas(self, number: int, members: Sequence[int], classes=None) -> Canvas:
-        """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
-        own = self.classes(number, members) if classes is None else np.stack(classes)
-        on = resolve_device(self.settings.device)
-        return Canvas(self.prior, number, self.shape, own, self.bands, partial(self.rows, members), on)
 
     def finish(self, i: int, coded: Coded, seconds: float) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
@@ -219,6 +199,30 @@ class Batch:
         if (kl_index := point.modulation_kl(self.pixels)) is not None:
             bits += 1 + worth(point, self.pixels, streams) * point.length_of(kl_index)
         return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
+
+
+def together(batch: Batch, points: np.ndarray) -> Iterator[list[np.ndarray]]:
+    """Which pictures at their operating points (n,) are coded at once: those of one point share a canvas."""
+    parts, size = [], 0
+    for number in np.unique(points):
+        same = np.flatnonzero(points == number)
+        # with modulations it has a network of its own
+        each = max(1, PIXELS // batch.pixels) if batch.point(int(number)).modulation_kl(batch.pixels) is None else 1
+        for part in np.split(same, range(each, len(same), each)):
+            size += len(part) * batch.pixels
+            if parts and size > PIXELS:
+                yield parts
+                parts, size = [], len(part) * batch.pixels
+            parts.append(part)
+    if parts:
+        yield parts
+
+
+def canvas_of(batch: Batch, number: int, members: Sequence[int], classes=None) -> Canvas:
+    """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
+    own = batch.classes(number, members) if classes is None else np.stack(classes)
+    on = resolve_device(batch.settings.device)
+    return Canvas(batch.prior, number, batch.shape, own, batch.bands, partial(batch.rows, members), on)
 
 
 def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:
