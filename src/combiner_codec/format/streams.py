@@ -8,6 +8,7 @@ they have filled its bits. So lengths of streams, number and members of groups f
 
 from dataclasses import dataclass
 from functools import cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,34 +68,41 @@ def partition(kl_index: np.ndarray, group_bits: int, chained: bool, permuted: bo
 
 
 def _partition(kl_index, walk, group_bits, chained):
-    cost = kl_table()[kl_index[:, walk]]
+    row, place = np.nonzero((kl_table() > 0)[kl_index[:, walk]])
+    cost, blocks = kl_table()[kl_index[row, walk[place]]], np.searchsorted(row, np.arange(len(kl_index) + 1))
     if chained:
-        group, counts = _chained(cost, group_bits)
+        group, counts = _chained(cost, row, blocks, group_bits)
+        some = counts > 0
+        row, place = (x[some[row]] for x in (row, place))
+        blocks = np.concatenate([[0], (np.diff(blocks) * some).cumsum()])
     else:
-        group = np.stack([_independent(row, group_bits * UNIT) for row in cost])
-        counts = group.max(1) + 1
+        group = _independent(cost, row, group_bits * UNIT)
+        counts = np.array([group[start:end].max(initial=-1) + 1 for start, end in pairwise(blocks)])
     groups = np.concatenate([[0], counts.cumsum()])
-    row, place = np.nonzero(group >= 0)
-    dims = np.bincount(groups[row] + group[row, place], minlength=groups[-1])
-    return Partition(walk[place], np.searchsorted(row, np.arange(len(cost) + 1)), dims, groups)
+    dims = np.bincount(groups[row] + group, minlength=groups[-1])
+    return Partition(walk[place], blocks, dims, groups)
 
 
-def _chained(cost, group_bits):
-    """Group of each latent, -1 without one, and groups of each block: a group ends at the nearest threshold."""
-    total, capacity = cost.cumsum(1), group_bits * UNIT
-    counts = group_count(total[:, -1], group_bits)
-    group = np.minimum((total - 1 + capacity // 2) // capacity, counts[:, None] - 1)
-    group[(cost == 0) | (counts == 0)[:, None]] = -1
-    return group, counts
+def _chained(cost, row, blocks, group_bits):
+    """Group of each coded latent of blocks that have any, and groups of each block: a group ends at the nearest
+    threshold. cost, row: KL and block of each latent with KL, (n,); blocks: where each block begins in them.
+    """
+    ends = np.concatenate([[0], cost.cumsum()])
+    before, capacity = ends[blocks], group_bits * UNIT
+    counts = group_count(np.diff(before), group_bits)
+    group = np.minimum((ends[1:] - before[row] - 1 + capacity // 2) // capacity, counts[row] - 1)
+    return group[group >= 0], counts
 
 
-def _independent(cost, capacity):
-    """A group takes latents as long as their KL stays within its bits, and one at least: group of each latent."""
-    group, current, spent = np.full(len(cost), -1), 0, 0
-    for place in np.flatnonzero(cost):
-        if spent and spent + cost[place] > capacity:
+def _independent(cost, row, capacity):
+    """A group takes latents as long as their KL stays within its bits, and one at least: group of each, (n,)."""
+    group, block, current, spent = np.empty(len(cost), np.int64), -1, 0, 0
+    for i, (own, bits) in enumerate(zip(row.tolist(), cost.tolist(), strict=True)):
+        if own != block:
+            block, current, spent = own, 0, 0
+        if spent and spent + bits > capacity:
             current, spent = current + 1, 0
-        group[place], spent = current, spent + cost[place]
+        group[i], spent = current, spent + bits
     return group
 
 

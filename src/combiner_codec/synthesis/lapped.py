@@ -67,8 +67,8 @@ class Borders:
         across = (first + np.arange(y.shape[4 - axis])) // self.hop
 
         def placed(values):
-            lines = values[:, across]
-            return ops.constant((lines.swapaxes(1, 2) if axis == 1 else lines)[:, :, None], y)
+            lines = ops.constant(values, y)[:, across]
+            return (lines.swapaxes(1, 2) if axis == 1 else lines)[:, :, None]
 
         total = y * placed(self.keep)
         for half, mix in self.mix.items():

@@ -82,19 +82,20 @@ class Network:
         outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
         for i, layer in enumerate(layers[number:], number):
             x, residual = refold(*outputs[-1], layer.fold, self.ops), None
+            outputs[-1] = x, layer.fold  # as a residual it is asked for in the same fold
             if layer.residual_of is not None:
                 residual = refold(*outputs[layer.residual_of], layer.fold, self.ops)
-            finished = partial(self.finished, i, residual, low // layer.fold)
+            finished = partial(self.finished, i, residual, self.biases(i), low // layer.fold)
             outputs.append((self.ops.window(x, self.shared[f"w{i}"], finished), layer.fold))
         return refold(*outputs[-1], 1, self.ops)[:, first - low : end - low]
 
-    def finished(self, i: int, residual, start: int, y, rows: Rows):
+    def finished(self, i: int, residual, biases, start: int, y, rows: Rows):
         """Output of layer i for some rows from their products, (P, end - first, W, O), which are overwritten.
 
         rows: first and end, counted from row `start` of the layer's positions. residual: what is added, all rows of it.
         """
         layer = self.architecture.layers[i]
-        y += self.bias(i, start + rows[0], start + rows[1])
+        y += self.between(i, biases, start + rows[0], start + rows[1])
         if layer.omega != 1:
             y *= layer.omega
         y = self.ops.activation(layer.kind, y)
@@ -104,11 +105,18 @@ class Network:
 
     def bias(self, i: int, first: int, end: int):
         """Biases of layer i: (O,), or for some rows of its positions (P, end - first, columns, O)."""
-        bias, fold = self.shared[f"b{i}"], self.architecture.layers[i].fold
-        if bias.ndim == 1:
-            return bias
-        values = self.ops.look_up(bias, self.classes)  # (P, Rt, Ct, O)
-        return self.ops.between(values, self.architecture.tile // fold, first, end)
+        return self.between(i, self.biases(i), first, end)
+
+    def biases(self, i: int):
+        """Biases of layer i: (O,), or at the centres of tiles (P, Rt, Ct, O)."""
+        bias = self.shared[f"b{i}"]
+        return bias if bias.ndim == 1 else self.ops.look_up(bias, self.classes)
+
+    def between(self, i: int, biases, first: int, end: int):
+        """`bias` from `biases`."""
+        if biases.ndim == 1:
+            return biases
+        return self.ops.between(biases, self.architecture.tile // self.architecture.layers[i].fold, first, end)
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops, single: int | None = None):

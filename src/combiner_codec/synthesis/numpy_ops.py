@@ -61,14 +61,15 @@ class NumpyOps:
         """Rows low … high between centres of tiles, bilinearly: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
         if values.shape[1:3] == (1, 1):
             return values
-        above, below, down, across = shares(tile, values.shape[1], low, high, values.dtype)
+        above, below, down = shares(tile, values.shape[1], low, high, values.dtype)
+        left, across = columns(tile, *values.shape[2:], values.dtype)
         rows = values[:, above]
         rows = rows + down * (values[:, below] - rows)
-        ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)[:, :, :, None]  # (P, rows, Ct + 2, 1, O)
-        between = ends[:, :, :-1] + across * (ends[:, :, 1:] - ends[:, :, :-1])  # from centre to centre
-        shape = between.shape
-        between = between.reshape(*shape[:2], shape[2] * tile, shape[4])
-        return between[:, :, tile // 2 : shape[2] * tile - tile // 2]
+        ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)  # (P, rows, Ct + 2, O)
+        between = (ends[:, :, 1:] - ends[:, :, :-1]).take(left, 2)  # from centre to centre
+        between *= across
+        between += ends.take(left, 2)
+        return between
 
     @staticmethod
     def window(x, weights, finished):
@@ -115,10 +116,20 @@ def edged(x: np.ndarray, r: int) -> np.ndarray:
 
 @lru_cache(256)
 def shares(tile: int, count: int, low: int, high: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
-    """For `NumpyOps.between`, of `count` rows of tiles: those above and below each row, (rows,) each, the share of
-    those below, and the share of the tile at the right by column between two centres.
+    """For `NumpyOps.between`, of `count` rows of tiles: those above and below each row, and the share of the latter:
+    (rows,) each.
     """
     place = (np.arange(low, high) + 0.5) / tile - 0.5
     above = np.clip(np.floor(place).astype(np.int64), 0, count - 1)
     down = np.clip(place - above, 0, 1).astype(dtype)[:, None, None]
-    return above, np.minimum(above + 1, count - 1), down, ((np.arange(tile) + 0.5) / tile).astype(dtype)[:, None]
+    return above, np.minimum(above + 1, count - 1), down
+
+
+@lru_cache(16)
+def columns(tile: int, count: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """For `NumpyOps.between`, of `count` columns of tiles and one more at the left: the one at the left of each
+    column, (W,), and the share of that at its right, (W, O).
+    """
+    place = np.arange(count * tile) + tile // 2
+    share = ((np.arange(tile) + 0.5) / tile).astype(dtype)[place % tile]
+    return place // tile, np.repeat(share[:, None], outputs, 1)
