@@ -1,6 +1,6 @@
 """`make cuda`: for a day when a GPU is at hand. Its files against the processor's, seconds, memory, a profile.
 
-Tests of the GPU's path and tables 1 and 2 come first (Makefile). It has not met a GPU yet.
+Tests of the GPU's path and tables 1 and 2 come first (Makefile).
 """
 
 import time
@@ -31,7 +31,7 @@ CIFAR = 0.00366, 0.0000793  # betas, about 0.9 and 4.4 bpp (docs/results/cifar10
 IMAGES = 500  # of CIFAR-10, together
 KODAK = 0.021, 0.0055  # betas, about 0.1 and 0.27 bpp
 GOALS = {CIFAR[0]: "20 s; the paper: 13 min", KODAK[1]: "10 s; the paper: 79 min"}
-COMPARED = 4  # photographs that both devices encode
+COMPARED = 2  # photographs that both devices encode
 OPERATIONS = 25  # lines of the profile
 
 
