@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.gradients import LappedColumns, LappedRows, Layers
+from combiner_codec.encoder.gradients import LappedColumns, LappedRows, Layers, pull_back
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.workers import ahead, each, side_by_side, threads
 from combiner_codec.format.modulation import count, modulated
@@ -83,6 +83,13 @@ def test_the_field_as_autograd_has_it(network):
     torch.testing.assert_close(ours, theirs)
     (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), latents) for y in (theirs, ours))
     torch.testing.assert_close(found, expected)
+
+
+def test_pulling_back_is_backward():
+    x, gradient = random(3, 4).requires_grad_(), random(3, 4)
+    (expected,) = torch.autograd.grad(x.sin(), x, gradient)
+    pull_back(x.sin(), gradient)
+    assert (x.grad == expected).all()
 
 
 @pytest.mark.parametrize("count", [1, 3])

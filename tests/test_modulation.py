@@ -1,5 +1,7 @@
 """Modulations: a network of a picture's own, in the file and beside it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 
 from combiner_codec import decoder
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.modulation import WORTH, worth
+from combiner_codec.encoder.modulation import DECAYS, WORTH, Adam, worth
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.target import Goal
 from combiner_codec.errors import FormatError
@@ -161,3 +163,28 @@ def test_crops_are_of_large_pictures_only():
     small, large = np.zeros((100, 500, 3), np.uint8), np.ones((400, 500, 3), np.uint8)
     assert (training.crops_of([("small", lambda: small), ("large", lambda: large)], 0) == 1).all()
     assert len(training.crops_of([("small", lambda: small)], 0)) == 0
+
+
+def test_adam_is_torchs():
+    ours, theirs = (torch.linspace(-1, 1, 40)[None].requires_grad_() for _ in range(2))
+    adam, optimizer = Adam(ours), torch.optim.Adam([theirs], betas=DECAYS)
+    for step in range(9):
+        optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
+        for x in (ours, theirs):
+            x.grad = torch.sin(7 * x.detach() + step)
+        adam.step(rate)
+        optimizer.step()
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_fit_imports_no_more_of_torch_than_it_needs(prior, picture, tmp_path):
+    """sympy would come with a gradient that is given, 0.3 s, and dynamo with an optimizer, 0.9 s."""
+    (tmp_path / "prior.npz").write_bytes(prior.data)
+    np.save(tmp_path / "picture.npy", picture)
+    script = (
+        "import sys, numpy as np, combiner_codec\n"
+        "combiner_codec.encode(np.load('picture.npy'), prior='prior.npz', effort='fast', beta=0.004)\n"
+        "print({'sympy', 'torch._dynamo'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script], cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout == "set()\n", done.stderr

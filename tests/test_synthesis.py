@@ -11,7 +11,7 @@ from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
 from combiner_codec.synthesis.network import Network, forward
-from combiner_codec.synthesis.numpy_ops import NumpyOps
+from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training.recipes import linear_part, siren_architecture
 from conftest import busy_pictures
@@ -165,3 +165,16 @@ def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
     np.testing.assert_array_equal(before, after)
     tiles = tiles_of(architecture, torch.from_numpy(latents))
     np.testing.assert_array_equal(tiles[0, 4, 1], latents[0, 1, 0].reshape(-1)[768 : 2 * 768])
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 3), (2, 3, 5, 4), (1, 9, 2, 1)])
+@pytest.mark.parametrize("r", [0, 1, 2])
+def test_edges_are_repeated(shape, r):
+    x = np.random.default_rng(r).normal(size=shape)
+    assert (edged(x, r) == np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")).all()
+
+
+def test_borders_of_small_pictures_are_remembered():
+    merged = some_merged(3, 5)
+    assert Borders.of(merged, 8) is Borders.of(merged.copy(), 8)
+    assert Borders.of(merged, 8) is not Borders.of(~merged, 8)

@@ -7,7 +7,7 @@ from PIL import Image
 import combiner_codec
 from combiner_codec import TargetError, cli
 from combiner_codec.decoder import decode_array
-from combiner_codec.encoder import target
+from combiner_codec.encoder import batch, streams, target
 from combiner_codec.encoder.batch import Batch
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
@@ -42,6 +42,27 @@ def test_pictures_encoded_together_each_get_their_own_operating_point(tiny_photo
     assert len(results[0].data) > 0.9 * size
     alone = encode(pictures[:1], tiny_photo_prior, size=size)[0]
     assert abs(len(alone.data) - len(results[0].data)) <= 2
+
+
+@pytest.mark.parametrize("effort", ["fast", "normal"])
+def test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone(effort, tiny_photo_prior, monkeypatch):
+    """They share candidates, of which a segment keeps those that the next one looks at again; threads, too."""
+    pictures, goal = busy_pictures(2, 32), Goal(size=120)
+    results = {}
+    for name, pixels, kept, threads in (("at once", batch.PIXELS, 2**25, 3), ("alone", 32 * 32, 0, 1)):
+        monkeypatch.setattr(batch, "PIXELS", pixels)
+        monkeypatch.setattr(streams, "KEPT", kept)
+        for picture in pictures:  # two operating points each where the effort is normal
+            (result,) = encode_arrays([picture], tiny_photo_prior, Settings(effort=effort, threads=threads), goal)
+            results.setdefault(name, []).append(result.data)
+    assert results["at once"] == results["alone"]
+
+
+def test_pictures_of_a_canvas_share_a_point_and_canvases_a_number_of_pixels():
+    points = np.array([2, 0, 2, 2, 0])
+    parts = batch.together(points, lambda number: 2, batch.PIXELS // 4)
+    assert [[part.tolist() for part in some] for some in parts] == [[[1, 4], [0, 2]], [[3]]]
+    assert list(batch.together(points[:0], lambda number: 1, 64)) == []
 
 
 def test_a_size_that_is_too_small_is_an_error_for_that_picture_alone(tiny_photo_prior):

@@ -1,6 +1,6 @@
 """Pictures of one shape on their way to files: choose, code, write, verify. Needs torch."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import chain
@@ -144,12 +144,10 @@ class Batch:
     def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
         """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
         coded, done = [None] * len(members), 0
-        for parts in together(self, points):
+        for parts in together(points, self.share, self.pixels):
             started, count = perf_counter(), sum(map(len, parts))
             canvases = [
-                canvas_of(
-                    self, int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part]
-                )
+                self.canvas(int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part])
                 for part in parts
             ]
             chosen = (perf_counter() - started) / count
@@ -159,6 +157,16 @@ class Batch:
                 coded[i] = replace(one, seconds=one.seconds + chosen)
             done += count
         return coded
+
+    def share(self, number: int) -> int:
+        """Pictures that may share a canvas at an operating point: with modulations each has a network of its own."""
+        return max(1, PIXELS // self.pixels) if self.point(number).modulation_kl(self.pixels) is None else 1
+
+    def canvas(self, number: int, members: Sequence[int], classes=None) -> Canvas:
+        """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
+        own = self.classes(number, members) if classes is None else np.stack(classes)
+        on = resolve_device(self.settings.device)
+        return Canvas(self.prior, number, self.shape, own, self.bands, partial(self.rows, members), on)
 
     def finish(self, i: int, coded: Coded, seconds: float) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
@@ -201,28 +209,21 @@ class Batch:
         return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
 
 
-def together(batch: Batch, points: np.ndarray) -> Iterator[list[np.ndarray]]:
-    """Which pictures at their operating points (n,) are coded at once: those of one point share a canvas."""
+def together(points: np.ndarray, share: Callable[[int], int], pixels: int) -> Iterator[list[np.ndarray]]:
+    """Which pictures, of so many pixels each at operating points (n,), are coded at once: arrays of their numbers, one
+    for each canvas, which takes as many pictures of a point as `share` says.
+    """
     parts, size = [], 0
     for number in np.unique(points):
-        same = np.flatnonzero(points == number)
-        # with modulations it has a network of its own
-        each = max(1, PIXELS // batch.pixels) if batch.point(int(number)).modulation_kl(batch.pixels) is None else 1
+        same, each = np.flatnonzero(points == number), share(int(number))
         for part in np.split(same, range(each, len(same), each)):
-            size += len(part) * batch.pixels
+            size += len(part) * pixels
             if parts and size > PIXELS:
                 yield parts
-                parts, size = [], len(part) * batch.pixels
+                parts, size = [], len(part) * pixels
             parts.append(part)
     if parts:
         yield parts
-
-
-def canvas_of(batch: Batch, number: int, members: Sequence[int], classes=None) -> Canvas:
-    """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
-    own = batch.classes(number, members) if classes is None else np.stack(classes)
-    on = resolve_device(batch.settings.device)
-    return Canvas(batch.prior, number, batch.shape, own, batch.bands, partial(batch.rows, members), on)
 
 
 def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:

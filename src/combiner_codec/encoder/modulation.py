@@ -18,6 +18,7 @@ from .streams import Code, Draws, bundles, code_segment, streams
 
 WORTH = 30  # times the bits of its modulations that a picture's blocks cost, from where on it has some
 BEGIN = 0.25  # share of a fit's steps after which modulations move: the latents have come close by then
+DECAYS = (0.9, 0.98)  # of Adam's means of gradients and of their squares
 RATE = 6.0  # prior scales that Adam moves a modulation by in a fit, all steps together, at most
 
 
@@ -55,6 +56,24 @@ class Modulation:
         return self.prior.scale.device
 
 
+class Adam:
+    """Adam (Kingma and Ba, 2015) for one tensor, as torch.optim has it, whose first step imports a second's modules."""
+
+    def __init__(self, x: torch.Tensor):
+        self.x, self.steps = x, 0
+        self.mean, self.square = torch.zeros_like(x), torch.zeros_like(x)  # of gradients
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Down the tensor's gradient."""
+        self.steps += 1
+        unbiased = [1 - decay**self.steps for decay in DECAYS]
+        self.mean.lerp_(self.x.grad, 1 - DECAYS[0])
+        self.square.mul_(DECAYS[1]).addcmul_(self.x.grad, self.x.grad, value=1 - DECAYS[1])
+        scale = (self.square.sqrt() / unbiased[1] ** 0.5).add_(1e-8)
+        self.x.addcdiv_(self.mean, scale, value=-rate / unbiased[0])
+
+
 class Fit:
     """Modulations on their way: Adam in units of prior scales, since they work on each other."""
 
@@ -68,7 +87,7 @@ class Fit:
         self.begin = 2 * int(BEGIN * steps / 2)  # with a pair of samples
         self.rate = RATE / max(1, steps - self.begin)
         self.mean = torch.zeros_like(self.modulation.prior.scale).requires_grad_()
-        self.optimizer = torch.optim.Adam([self.mean], betas=(0.9, 0.98))
+        self.adam = Adam(self.mean)
 
     def sample(self, noise: Noise) -> torch.Tensor:
         """Modulations that gradients go through: (1, M)."""
@@ -79,10 +98,8 @@ class Fit:
         """Down the gradient of the free energy; the rate falls with the share of steps that are done."""
         prior = self.modulation.prior
         self.mean.grad += torch.where(prior.coded, self.share * self.mean.detach(), 0.0)  # of the KL
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.rate * (1 - share)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        self.adam.step(self.rate * (1 - share))
+        self.mean.grad = None
 
     @property
     def posterior(self) -> Posterior:
