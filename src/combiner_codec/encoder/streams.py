@@ -25,6 +25,7 @@ from .workers import ahead, each
 AHEAD = 3  # index widths that the coder looks beyond a segment
 KEPT = 2**25  # normals of candidates, at most, that are kept from one segment to the next
 CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
+MOST, ALIKE = 64 * CACHE, 0.8  # the same on a GPU, and lengths of streams there over the longest one's
 
 
 class Latents(Protocol):
@@ -199,11 +200,18 @@ class Bundle:
 
 
 def bundles(subject: Latents, code: Code) -> list[Bundle]:
-    """All blocks that are coded, in order of falling length, a few at a time."""
+    """All blocks that are coded, in order of falling length, a few at a time; on a GPU more, as far as they are ALIKE:
+    segments are parts of the longest stream, and what a short one has in the first of them is not refined.
+    """
     counts = subject.partition.counts * subject.coded
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    most = max(1, (CACHE if subject.device.type == "cpu" else 64 * CACHE) >> code.index_bits)
-    return [Bundle.of(subject, code, part) for part in np.split(order, range(most, len(order), most)) if len(part)]
+    few, many, found, start = max(1, CACHE >> code.index_bits), subject.device.type != "cpu", [], 0
+    while start < len(order):
+        alike = int(np.count_nonzero(counts[order[start:]] >= ALIKE * counts[order[start]])) if many else 0
+        end = start + max(few, min(alike, MOST >> code.index_bits))
+        found.append(Bundle.of(subject, code, order[start:end]))
+        start = end
+    return found
 
 
 class Draws:
