@@ -56,7 +56,7 @@ export class Combiner {
 		const prior = this.priors.find((own) => own.number === number && (!hash || hash === own.hash));
 		check(prior || !hash, `made with a custom prior of hash ${hash}: name its file`);
 		check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
-		const width = (head.width ||= prior.tile * prior.side), height = (head.height ||= prior.tile * prior.side);
+		const block = prior.tile * prior.side, width = (head.width ||= block), height = (head.height ||= block);
 		fits(head);
 		check(
 			bytes.at(-2) + 256 * bytes.at(-1) === crc16(bytes.subarray(0, -2), prior.crc),
@@ -107,17 +107,15 @@ function readHeader(data) {
 	inRange(channels < 3);
 	const hash = number === 15 && [0, 0, 0, 0].map(() => byte().toString(16).padStart(2, "0")).join("");
 	const width = side(what & 1), height = side(what & 2);
-	let indexBits = USUAL_BITS[how >> 6], seed = 0n, sharpness;
+	let indexBits = USUAL_BITS[how >> 6], seed = 0n;
 	if (!indexBits) {
 		indexBits = byte();
 		seed = varint(63n);
 		inRange(indexBits >= 8 && indexBits <= 22 && indexBits % 2 === 0 && (seed || !USUAL_BITS.includes(indexBits)));
 	}
-	if (how & 32) {
-		sharpness = byte();
-		points.push(sharpness & 31);
-	}
-	return { number, hash, grey: channels > 0, width, height, indexBits, seed, points, sharpness: sharpness >> 5, end };
+	const alpha = how & 32 && byte();
+	if (how & 32) points.push(alpha & 31);
+	return { number, hash, grey: channels > 0, width, height, indexBits, seed, points, sharpness: alpha >> 5, end };
 }
 
 function crc16(data, value = 0xffff) {
@@ -140,7 +138,7 @@ class Bits {
 		return max(0, this.size - this.at);
 	}
 
-	/** The number in some bits, highest first, with zeros after the last one. */
+	/** The number in some bits, highest first; zeros follow the last. */
 	number(from, end) {
 		let value = 0;
 		for (let i = from; i < end; i++) value = value * 2 + ((this.bytes[i >> 3] >> (7 - (i & 7))) & 1);
@@ -153,7 +151,7 @@ class Bits {
 	}
 }
 
-/** What a plane's bits say: one colour, or classes and groups. Memory is that of the file and of its map of classes. */
+/** What a plane's bits say: one colour, or classes and groups. Memory is that of file and classes. */
 function readPlane(bits, head, prior, number, grey) {
 	const { at, left } = bits;
 	if (number === 31) {
@@ -164,6 +162,7 @@ function readPlane(bits, head, prior, number, grey) {
 	}
 	const { groupBits, indexBits, side, tile } = prior, point = prior.points[number];
 	check(point, `prior ${prior.name} has no operating point ${number}`);
+	point.unpack();
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
 	const rows = ceil(head.height / tile), cols = ceil(head.width / tile), area = head.width * head.height;
@@ -200,13 +199,13 @@ function classNumbers(bits, rows, cols, { count }) {
 	return classes;
 }
 
-/** Arithmetic-coded classes, row by row. */
+/** Arithmetic-coded classes. */
 function classMap(bits, rows, cols, { count, single, contexts }) {
 	const classes = new Uint16Array(rows * cols);
 	if (count === 1) return classes;
 	const { left } = bits, most = left * 2 ** (single < count ? 18 : 16), tiles = `the classes of ${rows} x ${cols} tiles`;
 	check(classes.length * (single - 1) <= most, `truncated: ${left} bits are too few for ${tiles}`);
-	const end = bits.at + left + 30; // the decoder is so many bits ahead of the map
+	const end = bits.at + left + 30; // the decoder is so far ahead of the map
 	const at = (r, c) => (r < 0 || c < 0 || c >= cols ? count : classes[r * cols + c]);
 	const table = (n, neighbour) => contexts.subarray((n * (count + 1) + neighbour) * count);
 	let low = 0, span = WORD, code = bits.take(32); // an interval's start and length, and where in it the bits are
@@ -272,7 +271,7 @@ function order(latents) {
 	return Uint32Array.from(ranks.keys()).sort((i, j) => ranks[i] - ranks[j]);
 }
 
-/** Normal quantile that 16 bits stand for, by Halley's steps. */
+/** Normal quantile of 16 bits, by Halley's steps. */
 function normal(piece) {
 	const p = (piece + 0.5) / 65536 - 0.5;
 	let x = 0, miss = 1;
@@ -287,7 +286,7 @@ function normal(piece) {
 
 // Section 5: partition
 
-/** Groups of a block, from its tiles: row, column, class and where their latents begin. */
+/** Groups of a block, by row, column, class and latents' start of its tiles. */
 function partition({ prior, point, grey }, tiles) {
 	const { own } = prior, kl = new Uint8Array(prior.order.length);
 	for (const { r, c, name, at } of tiles) {
@@ -466,7 +465,7 @@ function shared(plane) {
 function layered({ prior, rows, cols, classes }, layer, x, weights, bias, added) {
 	const { kind, omega, fold, outputs } = layer;
 	const size = prior.tile / fold, height = rows * size, width = cols * size; // in positions
-	const run = ceil(outputs / fold) | 0, out = floats(height * fold * width * run); // run: numbers side by side
+	const run = ceil(outputs / fold) | 0, out = floats(height * fold * width * run); // run: numbers abreast
 	const near = (i, count) => clamp((i + 0.5) / size - 0.5, count); // in tiles, from centre to centre
 	const row = (r, c) => (bias.length > outputs ? classes[r * cols + c] * outputs : 0);
 	convolved(x, weights, layer, height, width, (sums, from, r, c) => {
@@ -586,7 +585,7 @@ function multiply(x, w, y, parts, count, inputs, outputs) {
 	}
 }
 
-// The prior for the web, and what a page needs
+// Priors, and what pages need
 
 /** @param {Uint8Array} file */
 function readPrior(file) {
@@ -596,17 +595,18 @@ function readPrior(file) {
 	const { architecture, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at)));
 	const points = prior.points.map((shapes) => {
 		const single = shapes.kl[1], point = { shapes, single, count: single + (shapes.merged?.[1] ?? 0) };
-		for (const [name, [type, ...shape]] of Object.entries(shapes)) {
-			const size = shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1);
-			point[name] = READERS[type](file.subarray(at, (at += size)));
-		}
+		const reads = Object.entries(shapes).map(([name, [type, ...shape]]) => {
+			const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
+			return () => (point[name] = READERS[type](bytes));
+		});
+		point.unpack = () => reads.splice(0).forEach((read) => read()); // once, when first used
 		return point;
 	});
 	check(at === file.length, "a prior for the web that is not whole");
 	const crc = crc16(prior.digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = prior.digest.slice(0, 8);
-	const own = points[0].mean.length, size = architecture.side ** 2 * own;
+	const own = prior.points[0].mean[1], size = architecture.side ** 2 * own;
 	const walk = prior.mixed ? order(size) : new Uint32Array(size).map((_, i) => i);
-	const stored = architecture.layers.filter((layer) => layer.latent); // in files
+	const stored = architecture.layers.filter((layer) => layer.latent);
 	return { ...prior, ...architecture, stored, hash, crc, points, own, order: walk };
 }
 
@@ -615,8 +615,8 @@ const READERS = {
 	i1: (bytes) => new Int8Array(bytes),
 	/** Half precision, all low bytes before all high ones. */
 	f2: (bytes) => {
-		const low = bytes.subarray(0, bytes.length / 2), high = bytes.subarray(low.length);
-		const words = new Int32Array(low).map((byte, i) => (((high[i] << 24) | (byte << 16)) >> 3) & 0x8fffe000);
+		const count = bytes.length / 2, words = new Int32Array(count);
+		for (let i = 0; i < count; i++) words[i] = (((bytes[count + i] << 24) | (bytes[i] << 16)) >> 3) & 0x8fffe000;
 		return floats(new Float32Array(words.buffer)).map((x) => x * 2 ** 112); // for its other bias
 	},
 };
