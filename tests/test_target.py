@@ -59,10 +59,11 @@ def test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone(ef
 
 
 def test_pictures_of_a_canvas_share_a_point_and_canvases_a_number_of_pixels():
-    points = np.array([2, 0, 2, 2, 0])
-    parts = batch.together(points, lambda number: 2, batch.PIXELS // 4)
-    assert [[part.tolist() for part in some] for some in parts] == [[[1, 4], [0, 2]], [[3]]]
-    assert list(batch.together(points[:0], lambda number: 1, 64)) == []
+    points = np.array([2, 0, 2, 2, 0, 1])
+    for rounds, expected in ((1, [[[1, 4], [5]], [[0, 2], [3]]]), (2, [[[1], [0, 2]], [[4], [5], [3]]])):
+        parts = batch.together(points.reshape(rounds, -1), lambda number: 2, batch.PIXELS // 3)
+        assert [[part.tolist() for part in some] for some in parts] == expected
+    assert list(batch.together(points[None, :0], lambda number: 1, 64)) == []
 
 
 def test_a_size_that_is_too_small_is_an_error_for_that_picture_alone(tiny_photo_prior):

@@ -22,9 +22,7 @@ def run(command: click.Command) -> None:
     if sys.argv[1:2] in (["encode"], ["decode"], ["train"], ["bench"]):
         keep_memory()
     if sys.argv[1:2] in (["encode"], ["decode"], ["info"], ["inspect"]):
-        os.environ.setdefault(
-            "OPENBLAS_NUM_THREADS", "1"
-        )  # numpy's: strips are on threads already, idle ones cost 50 ms
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's; work is on threads already, idle ones cost 50 ms
     try:
         code = command.main(standalone_mode=False)
     except CombinerError as error:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain
+from itertools import chain, product
 from time import perf_counter
 
 import numpy as np
@@ -117,12 +117,10 @@ class Batch:
         started, trials = perf_counter(), self.chooser.trials
         ranking = self.chooser.rank(len(self.pictures), self.cost)
         seconds = (perf_counter() - started) / len(self.pictures)
-        coded = []
-        for k in range(trials):
-            members, share = range(len(self.pictures)), between(progress, k / trials, (k + 1) / trials)
-            coded.append(self.code(members, ranking[:, k], share))
-        results = []
-        for i, own in enumerate(zip(*coded, strict=True)):
+        members = np.tile(np.arange(len(self.pictures)), trials)
+        coded, results = self.code(members, ranking.T.reshape(-1), progress, rounds=trials), []
+        for i in range(len(self.pictures)):
+            own = coded[i :: len(self.pictures)]
             spent = seconds + sum(one.seconds for one in own)
             every = [self.finish(i, one, spent) for one in own]
             results.append(min(every, key=lambda result: result.lagrangian(self.pictures[i], self.settings.beta)))
@@ -141,10 +139,14 @@ class Batch:
             found.append(own[:, band.coded.start * side : band.coded.stop * side])
         return np.concatenate(found, 1)
 
-    def code(self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None) -> list[Coded]:
-        """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None."""
+    def code(
+        self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None, rounds: int = 1
+    ) -> list[Coded]:
+        """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None; rounds:
+        parts of them that share no canvas.
+        """
         coded, done = [None] * len(members), 0
-        for parts in together(points, self.share, self.pixels):
+        for parts in together(points.reshape(rounds, -1), self.share, self.pixels):
             started, count = perf_counter(), sum(map(len, parts))
             canvases = [
                 self.canvas(int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part])
@@ -210,13 +212,13 @@ class Batch:
 
 
 def together(points: np.ndarray, share: Callable[[int], int], pixels: int) -> Iterator[list[np.ndarray]]:
-    """Which pictures, of so many pixels each at operating points (n,), are coded at once: arrays of their numbers, one
-    for each canvas, which takes as many pictures of a point as `share` says.
+    """Which pictures, of so many pixels each, are coded at once: arrays of their numbers, one for each canvas. That
+    takes as many pictures of a point as `share` says. points: (rounds, n), those of a round share canvases.
     """
     parts, size = [], 0
-    for number in np.unique(points):
-        same, each = np.flatnonzero(points == number), share(int(number))
-        for part in np.split(same, range(each, len(same), each)):
+    for round, number in product(range(len(points)), np.unique(points)):
+        same, each = np.flatnonzero(points[round] == number) + round * points.shape[1], share(int(number))
+        for part in np.split(same, range(each, len(same), each)) if len(same) else ():
             size += len(part) * pixels
             if parts and size > PIXELS:
                 yield parts
