@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import TargetError
 from ..root import next_guess
 from .batch import Batch, Encoded
-from .search import LEAST, Choice, Search
-from .settings import EFFORTS, Progress, between, one_of, positive
+from .search import FEW, LEAST, Choice, Search
+from .settings import EFFORTS, Effort, Progress, between, one_of, positive
 
 MET = 0.2  # dB from a wanted PSNR that are good enough
 # For a wanted size of at most SMALL pixels: 0.07 dB more at 64x64 and 100 bytes, in twice the time.
@@ -19,7 +19,8 @@ SMALL, THOROUGH = 2**14, {"normal": replace(EFFORTS["normal"], trials=2, wider=2
 
 # Set on the same photographs as the constants of search.py.
 NEAR = 0.15  # dB from a wanted PSNR that are good enough for a first encoding
-ENCODINGS, ENCODINGS_ALONE = 4, 6  # at most, for a wanted PSNR; of a single tile, whose files differ in larger steps
+ENCODINGS, ENCODINGS_FEW, ENCODINGS_ALONE = 4, 8, 6  # at most, for a wanted PSNR: usually, of few tiles, of one
+NUDGES = 0.05 * np.array([0, 1, -1, 2, -2, 4, -4, 8, -8])  # dB by which a goal moves whose file is known already
 GAIN = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB above the prediction, on photographs
 GAIN_ALONE = 0.9  # dB more of a single tile
 UNSURE = 0.5  # dB by which predictions of a single tile are off
@@ -110,14 +111,23 @@ class Aim:
         """Whether the nearest file is not near enough."""
         return self.result is None or abs(self.result.psnr - self.psnr) > near
 
-    def choice(self, gain: float) -> Choice:
-        """The next file: by what the last ones showed, or by the usual gain over the prediction."""
+    @property
+    def encodings(self) -> int:
+        """Files that are made at most: those of few tiles differ in larger steps."""
+        return ENCODINGS_ALONE if self.alone else ENCODINGS_FEW if self.search.count <= FEW else ENCODINGS
+
+    def choice(self, gain: float, effort: str | Effort) -> Choice:
+        """The next file: by what the last ones showed, or by the usual gain over the prediction; if it can be, one that
+        was not encoded with this effort.
+        """
         aim = self.psnr - gain
         if self.known:
             aim = next_guess([(own, real - self.psnr) for own, real in self.known], 1.0, SLOPES)
         if self.alone:
             return self._alone(aim)
-        choice = self.search.of_psnr(aim, self.usual)
+        choices = (self.search.of_psnr(aim + nudge, self.usual) for nudge in NUDGES)
+        choice = next((one for one in choices if (effort, one.key) not in self.tried), None)
+        choice = choice or self.search.of_psnr(aim, self.usual)
         self.usual = choice.point
         return choice
 
@@ -164,9 +174,9 @@ def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[En
     gains = {name: gain + (GAIN_ALONE if alone else 0.0) for name, gain in GAIN.items()}
     gain = gains.get(effort, gains["normal"])
     probe = "fast" if effort in GAIN and not alone else effort
-    for attempt in range(ENCODINGS_ALONE if alone else ENCODINGS):
+    for attempt in range(aims[0].encodings):
         near = MET if attempt or alone else NEAR
-        jobs = [(i, aim.choice(gains.get(probe, gain))) for i, aim in enumerate(aims) if aim.off(near)]
+        jobs = [(i, aim.choice(gains.get(probe, gain), probe)) for i, aim in enumerate(aims) if aim.off(near)]
         jobs = [(i, choice) for i, choice in jobs if (probe, choice.key) not in aims[i].tried]
         if not jobs:
             break
