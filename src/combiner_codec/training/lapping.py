@@ -45,11 +45,13 @@ class Lapping:
     def field(self, tiles: torch.Tensor) -> torch.Tensor:
         """(N, Rt, Ct, U) -> (N, H, W, 3)."""
         x = tiles.unflatten(3, (self.hop, self.hop, 3)).permute(0, 1, 2, 5, 3, 4)
-        y = _picture(_each_way(x, self.hop, back=False))
+        y = _picture(_each_way(x, back=False))
         if self.both:
             four = as_tiles(_squares(x).flatten(0, 2), FREQUENCIES, TorchOps).unflatten(0, self._square_shape)
-            wide = self._as_wide(_picture(_each_way(four, self.hop, False, self._odd)), y.shape)
-            y = torch.where(self._where, wide, y)
+            wide = _picture(_each_way(four, False, self._odd))
+            missing = 0, y.shape[3] - wide.shape[3], 0, 0, 0, y.shape[1] - wide.shape[1]
+            merged = self.merged.repeat_interleave(self.hop, 1).repeat_interleave(self.hop, 2)[:, :, None]
+            y = torch.where(merged, functional.pad(wide, missing), y)
         return self._mixed(self._mixed(y, self.down, 1, 1), self.across, 3, 1).permute(0, 1, 3, 2)
 
     def latents(self, field: torch.Tensor) -> torch.Tensor:
@@ -57,10 +59,10 @@ class Lapping:
         y = self._mixed(self._mixed(field.permute(0, 1, 3, 2), self.across, 3, -1), self.down, 1, -1)
         n, rows, columns = self.merged.shape
         cells = y.reshape(n, rows, self.hop, 3, columns, self.hop).permute(0, 1, 4, 3, 2, 5)
-        x = _each_way(cells, self.hop, back=True)
+        x = _each_way(cells, back=True)
         if self.both:
             wide = as_tiles(_squares(cells).flatten(0, 2), PIXELS, TorchOps).unflatten(0, self._square_shape)
-            four = as_cells(_each_way(wide, self.hop, True, self._odd).flatten(0, 2), self.hop, FREQUENCIES, TorchOps)
+            four = as_cells(_each_way(wide, True, self._odd).flatten(0, 2), self.hop, FREQUENCIES, TorchOps)
             four = four.unflatten(0, self._square_shape).permute(0, 1, 3, 2, 4, 5, 6, 7).flatten(3, 4).flatten(1, 2)
             missing = (0, 0, 0, 0, 0, 0, 0, columns - four.shape[2], 0, rows - four.shape[1])
             x = torch.where(self.merged[..., None, None, None], functional.pad(four, missing), x)
@@ -73,14 +75,6 @@ class Lapping:
     @property
     def _square_shape(self) -> tuple[int, int, int]:
         return self.merged.shape[0], self.merged.shape[1] // 2, self.merged.shape[2] // 2
-
-    @property
-    def _where(self) -> torch.Tensor:
-        """Pixels of merged tiles: (N, H, 1, W)."""
-        return self.merged.repeat_interleave(self.hop, 1).repeat_interleave(self.hop, 2)[:, :, None]
-
-    def _as_wide(self, y, shape):
-        return functional.pad(y, (0, shape[3] - y.shape[3], 0, 0, 0, shape[1] - y.shape[1]))
 
     def _mixed(self, y, values: Values, axis: int, sign: int):
         """As `Borders.mixed`."""
@@ -122,7 +116,7 @@ def _picture(tiles):
     return tiles.permute(0, 1, 4, 3, 2, 5).reshape(n, rows * s, colours, columns * s)
 
 
-def _each_way(x, hop: int, back: bool, open_ends: tuple[bool, bool] = (False, False)):
+def _each_way(x, back: bool, open_ends: tuple[bool, bool] = (False, False)):
     """Cosines of tiles (N, R, C, 3, s, s), frequencies to pixels or back, across and down.
 
     open_ends: whether the last row and column of tiles do not lie at the picture's end.
