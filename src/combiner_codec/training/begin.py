@@ -19,6 +19,8 @@ from .shards import Shards
 from .sizes import AT_ONCE, Sizes, counted, energies, first_sizes, mixture_of
 from .tables import Tables
 
+FIRST = 256  # crops that a prior file's classes are counted on before they are chosen
+
 
 def first_points(
     architecture: Architecture, colour: dict, pixels: list[torch.Tensor], settings: TrainSettings, shards: Shards
@@ -56,12 +58,14 @@ def first_point(
     return Point(tables, frequency, crops, Evidence.none(tables))
 
 
-FIRST = 256  # crops that a prior file's classes are counted on before they are chosen
-
-
 @torch.no_grad()
 def points_of(
-    prior: Prior, architecture: Architecture, colour: dict, pixels: list[torch.Tensor], settings: TrainSettings
+    prior: Prior,
+    architecture: Architecture,
+    colour: dict,
+    pixels: list[torch.Tensor],
+    settings: TrainSettings,
+    shards: Shards,
 ) -> list[Point]:
     """All operating points with the tables of a prior file; graphics, whose classes come last, are left out."""
     graphics, points = len(prior.metadata.get("graphics", ())), []
@@ -77,8 +81,8 @@ def points_of(
         for some in (crops[:FIRST], crops):  # frequencies from a few
             sizes = Sizes.of(tables, frequency, noise_variance(beta))
             assigned = sizes.settled(architecture, colour, some)
-            rows_of = tables.rows_of(assigned.long()).reshape(-1)
-            frequency = counted(torch.bincount(rows_of, minlength=len(variance)).float(), tables.single)
+            tiles = torch.bincount(tables.rows_of(assigned.long()).reshape(-1), minlength=len(variance))
+            frequency = counted(shards.sum(tiles.float())[0], tables.single)
         points.append(
             Point(tables, frequency, closed(architecture, colour, tables, crops, assigned), Evidence.none(tables))
         )

@@ -82,7 +82,7 @@ def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor, start: Pri
     known = known_weights(plan, start) if start else None
     if known:
         colour = {name: known[0][name] for name in colour_names(architecture)}
-        points = points_of(start, architecture, colour, pixels, settings)
+        points = points_of(start, architecture, colour, pixels, settings, plan.shards)
     else:
         flat = torch.cat([crops.flatten(1, 2)[:, ::THINNED].reshape(-1, 3) for crops in pixels]).cpu()
         axes, mean = (values.to(plan.device) for values in principal_axes(flat / 255, plan.shards))

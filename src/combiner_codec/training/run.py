@@ -78,7 +78,8 @@ def learn(sources, checkpoints, report, options: Options) -> tuple[list[Operatin
         return learn_siren(sources, recipe, checkpoints, report, options)
     points, training = learn_together(sources, recipe, checkpoints, report, options)
     points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
-    training = f"{options.family} on {training} of {', '.join(s.name for s in sources)}"
+    since = f", begun with {options.start}," if options.start else ""
+    training = f"{options.family}{since} on {training} of {', '.join(s.name for s in sources)}"
     metadata = {**METADATA, "graphics": list(graphics.kinds())}
     if recipe.modulated and Shards(0).rank == 0:
         save(checkpoints / "unmodulated.npz", metadata, recipe.architecture, points)
