@@ -9,6 +9,8 @@ from PIL import Image
 from combiner_codec.bench.pictures import Picture, collect
 from combiner_codec.errors import FormatError
 
+SQUARE = 512  # pixels along the sides of a photograph in a mosaic
+
 
 def required(sources: Sequence[Path], limit: int | None = None) -> list[Picture]:
     """All pictures of some sources. Raises FormatError if there are none, or if a file is left out."""
@@ -29,3 +31,16 @@ def thumbnail(pixels: np.ndarray, side: int) -> np.ndarray:
     """Centre square scaled to side x side."""
     square = Image.fromarray(centre(pixels, min(pixels.shape[:2])))
     return np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))
+
+
+def mosaic(photographs: Sequence[np.ndarray], width: int, height: int) -> np.ndarray:
+    """Squares of photographs side by side, in other order and turned in every row; of one where it is small."""
+    if max(width, height) <= SQUARE:
+        return thumbnail(photographs[0], max(width, height))[:height, :width]
+    squares = [thumbnail(pixels, SQUARE) for pixels in photographs]
+    picture = np.empty((-(-height // SQUARE) * SQUARE, -(-width // SQUARE) * SQUARE, 3), np.uint8)
+    for r in range(0, picture.shape[0], SQUARE):
+        for c in range(0, picture.shape[1], SQUARE):
+            number = r // SQUARE * 5 + c // SQUARE
+            picture[r : r + SQUARE, c : c + SQUARE] = np.rot90(squares[number % len(squares)], number // len(squares))
+    return picture[:height, :width]

@@ -22,10 +22,9 @@ from combiner_codec.bench.measure import machine
 from combiner_codec.inspect.drawing import COLOURS, pyplot, to_bytes
 
 from . import options, pages
-from .cuts import required, thumbnail
+from .cuts import SQUARE, mosaic, required
 from .session import Say
 
-SQUARE = 512  # pixels along the sides of a photograph in a large picture
 MIDDLE = 1024  # side of the picture that is encoded at several rates
 LARGE = 2**20  # pixels from where on slopes are fitted: below, start-up counts
 WHAT = ("encode", "decode")
@@ -71,19 +70,6 @@ def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, b
     parts = rows[: len(sizes)], rows[len(sizes) :]
     pages.put(out, "growth", page(*parts, beta, effort, note))
     plot(out.parent / "figures" / "growth.png", *parts)
-
-
-def mosaic(photographs: Sequence[np.ndarray], width: int, height: int) -> np.ndarray:
-    """Squares of photographs side by side, in other order and turned in every row; of one where it is small."""
-    if max(width, height) <= SQUARE:
-        return thumbnail(photographs[0], max(width, height))[:height, :width]
-    squares = [thumbnail(pixels, SQUARE) for pixels in photographs]
-    picture = np.empty((-(-height // SQUARE) * SQUARE, -(-width // SQUARE) * SQUARE, 3), np.uint8)
-    for r in range(0, picture.shape[0], SQUARE):
-        for c in range(0, picture.shape[1], SQUARE):
-            number = r // SQUARE * 5 + c // SQUARE
-            picture[r : r + SQUARE, c : c + SQUARE] = np.rot90(squares[number % len(squares)], number // len(squares))
-    return picture[:height, :width]
 
 
 def measured(picture: np.ndarray, beta: float, effort: str, threads: int) -> Row:

@@ -26,7 +26,7 @@ from combiner_codec.format import candidates
 from combiner_codec.synthesis.network import Network
 
 from . import options, pages
-from .cuts import centre, required, thumbnail
+from .cuts import centre, mosaic, required, thumbnail
 from .session import Say
 
 REST, EFFORTS = "rest", ("fast", "normal")
@@ -101,10 +101,8 @@ def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, c
     photographs = [picture.pixels for picture in required(sources)]
     encoding, decoding, heads = [], [], []
     for size in sizes:
-        pictures = cuts(photographs, *map(int, size.split("x")), count)
-        if not pictures:
-            say(f"{size}: no photograph is that large")
-            continue
+        width, height = map(int, size.split("x"))
+        pictures = cuts(photographs, width, height, count) or [mosaic(photographs, width, height)]
         heads.append(f"{size.replace('x', '×')}{f', {len(pictures)} together' if len(pictures) > 1 else ''}")
         for effort in EFFORTS:
             spent, files = encoded(pictures, effort, beta, rounds)
@@ -136,7 +134,8 @@ def page(heads: Sequence[str], encoding, decoding, beta: float, rounds: int) -> 
     return [
         f"Made by `make profile`: processor seconds a picture on one thread, β = {beta:g}, the quickest of {rounds} "
         "rounds, priors and",
-        "libraries loaded. Squares are photographs scaled down, other sizes cut from the middle of one.",
+        "libraries loaded. Squares are photographs scaled down, other sizes cut from the middle of one; what no photograph",
+        "is large enough for is many of them side by side.",
         "",
         "Encoding:",
         "",
