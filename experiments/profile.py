@@ -134,8 +134,8 @@ def page(heads: Sequence[str], encoding, decoding, beta: float, rounds: int) -> 
     return [
         f"Made by `make profile`: processor seconds a picture on one thread, β = {beta:g}, the quickest of {rounds} "
         "rounds, priors and",
-        "libraries loaded. Squares are photographs scaled down, other sizes cut from the middle of one; what no photograph",
-        "is large enough for is many of them side by side.",
+        "libraries loaded. Squares are photographs scaled down, other sizes cut from the middle of one, mosaics where",
+        "no photograph is that large.",
         "",
         "Encoding:",
         "",
