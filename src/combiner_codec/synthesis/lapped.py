@@ -12,13 +12,13 @@ marks all four tiles of a merged one, which begins at an even row and an even co
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from itertools import product
 
 import numpy as np
 
-FEW = 64  # tiles of pictures whose borders are remembered
+FEW = 2**12  # tiles of pictures whose borders are remembered
 
 # axes of cells (N, row, column, 3, v, h) in the order of a tile, and back: frequencies take turns among the cells of a
 # tile, pixels lie in squares
@@ -32,6 +32,7 @@ class Borders:
     hop: int
     keep: np.ndarray  # (P, n, S)
     mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
+    known: dict = field(default_factory=dict, compare=False, repr=False)  # what `_placed` has made
 
     @staticmethod
     def of(merged: np.ndarray, hop: int) -> "Borders":
@@ -64,21 +65,33 @@ class Borders:
 
         first: number of the first of y's lines across the axis.
         """
-        across = (first + np.arange(y.shape[4 - axis])) // self.hop
-
-        def placed(values):
-            lines = ops.constant(values, y)[:, across]
-            return (lines.swapaxes(1, 2) if axis == 1 else lines)[:, :, None]
-
-        total = y * placed(self.keep)
+        total = y * self._placed(self.keep, 0, y, axis, ops, first)
         for half, mix in self.mix.items():
-            total = total + mirrored(y, half, axis, ops) * placed(sign * mix)
+            other = mirrored(y, half, axis, ops)
+            other *= self._placed(mix, half, y, axis, ops, first)
+            total += other if sign > 0 else -other
         return total
 
+    def _placed(self, values, half: int, y, axis: int, ops, first: int):
+        """Values where the pixels of y have them: (P, n, S) -> (P, H, 1, W). A fit, which asks again in every step for
+        those between rows, has to turn them round once.
+        """
+        lines = y.shape[4 - axis]
+        across = (first + np.arange(lines)) // self.hop
+        if axis == 3:
+            return ops.constant(values, y)[:, across][:, :, None]
+        key = half, first, lines, str(y.dtype), str(y.device) if ops.KEEPS else None
+        if key in self.known:
+            return self.known[key]
+        found = ops.packed(ops.constant(values, y)[:, across].swapaxes(1, 2)[:, :, None])
+        if ops.KEEPS and values.size <= FEW * self.hop:
+            self.known[key] = found
+        return found
 
-@lru_cache(64)
+
+@lru_cache(16)
 def _known(merged, shape, hop):
-    """Borders of small pictures."""
+    """Borders of pictures that are not large."""
     return Borders._of(np.frombuffer(merged, bool).reshape(shape), hop)
 
 

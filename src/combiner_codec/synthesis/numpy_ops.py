@@ -16,6 +16,8 @@ class NumpyOps:
     def __init__(self, dtype=np.float64):
         self.dtype = dtype
 
+    KEEPS = False  # whether borders are asked for again and again
+
     @staticmethod
     def sin(x):
         """In place."""
@@ -34,6 +36,11 @@ class NumpyOps:
     @staticmethod
     def constant(array, like):
         return array.astype(like.dtype)
+
+    @staticmethod
+    def packed(x):
+        """As it is, or contiguous where that pays."""
+        return x
 
     @staticmethod
     def zeros(shape, like):

@@ -9,6 +9,7 @@ from torch.nn import functional
 class TorchOps:
     """See NumpyOps."""
 
+    KEEPS = True
     sin = staticmethod(torch.sin)
     concatenate = staticmethod(torch.cat)
 
@@ -19,6 +20,10 @@ class TorchOps:
     @staticmethod
     def constant(array, like):
         return torch.from_numpy(array).to(like)
+
+    @staticmethod
+    def packed(x):
+        return x.contiguous()
 
     @staticmethod
     def zeros(shape, like):
@@ -67,15 +72,15 @@ def _by_products(values, tile):
     otherwise.
     """
     p, rows, columns, o = values.shape
-    down, across = (_weights(n, tile, values.device) for n in (rows, columns))
+    down, across = (_weights(n, tile, values.dtype, values.device) for n in (rows, columns))
     tall = down @ values.reshape(p, rows, columns * o)
     return (across @ tall.reshape(-1, columns, o)).reshape(p, rows * tile, columns * tile, o)
 
 
 @cache
-def _weights(n, tile, device):
+def _weights(n, tile, dtype, device):
     """Of n tiles for the positions between their centres: (n tile, n)."""
-    one = torch.eye(n)[None, None]
+    one = torch.eye(n, dtype=dtype)[None, None]
     return functional.interpolate(one, (n * tile, n), mode="bilinear")[0, 0].to(device)
 
 
