@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,7 @@ from .session import Say
 MIDDLE = 1024  # side of the picture that is encoded at several rates
 LARGE = 2**20  # pixels from where on slopes are fitted: below, start-up counts
 WHAT = ("encode", "decode")
+EVERY = 0.01  # seconds between looks at a process's memory
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,22 @@ def measured(picture: np.ndarray, beta: float, effort: str, threads: int) -> Row
 
 def cost(arguments: Sequence[str], folder: Path) -> Cost:
     """Run the command. Raises CalledProcessError if it fails."""
-    started = os.times().elapsed
+    started, most = os.times().elapsed, 0.0
     with subprocess.Popen([sys.executable, "-m", "combiner_codec", *arguments], cwd=folder) as process:
-        _, status, usage = os.wait4(process.pid, 0)
+        while not (ended := os.wait4(process.pid, os.WNOHANG))[0]:
+            most = max(most, high_water(process.pid))
+            time.sleep(EVERY)
+        _, status, usage = ended
         process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, arguments)
-    return Cost(usage.ru_utime + usage.ru_stime, os.times().elapsed - started, usage.ru_maxrss * 1024 / 1e6)
+    return Cost(usage.ru_utime + usage.ru_stime, os.times().elapsed - started, most)
+
+
+def high_water(pid: int) -> float:
+    """Megabytes that a process has had at most; the kernel's usage of a child counts those of its parent too."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    return sum(1024 / 1e6 * int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> float:

@@ -93,7 +93,7 @@ def fitting(folder, prior):
         "--threads",
         "1",
         "--effort",
-        "fast",
+        "normal",
     )
     process = start(*arguments, stderr=theirs)
     os.close(theirs)
