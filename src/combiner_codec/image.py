@@ -331,11 +331,14 @@ def psnr(a: np.ndarray, b: np.ndarray) -> float:
 
 def squared_error(a: np.ndarray, b: np.ndarray) -> float:
     """Sum over all samples of two uint8 arrays, of premultiplied colour and alpha, some rows at a time."""
-    parts = (slice(first, first + ROWS) for first in range(0, len(a), ROWS))
-    return float(sum(np.sum((premultiplied(a[rows]) - premultiplied(b[rows])) ** 2) for rows in parts))
+    return float(sum(np.sum((premultiplied(some) - premultiplied(other)) ** 2) for some, other in _parts(a, b)))
 
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     """Of two uint8 arrays' samples, some rows at a time."""
-    parts = (slice(first, first + ROWS) for first in range(0, len(a), ROWS))
-    return max((int((np.maximum(a[rows], b[rows]) - np.minimum(a[rows], b[rows])).max()) for rows in parts), default=0)
+    return max((int((np.maximum(*pair) - np.minimum(*pair)).max()) for pair in _parts(a, b)), default=0)
+
+
+def _parts(a, b):
+    """Both arrays, ROWS rows at a time."""
+    return ((a[i : i + ROWS], b[i : i + ROWS]) for i in range(0, len(a), ROWS))

@@ -125,9 +125,10 @@ class Aim:
             aim = next_guess([(own, real - self.psnr) for own, real in self.known], 1.0, SLOPES)
         if self.alone:
             return self._alone(aim)
-        choices = (self.search.of_psnr(aim + nudge, self.usual) for nudge in NUDGES)
-        choice = next((one for one in choices if (effort, one.key) not in self.tried), None)
-        choice = choice or self.search.of_psnr(aim, self.usual)
+        for nudge in NUDGES:
+            choice = self.search.of_psnr(aim + nudge, self.usual)
+            if (effort, choice.key) not in self.tried:
+                break
         self.usual = choice.point
         return choice
 

@@ -11,12 +11,11 @@ class NumpyOps:
     ROWS = 8  # rows of positions that a layer takes at once, so that they stay in the cache
     FEWEST = 2**10  # positions that a layer takes at once, however narrow the picture
     SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
+    KEEPS = False  # whether borders, which a fit asks for again and again, are kept
     concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
         self.dtype = dtype
-
-    KEEPS = False  # whether borders are asked for again and again
 
     @staticmethod
     def sin(x):
@@ -36,11 +35,6 @@ class NumpyOps:
     @staticmethod
     def constant(array, like):
         return array.astype(like.dtype)
-
-    @staticmethod
-    def packed(x):
-        """As it is, or contiguous where that pays."""
-        return x
 
     @staticmethod
     def zeros(shape, like):

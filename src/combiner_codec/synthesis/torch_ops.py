@@ -22,10 +22,6 @@ class TorchOps:
         return torch.from_numpy(array).to(like)
 
     @staticmethod
-    def packed(x):
-        return x.contiguous()
-
-    @staticmethod
     def zeros(shape, like):
         return like.new_zeros(shape)
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ..encoder.posterior import closed_form, noise_variance, reachable
-from ..format.prior import Prior
+from ..encoder.posterior import as_tensor, closed_form, noise_variance, reachable
+from ..format.prior import OperatingPoint
 from ..synthesis.architecture import Architecture
 from .lapping import Lapping, decompose
 from .persistent import Crops, Evidence, Point, count, updated
@@ -60,26 +60,18 @@ def first_point(
 
 @torch.no_grad()
 def points_of(
-    prior: Prior,
-    architecture: Architecture,
-    colour: dict,
-    pixels: list[torch.Tensor],
-    settings: TrainSettings,
-    shards: Shards,
+    known: list[OperatingPoint], architecture: Architecture, colour: dict, pixels: list[torch.Tensor], shards: Shards
 ) -> list[Point]:
-    """All operating points with the tables of a prior file; graphics, whose classes come last, are left out."""
-    graphics, points = len(prior.metadata.get("graphics", ())), []
-    for p, crops in enumerate(pixels):
-        known, beta, on = prior.operating_point(p), settings.betas[p], crops.device
-        rows = np.concatenate([known.kl_index[: known.single - graphics], known.merged.reshape(-1, architecture.own)])
-        scale, variance = (
-            torch.from_numpy(x).to(on) ** 2 for x in (known.posterior_scale, known.scale_of(rows, slice(None)))
-        )
-        mean, curvature = torch.from_numpy(known.mean).to(on), noise_variance(beta) / scale
-        tables = Tables(beta, mean, curvature, variance, known.single - graphics)
-        frequency = torch.full((known.classes - graphics,), 1 / known.classes, device=on)
+    """All operating points with tables as prior files have them."""
+    points = []
+    for own, crops in zip(known, pixels, strict=True):
+        scales = own.posterior_scale, own.scale_of(np.concatenate([own.kl_index, *own.merged]), slice(None))
+        posterior, variance = (as_tensor(scale, crops.device) ** 2 for scale in scales)
+        noise, mean = noise_variance(own.beta), as_tensor(own.mean, crops.device)
+        tables = Tables(own.beta, mean, noise / posterior, variance, own.single)
+        frequency = variance.new_full((own.classes,), 1 / own.classes)
         for some in (crops[:FIRST], crops):  # frequencies from a few
-            sizes = Sizes.of(tables, frequency, noise_variance(beta))
+            sizes = Sizes.of(tables, frequency, noise)
             assigned = sizes.settled(architecture, colour, some)
             tiles = torch.bincount(tables.rows_of(assigned.long()).reshape(-1), minlength=len(variance))
             frequency = counted(shards.sum(tiles.float())[0], tables.single)

@@ -8,13 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 
-from ..encoder.posterior import as_tensor
+from ..encoder.posterior import shared_weights
 from ..errors import FormatError
 from ..format.prior import OperatingPoint, Prior
-from . import checkpoint, contexts
+from . import checkpoint, contexts, graphics
 from .begin import first_points, held_crops, points_of
 from .colour import colour_names, principal_axes
 from .crops import Picture, held_of, pictures_of, random_crops
@@ -79,10 +78,11 @@ def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor, start: Pri
     uint8.
     """
     architecture, settings = plan.architecture, plan.settings
-    known = known_weights(plan, start) if start else None
+    known = known_points(plan, start) if start else []
+    weights = [shared_weights(point, plan.device) for point in known]
     if known:
-        colour = {name: known[0][name] for name in colour_names(architecture)}
-        points = points_of(start, architecture, colour, pixels, settings, plan.shards)
+        colour = {name: weights[0][name] for name in colour_names(architecture)}
+        points = points_of(known, architecture, colour, pixels, plan.shards)
     else:
         flat = torch.cat([crops.flatten(1, 2)[:, ::THINNED].reshape(-1, 3) for crops in pixels]).cpu()
         axes, mean = (values.to(plan.device) for values in principal_axes(flat / 255, plan.shards))
@@ -92,7 +92,7 @@ def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor, start: Pri
     state.points = points
     if known:
         for network in (state.network, state.average):
-            network.adopt(known)
+            network.adopt(weights)
     state.held = [held_crops(architecture, colour, point, held) for point in points] if plan.held.count else []
     progress, closed = state.progress, [(p, colour) for p in range(len(points))]
     progress.before = [on_training(plan, state, *pair).cost for pair in closed]
@@ -100,19 +100,18 @@ def begun(plan: Plan, pixels: list[torch.Tensor], held: torch.Tensor, start: Pri
     return state
 
 
-def known_weights(plan: Plan, start: Prior) -> list[dict[str, torch.Tensor]]:
-    """A prior's weights of shared layers, of every operating point, less classes of graphics. Raises FormatError where
-    a family has another architecture or other operating points.
+def known_points(plan: Plan, start: Prior) -> list[OperatingPoint]:
+    """A prior's operating points, less classes of graphics, which come anew. Raises FormatError where a family has
+    another architecture, other operating points or other numbers of single tiles' classes; points may do without merged
+    tiles.
     """
-    if start.architecture != plan.architecture or list(start.betas) != list(plan.settings.betas):
-        raise FormatError(f"{start.name}: a prior of another architecture or of other operating points")
-    graphics, found = len(start.metadata.get("graphics", ())), []
-    for p in range(len(start.betas)):
-        point = start.operating_point(p)
-        kept = np.delete(np.arange(point.classes), np.s_[point.single - graphics : point.single])
-        shared = {name: value[kept] if value.ndim == 2 else value for name, value in point.shared.items()}
-        found.append({name: as_tensor(value.astype(np.float32), plan.device) for name, value in shared.items()})
-    return found
+    settings, graphics_too = plan.settings, len(start.metadata.get("graphics", ()))
+    points = [graphics.without(start.operating_point(p), graphics_too) for p in range(len(start.betas))]
+    ours = plan.architecture, settings.betas, settings.classes
+    theirs = start.architecture, tuple(start.betas), tuple(point.single for point in points)
+    if ours != theirs:
+        raise FormatError(f"{start.name}: a prior of another architecture, of other operating points or classes")
+    return points
 
 
 def on_training(plan: Plan, state: State, p: int, shared: dict) -> Measured:

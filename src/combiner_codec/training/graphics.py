@@ -102,6 +102,13 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     )
 
 
+def without(point: OperatingPoint, count: int) -> OperatingPoint:
+    """The operating point as it was before `add_classes` gave it so many; its class map's tables stay."""
+    kept = np.delete(np.arange(point.classes), np.s_[point.single - count : point.single])
+    shared = {name: value[kept] if value.ndim == 2 else value for name, value in point.shared.items()}
+    return replace(point, kl_index=point.kl_index[: point.single - count], shared=shared)
+
+
 def _with_new(biases, single, count, kind):
     """Biases (K, O) of a layer with `count` more classes after the first: the mean of these, or silence."""
     new = np.full((count, biases.shape[1]), SILENT[kind], biases.dtype)

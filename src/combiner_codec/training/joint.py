@@ -114,11 +114,8 @@ class JointNetwork(nn.Module):
         for point, (weights, biases) in zip(self.points, every, strict=True):
             for own, common, w in zip(point.weights, self.weights, weights, strict=True):
                 own.copy_(w - common)
-            by_class = [layer.by_class for layer in self.layers]
-            point.classes.copy_(torch.cat([b for b, own in zip(biases, by_class, strict=True) if own], 1))
-            for own, b in zip(
-                point.plain, (b for b, own in zip(biases, by_class, strict=True) if not own), strict=True
-            ):
+            point.classes.copy_(torch.cat([b for b in biases if b.ndim == 2], 1))
+            for own, b in zip(point.plain, [b for b in biases if b.ndim == 1], strict=True):
                 own.copy_(b)
         self.biases.zero_()  # the MLP adds nothing yet
 
