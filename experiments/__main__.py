@@ -4,8 +4,8 @@ from importlib import import_module
 
 import click
 
+from combiner_codec.command.process import keep_memory
 from combiner_codec.errors import CombinerError
-from combiner_codec.process import keep_memory
 
 PLACES = {  # name -> module and command; imported when they are asked for: hostile.py measures a process without torch
     "ablation": ("ablation", "command"),

@@ -8,8 +8,8 @@ import numpy as np
 
 from combiner_codec.bench import codecs
 from combiner_codec.bench.codecs import Codec, CombinerCodec, PillowCodec
-from combiner_codec.image import psnr
 from combiner_codec.inspect.drawing import pyplot, to_bytes
+from combiner_codec.picture.image import psnr
 
 from . import options
 from .cuts import required

@@ -6,7 +6,6 @@ from pathlib import Path
 import click
 import numpy as np
 
-from combiner_codec import image
 from combiner_codec.decoder import parse
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
@@ -14,6 +13,7 @@ from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
 from combiner_codec.inspect import drawing
 from combiner_codec.inspect.figures import Inspection, unit_bits
+from combiner_codec.picture import image
 
 from . import options
 from .cuts import centre

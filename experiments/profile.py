@@ -19,9 +19,9 @@ from combiner_codec import decoder
 from combiner_codec.bench import codecs, report
 from combiner_codec.bench.measure import machine
 from combiner_codec.bench.pictures import SMALL
-from combiner_codec.encoder import code as coder
-from combiner_codec.encoder.choose import Chooser
-from combiner_codec.encoder.fit import Descent, Subject
+from combiner_codec.encoder.choose.chooser import Chooser
+from combiner_codec.encoder.code import code as coder
+from combiner_codec.encoder.fit.descent import Descent, Subject
 from combiner_codec.format import candidates
 from combiner_codec.synthesis.network import Network
 

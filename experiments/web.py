@@ -9,12 +9,12 @@ import numpy as np
 
 from combiner_codec.bench import report
 from combiner_codec.bench.measure import machine
+from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.encoder.target import Goal
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
-from combiner_codec.scaling import PREVIEW_SIDE
+from combiner_codec.picture.scaling import PREVIEW_SIDE
 from scripts import web_prior
 
 from . import options, pages

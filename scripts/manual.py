@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from combiner_codec.cli import cli
+from combiner_codec.command.cli import cli
 
 INTRODUCTION = """\
 # combiner: commands

@@ -15,11 +15,11 @@ import numpy as np
 from PIL import Image
 
 import combiner_codec
-from combiner_codec import scaling
 from combiner_codec.errors import CombinerError
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
-from combiner_codec.image import psnr
+from combiner_codec.picture import scaling
+from combiner_codec.picture.image import psnr
 from experiments import thumbnails
 
 WEB = Path(__file__).parents[1] / "web"

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from combiner_codec.cli import cli
+from combiner_codec.command.cli import cli
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
@@ -36,7 +36,8 @@ COMMANDS = {
 }  # fmt: skip
 RUNNER = """
 import json, os, sys, traceback
-import numpy, PIL.Image, combiner_codec.cli, combiner_codec.image, combiner_codec.format.prior  # once for all
+import numpy, PIL.Image  # once for all
+import combiner_codec.command.cli, combiner_codec.picture.image, combiner_codec.format.prior
 import combiner_codec.decoder, combiner_codec.encoder.settings
 if sys.argv[1] == "inspect":
     import combiner_codec.inspect.figures, combiner_codec.inspect.text, matplotlib.pyplot
@@ -50,7 +51,7 @@ for number, arguments in enumerate(json.load(open("cases.json"))):
             os.dup2(target, stream)
         sys.argv = ["combiner", *map(os.fsdecode, map(bytes.fromhex, arguments))]
         try:
-            combiner_codec.cli.main()
+            combiner_codec.command.cli.main()
         except SystemExit as end:
             os._exit(end.code or 0)  # without torch's own slow end
         except BaseException:
@@ -143,6 +144,6 @@ def test_a_closed_stream_that_is_needed_is_one_line(line, folder):
 def test_a_missing_package_is_one_line(command, package, folder):
     arguments = VALID[command] + (["--plot", "x.png"] if package == "matplotlib" else [])
     script = f"import sys; sys.modules[{package!r}] = None; sys.argv = ['combiner', {command!r}, *{arguments}]\n"
-    script += "from combiner_codec.cli import main; main()"
+    script += "from combiner_codec.command.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and package in done.stderr.splitlines()[-1] and "Traceback" not in done.stderr

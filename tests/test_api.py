@@ -184,7 +184,7 @@ def test_memory_that_a_batch_lacks_is_enough_for_one_picture_of_it(tmp_path, tin
     """Two pictures together are too much, each alone is not."""
     from click.testing import CliRunner
 
-    from combiner_codec.cli import cli
+    from combiner_codec.command.cli import cli
     from combiner_codec.encoder import encode as module
 
     encode_arrays = module.encode_arrays

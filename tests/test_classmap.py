@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from combiner_codec.encoder.maps import map_costs
+from combiner_codec.encoder.choose.class_maps import map_costs
 from combiner_codec.errors import FormatError
 from combiner_codec.format import classmap
 

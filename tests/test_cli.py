@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 import combiner_codec
-from combiner_codec.cli import cli
+from combiner_codec.command.cli import cli
+from combiner_codec.command.terminal import OPTIONS
 from combiner_codec.format import prior as priors
-from combiner_codec.terminal import OPTIONS
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -123,7 +123,7 @@ def test_info_counts_and_speaks_json(encoded, tiny_prior_file):
 def test_commands_that_never_import_torch(command):
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "from combiner_codec.cli import main\n"
+        "from combiner_codec.command.cli import main\n"
         f"sys.argv = ['combiner', *{command}]; main()"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
@@ -135,7 +135,7 @@ def test_help_does_not_even_import_numpy(command):
     """It would cost 150 ms."""
     script = (
         "import sys\n"
-        "from combiner_codec.cli import main\n"
+        "from combiner_codec.command.cli import main\n"
         f"sys.argv = ['combiner', *{command}, '--help']\n"
         "try: main()\n"
         "finally: print({'numpy', 'PIL'} & set(sys.modules))"
@@ -148,7 +148,7 @@ def test_decode_imports_no_more_than_it_needs(encoded, tiny_prior_file, tmp_path
     """Each of these would cost 10 to 60 ms."""
     script = (
         "import sys\n"
-        "from combiner_codec.cli import main\n"
+        "from combiner_codec.command.cli import main\n"
         f"sys.argv = ['combiner', 'decode', {str(encoded)!r}, '-o', 'o.png', '--prior', {str(tiny_prior_file)!r}]\n"
         "try: main()\n"
         "finally: print({'torch', 'numpy.random', 'rich', 'PIL.TiffImagePlugin'} & set(sys.modules))"
@@ -267,7 +267,7 @@ def test_pictures_of_other_modes_are_encoded(tmp_path, tiny_prior_file):
 
 def test_ctrl_c_ends_with_130(tmp_path):
     script = (
-        "import combiner_codec.cli as c\n"
+        "import combiner_codec.command.cli as c\n"
         "def stop(*a, **k): raise KeyboardInterrupt\n"
         "c.read = stop\n"
         "import sys; sys.argv = ['combiner', 'info', 'x']\n"

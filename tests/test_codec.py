@@ -11,9 +11,9 @@ from PIL import Image
 
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.batch import as_pixels
-from combiner_codec.encoder.choose import Chooser
+from combiner_codec.encoder.choose.chooser import Chooser
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit import Descent, Subject
+from combiner_codec.encoder.fit.descent import Descent, Subject
 from combiner_codec.encoder.settings import Settings, resolve_device
 from combiner_codec.errors import FormatError, MissingError
 from combiner_codec.format import header as file

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from combiner_codec.encoder.maps import choose_map
+from combiner_codec.encoder.choose.class_maps import choose_map
 from combiner_codec.format import classmap
 from combiner_codec.training import contexts
 

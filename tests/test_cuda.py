@@ -12,9 +12,10 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
 from combiner_codec import decoder
-from combiner_codec.encoder import batch, code, encode
+from combiner_codec.encoder import batch, encode
+from combiner_codec.encoder.code import code
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit import Descent
+from combiner_codec.encoder.fit.descent import Descent
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format.prior import load
 from conftest import ELSEWHERE, REGISTERED, busy_pictures

@@ -14,7 +14,7 @@ from PIL import Image
 from combiner_codec.bench import codecs, curves, measure, report
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
-from combiner_codec.image import psnr
+from combiner_codec.picture.image import psnr
 from combiner_codec.training.recipes import RECIPES
 from conftest import busy_pictures, smooth_pictures
 from experiments import cifar, cifar_page, finetune, growth, kodak, options, pages, paper, pipeline, profile, rates

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.gradients import LappedColumns, LappedRows, Layers, pull_back
+from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, Layers, pull_back
+from combiner_codec.encoder.fit.workers import ahead, each, side_by_side, threads
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.encoder.workers import ahead, each, side_by_side, threads
 from combiner_codec.format.modulation import count, modulated
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.synthesis.lapped import Borders

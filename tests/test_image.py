@@ -14,13 +14,13 @@ import pytest
 from PIL import Image, ImageCms, features
 
 import combiner_codec
-from combiner_codec import image
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format import header
 from combiner_codec.format import prior as priors
+from combiner_codec.picture import image
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 RAMP = np.add.outer(np.arange(0, 160, 5), np.arange(0, 96, 3)).astype(np.uint8)  # (32, 32)

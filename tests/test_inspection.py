@@ -12,11 +12,12 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
-from combiner_codec import CombinerError, FormatError, cli
+from combiner_codec import CombinerError, FormatError
+from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fitted import Fitted
-from combiner_codec.encoder.posterior import Gaussians, kl_nats
+from combiner_codec.encoder.fit.posterior import Gaussians, kl_nats
+from combiner_codec.encoder.fit.saved import Fitted
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.format.streams import index_of

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.analysis import decompose
-from combiner_codec.encoder.tiling import everywhere
+from combiner_codec.encoder.choose.tiling import everywhere
+from combiner_codec.encoder.fit.analysis import decompose
 from combiner_codec.synthesis.fields import blocks_from
 from combiner_codec.synthesis.network import Network
 from combiner_codec.synthesis.torch_ops import TorchOps

@@ -11,8 +11,8 @@ import torch
 import combiner_codec
 from combiner_codec import FormatError, TargetError, decoder
 from combiner_codec.encoder import batch as batches
-from combiner_codec.encoder import fit
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.fit import descent as fit
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from conftest import busy_pictures, smooth_pictures

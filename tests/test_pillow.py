@@ -8,11 +8,12 @@ import pytest
 from PIL import Image, UnidentifiedImageError
 
 import combiner_codec
-from combiner_codec import decoder, pillow_plugin, register_pillow
+from combiner_codec import decoder, register_pillow
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import header as file
+from combiner_codec.picture import pillow_plugin
 from conftest import smooth_pictures
 
 

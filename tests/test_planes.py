@@ -6,13 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from combiner_codec import FormatError, TargetError, planes
+from combiner_codec import FormatError, TargetError
 from combiner_codec.decoder import decode_array, parse
+from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.encoder.target import Goal
 from combiner_codec.format import prior as priors
-from combiner_codec.image import psnr
+from combiner_codec.picture import planes
+from combiner_codec.picture.image import psnr
 from conftest import smooth_pictures
 from experiments.reliability.golden import disc
 from experiments.reliability.hostile import flips, prefixes

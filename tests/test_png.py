@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image, PngImagePlugin
 
-from combiner_codec import image, png, profiles
 from combiner_codec.errors import FormatError
+from combiner_codec.picture import image, png, profiles
 
 DEPTHS = {0: (1, 2, 4, 8, 16), 2: (8, 16), 3: (1, 2, 4, 8)}  # by colour type, of those that tRNS may follow
 LINEAR = struct.pack(">I", 100000)

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import combiner_codec
-from combiner_codec import scaling
 from combiner_codec.decoder import decode_array
+from combiner_codec.picture import scaling
 from conftest import smooth_pictures
 from test_cli import run
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from combiner_codec import decode, encode, image
+from combiner_codec import decode, encode
 from combiner_codec.decoder import parse
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior
+from combiner_codec.picture import image
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.analysis import decompose
-from combiner_codec.encoder.posterior import shared_weights
-from combiner_codec.encoder.tiling import everywhere
+from combiner_codec.encoder.choose.tiling import everywhere
+from combiner_codec.encoder.fit.analysis import decompose
+from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import Borders, analyse, synthesise

@@ -5,13 +5,16 @@ import pytest
 from PIL import Image
 
 import combiner_codec
-from combiner_codec import TargetError, cli
+from combiner_codec import TargetError
+from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array
-from combiner_codec.encoder import batch, streams, target
+from combiner_codec.encoder import batch
 from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.choose import target
+from combiner_codec.encoder.choose.target import Goal
+from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.encoder.target import Goal
 from conftest import busy_pictures, smooth_pictures
 
 

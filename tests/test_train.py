@@ -7,7 +7,7 @@ from PIL import Image
 
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.posterior import Gaussians, kl_nats
+from combiner_codec.encoder.fit.posterior import Gaussians, kl_nats
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
+from combiner_codec.encoder.code.trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
 from combiner_codec.format import candidates
 from combiner_codec.format.streams import read_indices, to_bits
 

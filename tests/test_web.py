@@ -14,7 +14,7 @@ from PIL import Image
 from combiner_codec import FormatError, decoder
 from combiner_codec.format import header
 from combiner_codec.format import prior as priors
-from combiner_codec.scaling import data_url
+from combiner_codec.picture.scaling import data_url
 from experiments import web_speed
 from experiments.reliability import golden, hostile
 from scripts import web_prior

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from combiner_codec import webp
-from combiner_codec.image import psnr
+from combiner_codec.picture import webp
+from combiner_codec.picture.image import psnr
 from conftest import busy_pictures, smooth_pictures
 
 pytestmark = pytest.mark.skipif(not features.check("webp"), reason="this Pillow has no WebP")

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from combiner_codec import image
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
+from combiner_codec.picture import image
 
 BETAS = (1.0, 0.1, 0.01, 1e-3, 1e-4, 1e-5, 1e-6, 1e-7)
 SIDES = (1, 32, 96)

@@ -6,7 +6,7 @@
 
 from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
 from .format.header import MAX_PIXELS, MAX_SIDE, check_pixels
-from .scaling import PREVIEW_BYTES, PREVIEW_SIDE
+from .picture.scaling import PREVIEW_BYTES, PREVIEW_SIDE
 
 __version__ = "0.1.0"
 __all__ = [
@@ -68,11 +68,11 @@ def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
     """A picture, or what of it fits a square, as a file; warnings go to the caller's caller."""
     import warnings
 
-    from .encoder.encode import encode_arrays  # torch
-    from .encoder.target import Goal
+    from .encoder.choose.target import Goal
+    from .encoder.encode import encode_arrays
     from .format.prior import default, find
-    from .image import as_array
-    from .scaling import fitted
+    from .picture.image import as_array
+    from .picture.scaling import fitted
 
     goal, notes = Goal.of(*wishes), []
     named = None if prior is None else find(prior)
@@ -138,10 +138,10 @@ def decode(
 
     from PIL import Image
 
-    from . import scaling
     from .decoder import decode_array
     from .encoder.settings import one_of
     from .format.prior import find
+    from .picture import scaling
 
     one_of("threads", threads, number=(0, float("inf")), whole=True)
     if size is not None:
@@ -165,6 +165,6 @@ def register_pillow(prior=None) -> None:
     Opening reads only the header; `save` takes the options of `encode`. prior: the `prior.Prior` that files of a custom
     prior are decoded with.
     """
-    from .pillow_plugin import register
+    from .picture.pillow_plugin import register
 
     register(prior)

@@ -1,5 +1,5 @@
 """python -m combiner_codec"""
 
-from .cli import main
+from .command.cli import main
 
 main()

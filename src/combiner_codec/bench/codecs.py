@@ -26,7 +26,7 @@ from ..encoder.settings import Effort, Settings
 from ..errors import CombinerError
 from ..format import prior as priors
 from ..format.prior import Prior
-from ..image import EQUAL
+from ..picture.image import EQUAL
 from .digest import code_digest
 
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import arrays, image
 from ..errors import CombinerError, FormatError
+from ..picture import arrays, image
 
 SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
 TOGETHER = 2**20  # pixels of a group

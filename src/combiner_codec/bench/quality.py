@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import CombinerError
-from ..image import EQUAL
-from ..image import psnr as exact_psnr
+from ..picture.image import EQUAL
+from ..picture.image import psnr as exact_psnr
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM (Wang, Simoncelli, Bovik 2003)
 C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2

@@ -7,13 +7,13 @@ import numpy as np
 
 from ..errors import TargetError
 from ..format.prior import Prior
-from ..planes import one_value
+from ..picture.planes import one_value
 from ..root import next_guess
 from .batch import Batch, Encoded
+from .choose.search import Search
+from .choose.target import MET, Goal
 from .planes import Planes, assembled, encode_planes
-from .search import Search
 from .settings import Progress, Settings, between
-from .target import MET, Goal
 
 SHARES = np.arange(0.05, 0.96, 0.05)  # of a size, for the alpha
 ENCODINGS = 5  # at most, for a PSNR

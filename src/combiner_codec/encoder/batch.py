@@ -15,15 +15,15 @@ from ..format import classmap, header
 from ..format.header import ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import to_bits
-from ..image import largest_difference, png_bytes, psnr, squared_error
+from ..picture.image import largest_difference, png_bytes, psnr, squared_error
 from ..synthesis.architecture import blocks_of, counts
 from ..synthesis.bands import Band, bands
-from .choose import Chooser
-from .code import Canvas, Coded, code
-from .fit import PIXELS
-from .fitted import Fitted
-from .modulation import worth
-from .posterior import noise_variance
+from .choose.chooser import Chooser
+from .code.code import Canvas, Coded, code
+from .fit.descent import PIXELS
+from .fit.modulation import worth
+from .fit.posterior import noise_variance
+from .fit.saved import Fitted
 from .settings import Effort, Progress, Settings, between, resolve_device
 
 POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning

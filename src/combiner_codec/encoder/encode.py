@@ -14,10 +14,10 @@ from ..errors import TargetError
 from ..format.prior import Prior
 from .alpha import COLOUR, by_beta, colours_share, to_goal
 from .batch import Encoded
+from .choose.target import Goal
+from .fit.workers import side_by_side
 from .planes import Planes, assembled, encode_planes
 from .settings import Progress, Settings, between, ignore, resolve_device
-from .target import Goal
-from .workers import side_by_side
 
 # a forked child has none of the threads that torch has started, and would wait for them for ever
 OWNER = os.getpid()

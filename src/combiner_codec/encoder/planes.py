@@ -9,15 +9,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import decoder, planes
+from .. import decoder
 from ..errors import FormatError, TargetError
 from ..format import header
 from ..format.header import GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
 from ..format.prior import Prior
-from ..image import psnr
+from ..picture import planes
+from ..picture.image import psnr
 from .batch import Batch, Encoded
+from .choose.target import Goal, meet
 from .settings import Progress, Settings, between
-from .target import Goal, meet
 
 
 @dataclass(frozen=True)

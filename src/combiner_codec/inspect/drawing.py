@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..errors import FileError, MissingError
-from ..planes import premultiplied
+from ..picture.planes import premultiplied
 from .figures import ACTIVE, Inspection, unit_bits
 
 LEAST = 0.01  # bits at which the colours of parameter maps begin

@@ -14,13 +14,13 @@ from itertools import pairwise
 import numpy as np
 
 from ..decoder import Contents, decode_array
-from ..encoder.fitted import Fitted
-from ..encoder.tiling import squares
+from ..encoder.choose.tiling import squares
+from ..encoder.fit.saved import Fitted
 from ..errors import FormatError
 from ..format import classmap
 from ..format.header import ONE_COLOUR, WORDS
 from ..format.streams import UNIT, Partition, kl_table
-from ..image import EQUAL, psnr
+from ..picture.image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import Part, tiles_of
 

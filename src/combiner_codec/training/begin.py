@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from ..encoder.posterior import as_tensor, closed_form, noise_variance, reachable
+from ..encoder.fit.posterior import as_tensor, closed_form, noise_variance, reachable
 from ..format.prior import OperatingPoint
 from ..synthesis.architecture import Architecture
 from .lapping import Lapping, decompose

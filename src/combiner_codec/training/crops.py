@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .. import arrays
 from ..errors import FormatError
+from ..picture import arrays
 
 SUFFIXES = (".jpg", ".jpeg", ".png")  # of pictures in folders
 PLAIN = 0.6  # share of crops at the picture's own scale, over octaves

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from ..encoder.posterior import shared_weights
+from ..encoder.fit.posterior import shared_weights
 from ..errors import FormatError
 from ..format.prior import OperatingPoint, Prior
 from . import checkpoint, contexts, graphics

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..encoder.analysis import decompose
-from ..encoder.posterior import REACH, shared_weights, undamped
+from ..encoder.fit.analysis import decompose
+from ..encoder.fit.posterior import REACH, shared_weights, undamped
 from ..format.prior import OperatingPoint
 from ..format.streams import index_of
 from ..synthesis.architecture import Architecture

@@ -17,7 +17,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-from ..encoder.posterior import noise_variance
+from ..encoder.fit.posterior import noise_variance
 from ..synthesis.architecture import Architecture, Layer
 from .colour import colour_names
 

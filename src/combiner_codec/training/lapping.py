@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..encoder.analysis import colour_map
+from ..encoder.fit.analysis import colour_map
 from ..synthesis.architecture import Architecture
 from ..synthesis.lapped import FREQUENCIES, PIXELS, Borders, as_cells, as_tiles, cosines, lapped, mirrored
 from ..synthesis.torch_ops import TorchOps

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..encoder.posterior import REACH
+from ..encoder.fit.posterior import REACH
 from .shards import Shards, random
 
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about

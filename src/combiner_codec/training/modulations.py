@@ -10,10 +10,10 @@ import numpy as np
 import torch
 
 from ..encoder.batch import as_pixels
-from ..encoder.choose import Chooser
-from ..encoder.fit import Descent, Subject
-from ..encoder.gradients import Layers
-from ..encoder.modulation import Fit, Modulation
+from ..encoder.choose.chooser import Chooser
+from ..encoder.fit.descent import Descent, Subject
+from ..encoder.fit.gradients import Layers
+from ..encoder.fit.modulation import Fit, Modulation
 from ..format.modulation import SMALLEST, Modulations, count
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import index_of

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch.nn import functional
 
-from ..encoder.posterior import Gaussians, closed_form, distortion, kl_nats, noise_variance, reachable
+from ..encoder.fit.posterior import Gaussians, closed_form, distortion, kl_nats, noise_variance, reachable
 from ..synthesis.architecture import Architecture
 from ..synthesis.network import Network
 from ..synthesis.torch_ops import TorchOps

@@ -12,7 +12,7 @@ import torch.distributed as dist
 from ..encoder.encode import encode_arrays
 from ..encoder.settings import Settings, resolve_device
 from ..format.prior import OperatingPoint, find, load_file, save
-from ..image import EQUAL
+from ..picture.image import EQUAL
 from ..synthesis.architecture import Architecture
 from . import endtoend, graphics, modulations
 from .colour import colour_names

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from ..encoder.posterior import Gaussians, distortion
+from ..encoder.fit.posterior import Gaussians, distortion
 from .shards import Draw, random
 from .tables import LEAST_SCALE
 

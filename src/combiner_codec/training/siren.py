@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..encoder.posterior import Gaussians, distortion, kl_nats
+from ..encoder.fit.posterior import Gaussians, distortion, kl_nats
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, index_of, kl_table
 from ..synthesis.latents import scale_factor

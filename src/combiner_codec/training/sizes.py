@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..encoder.tiling import begins, cells, choose_tiling, everywhere, squares
+from ..encoder.choose.tiling import begins, cells, choose_tiling, everywhere, squares
 from ..synthesis.architecture import Architecture
 from .lapping import Lapping, decompose
 from .mixture import MAP_SHARE, SMOOTHING, Mixture, classes_by_energy

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..encoder.posterior import Gaussians, noise_variance
+from ..encoder.fit.posterior import Gaussians, noise_variance
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, index_of
 from ..synthesis.latents import kl_bits_of

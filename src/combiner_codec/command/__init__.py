@@ -1,0 +1,1 @@
+"""The `combiner` command: options, jobs, files, terminal."""

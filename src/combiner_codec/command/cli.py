@@ -1,0 +1,322 @@
+"""The `combiner` command. Heavy modules are imported where they are needed."""
+
+import time
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..format import header
+from ..picture.scaling import PREVIEW_BYTES
+from .files import label, read, special, write
+from .jobs import Kind, Plan, beside
+from .options import (
+    betas_of,
+    choose_prior,
+    colour,
+    common,
+    custom_prior,
+    numbers,
+    pixel_limit,
+    positive,
+    preview_options,
+    size_of,
+)
+from .process import run
+from .ranks import Ranks
+from .terminal import collected, finish, named, say
+
+EFFORTS = click.Choice(["fast", "normal", "best"])
+DEVICES = click.Choice(["auto", "cpu", "cuda"])
+EFFORT = "More work for better files: fast takes a quarter of the time of normal, best sixteen times it."
+DEVICE = "Where to fit: auto takes a GPU where torch sees one."
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".qoi",
+            ".tga")  # fmt: skip
+
+
+class Encode(click.Command):
+    """`encode`, whose help ends with what every family reaches at every beta."""
+
+    def format_epilog(self, ctx, formatter):
+        from ..format.prior import MANIFEST, load
+
+        for name in MANIFEST:
+            metadata = load(name).metadata
+            measured = metadata.get("measured")
+            if not measured:
+                continue
+            with formatter.section(f"Prior {name}, mean of {measured['images']} (normal shows more at the same size)"):
+                rows = [(f"{r['beta']:g}", f"{r['bpp']:.2f} bpp   {r['psnr']:.2f} dB") for r in measured["points"]]
+                formatter.write_dl([("beta", "file size, quality"), *rows])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="combiner")
+def cli():
+    """Pictures as samples of Bayesian implicit neural representations (.cmb files)."""
+
+
+@cli.command(cls=Encode, short_help="Pictures to .cmb files.")
+@common
+@click.option(
+    "--prior", metavar="NAME|FILE", help="Prior to use: small, photo, web or a file [small up to 32x32, else photo]."
+)
+@click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Largest file.")
+@click.option("--target-psnr", type=float, callback=positive, metavar="DB", help="Quality in dB, met to 0.2 dB.")
+@click.option(
+    "--quality",
+    type=click.FloatRange(0, 100),
+    metavar="0...100",
+    help="Quality as a number: 75 is good for web pages. 50 is beta 0.0039, 75 is 0.00098, 100 is 0.00025.",
+)
+@click.option(
+    "--beta",
+    type=float,
+    default=0.003,
+    show_default=True,
+    callback=positive,
+    help="Squared error per nat, what all of these choose: smaller is better and larger.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Exit with 1 where --target-psnr is missed; the file is written all the same."
+)
+@click.option("--effort", type=EFFORTS, default="normal", show_default=True, help=EFFORT)
+@click.option("--seed", type=click.IntRange(0, header.MAX_SEED), default=0, help="Seed of the candidate stream [0].")
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
+@click.option(
+    "--background", metavar="COLOR", callback=colour, help="Colour behind transparent pictures: a name or #rrggbb."
+)
+@click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
+@click.option("--allow-truncated", is_flag=True, help="Encode what is there of pictures that end too early.")
+@click.option("--save-posterior", metavar="FILE", help="Keep the fitted posterior, for combiner inspect (.npz).")
+@click.option("--verify/--no-verify", default=True, help="Decode each file before it is written [yes].")
+@preview_options
+@click.pass_context
+def encode(
+    ctx, inputs, output, output_dir, force, skip_existing, quiet, prior, threads, beta, quality, target_size,
+    target_psnr, strict, background, to_8bit, allow_truncated, save_posterior, preview, side, data_url, **how,
+):  # fmt: skip
+    """Encode pictures into .cmb files.
+
+    IN are pictures, folders of them with --output-dir, or - for standard input. `encode in.png out.cmb` works too.
+    Without a wish for size or quality, beta is 0.003.
+    """
+    from ..encoder.settings import Settings, beta_of
+    from .encoding import Request, encode_jobs
+
+    one_of(ctx, "target_size", "target_psnr", "quality", "beta")
+    if preview:
+        one_of(ctx, "preview", "target_psnr", "quality", "beta")
+        target_size = target_size or PREVIEW_BYTES
+    elif ctx.get_parameter_source("side").name != "DEFAULT":
+        raise click.UsageError("--side is for --preview")
+    ranks, failures = Ranks.here(), []
+    kind = Kind(".cmb", PICTURES, lambda name: name.lower().endswith(".cmb"))
+    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet, data_url).jobs(kind, ranks, failures)
+    if save_posterior:
+        beside(jobs, save_posterior, "--save-posterior")
+    settings = Settings(
+        beta if quality is None else beta_of(quality), threads=ranks.threads(threads),
+        keep_posterior=bool(save_posterior), **how,
+    )  # fmt: skip
+    loading = {"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated}
+    total, given = len(jobs) + len(failures), choose_prior(prior)
+    request = Request(
+        settings, target_size, target_psnr, given, loading, strict, save_posterior, quiet, side if preview else None,
+        data_url,
+    )  # fmt: skip
+    encode_jobs(jobs, request, ranks, failures)
+    finish(failures, total, ranks)
+
+
+def one_of(ctx: click.Context, *names: str) -> None:
+    """Raises UsageError where more than one of some options is given."""
+    given = [name for name in names if ctx.get_parameter_source(name).name != "DEFAULT"]
+    if len(given) > 1:
+        raise click.UsageError(f"--{given[0]} and --{given[1]} exclude each other".replace("_", "-"))
+
+
+@cli.command(short_help=".cmb files to pictures.")
+@common
+@custom_prior
+@click.option(
+    "--format",
+    "kind",
+    metavar="NAME",
+    help="Format of the picture, by name or suffix [by the output's name, else PNG].",
+)
+@click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP and AVIF [95].")
+@click.option("--size", metavar="WxH", callback=size_of, help="Scale the picture smoothly to this size.")
+@pixel_limit
+def decode(inputs, output, output_dir, force, skip_existing, quiet, threads, prior, kind, quality, size, max_pixels):
+    """Decode .cmb files into pictures.
+
+    IN are .cmb files, folders of them with --output-dir, or - for standard input. `decode in.cmb out.png` works too.
+    """
+    from ..decoder import decode_array
+    from ..picture import saving, scaling
+
+    def format_of(target):
+        return wanted or ("PNG" if special(target) else saving.format_of(target))
+
+    wanted, ranks, failures = kind and saving.format_named(kind), Ranks.here(), []
+    suffix = saving.suffix_of(kind) if kind else ".png"
+    kinds = Kind(suffix, (".cmb",), lambda name: not name.lower().endswith(".cmb") and "." in name, format_of)
+    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet).jobs(kinds, ranks, failures)
+    if quality and any(format_of(job.target) not in saving.LOSSY for job in jobs):
+        raise click.UsageError(f"--quality is for {', '.join(saving.LOSSY)}: name a --format")
+    if size:
+        header.check_pixels(*size, max_pixels)
+    total, given, threads = len(jobs) + len(failures), choose_prior(prior), ranks.threads(threads)
+    for source, target in jobs:
+        with collected(failures):
+            data, started = read(source), time.perf_counter()
+            with named(source):
+                saving.check_mode(format_of(target), header.read(data)[0].mode)  # before the work
+                array = decode_array(data, given, threads, max_pixels)
+                array = scaling.scaled(array, *size) if size else array
+                picture = saving.save(array, format_of(target), quality)
+            write(target, picture)
+            height, width = array.shape[:2]
+            say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
+    finish(failures, total, ranks)
+
+
+@cli.command(short_help="What a .cmb file holds.")
+@click.argument("file")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@custom_prior
+@pixel_limit
+def info(file, as_json, prior, max_pixels):
+    """Tell what a .cmb file holds, without decoding it."""
+    import json
+
+    from ..decoder import parse
+
+    data = read(file)
+    with named(file):
+        contents = parse(data, choose_prior(prior), max_pixels)
+    facts = {"file": label(file)} | contents.facts(len(data))
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    for key, value in facts.items():
+        click.echo(f"{key.replace('_', ' '):21} {value}")
+
+
+@cli.command(short_help="Where the bits of a .cmb file went.")
+@click.argument("file")
+@click.option("--posterior", metavar="FILE", help="What encode --save-posterior kept, for figures of KL.")
+@click.option("--image", "original", metavar="FILE", help="The original, for PSNR and a map of errors.")
+@click.option("--plot", metavar="FILE", help="Draw maps (.png, .svg).")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, all maps included.")
+@custom_prior
+@click.option("--background", metavar="COLOR", callback=colour, help="Colour behind a transparent original.")
+@click.option("--to-8bit", is_flag=True, help="Round an original of 16 bits per channel.")
+def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit):
+    """Tell where the bits of a .cmb file went: layers, sizes of tiles, groups, tiles and hidden units.
+
+    A file holds indices only. KL, its maps and the active units of the posterior are known to the encoder alone: keep
+    its posterior with encode --save-posterior. All other figures follow from the file and its prior.
+    """
+    import json
+
+    from ..decoder import parse
+    from ..encoder.fit.saved import Fitted
+    from ..inspect.facts import facts
+    from ..inspect.figures import Inspection
+    from ..inspect.text import report
+    from ..picture import image
+
+    if plot:
+        from ..inspect import drawing
+
+        drawing.check(plot)  # before the work
+    data = read(file)
+    with named(file):
+        contents = parse(data, choose_prior(prior))
+    pixels = image.load(read(original), label(original), background, to_8bit) if original else None
+    archive = read(posterior) if posterior else None
+    with named(posterior):
+        fitted = Fitted.parse(archive, data) if posterior else None
+    with named(original):
+        found = Inspection(data, contents, fitted, pixels)
+    click.echo(json.dumps({"file": label(file)} | facts(found)) if as_json else f"{label(file)}: {report(found)}")
+    if plot:
+        write(plot, drawing.sheet(found, Path(plot).suffix))
+
+
+@cli.command(short_help="Learn a prior from pictures.")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Prior file.")
+@click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
+              help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
+@click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
+@click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, the largest first.")
+@click.option("--classes", callback=numbers(int), metavar="K,K,...",
+              help="Classes of each operating point, those of merged tiles aside.")  # fmt: skip
+@click.option("--steps", type=click.IntRange(1), help="Steps of all operating points together, instead of a time.")
+@click.option("--batch", type=click.IntRange(1), help="Pictures per step [small 128, photo 8].")
+@click.option("--crops", type=click.IntRange(1),
+              help="Random crops of each operating point [small 6000, photo 2000].")  # fmt: skip
+@click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
+@click.option("--validation", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
+              help="Folder of photographs to measure the prior on; may be given more than once.")  # fmt: skip
+@click.option("--minutes", type=click.FloatRange(0),
+              help="Time over all runs [600, combiner-cifar 40].")  # fmt: skip
+@click.option("--start", metavar="PRIOR", help="Begin with this prior of the family: its name or file.")
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help="Where to learn: auto takes a GPU.")
+@click.option("--seed", type=click.IntRange(0), default=0)
+def train(sources, output, checkpoints, **options):
+    """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.
+
+    All operating points are learned at once, for --minutes over all runs or for --steps; with --minutes 0 it writes
+    what a run that was cut off has learned so far.
+
+    Runs under torchrun too: pictures are sharded over the processes.
+    """
+    from ..training.run import Options, run
+
+    Ranks.here().take_gpu()
+    run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), Options(**options))
+
+
+@cli.command(short_help="Measure this codec beside others.")
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
+@click.option("--beta", "betas", multiple=True, metavar="B,B,...", callback=betas_of,
+              help="Betas [0.03,0.01,0.003,0.001,0.0003].")  # fmt: skip
+@click.option("--codec", metavar="NAME,NAME,...",
+              help="Other codecs, or none [jpeg,jpeg2000,webp,heic,avif,avif-slow,jxl].")  # fmt: skip
+@click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
+@click.option("--effort", "efforts", multiple=True, type=EFFORTS, default=["normal"], show_default=True,
+              help="Efforts to measure.")  # fmt: skip
+@click.option("--limit", type=click.IntRange(1), help="First pictures of every folder or array.")
+@click.option("--json", type=click.Path(dir_okay=False, path_type=Path), help="Results; a second run goes on from it.")
+@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Rate-distortion plot (.svg, .png).")
+@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="The report as a file.")
+@click.option("--anchor", metavar="CODEC", help="Curve that BD-rate compares with [jpeg].")
+@click.option("--published", type=click.Choice(["kodak", "cifar10"]), help="Published curves to draw as well.")
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
+@click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all].")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def bench(betas, codec, priors, quiet, **options):
+    """Measure this codec beside others on folders, pictures and arrays (.npy, uint8 N x H x W x 3).
+
+    Rates, PSNR, SSIM, seconds and BD-rate go to standard output. With --json, every result is kept as soon as it is
+    there, and only what is missing or has changed is measured by a second run.
+    """
+    from ..bench import codecs, command
+
+    names = [
+        name for name in (",".join(codecs.OTHERS) if codec is None else codec).split(",") if name not in ("", "none")
+    ]
+    if unknown := [name for name in names if name not in codecs.OTHERS]:
+        raise click.BadParameter(f"{unknown[0]}: known are {', '.join(codecs.OTHERS)}", param_hint="--codec")
+    chosen = [choose_prior(name) for name in priors] or [None]
+    plan = command.Plan(betas=betas or codecs.BETAS, others=names, priors=chosen, **options)
+    click.echo(command.bench(plan, lambda line: say(quiet, line)), nl=False)
+
+
+def main():
+    """Entry point."""
+    run(cli)

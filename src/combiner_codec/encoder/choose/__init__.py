@@ -1,0 +1,1 @@
+"""What is decided before a fit: operating point, classes, merged tiles, goals."""

@@ -1,0 +1,1 @@
+"""From a posterior to indices: A* coding, segment by segment."""

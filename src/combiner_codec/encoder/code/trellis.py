@@ -1,0 +1,180 @@
+"""A* coding: which candidate of a group stands for the posterior. Needs torch; the decoder does without this module.
+
+A candidate i of a group is a vector of standard normals from the shared stream; the latents it stands for are
+m + s * sign * eps. A* coding (COMBINER, section 3.2) takes the index argmax_i { log q(w_i) - log p(w_i) + tau * G_i },
+with G_1 > G_2 > … a decreasing Gumbel sequence that only the encoder needs. tau = 1 samples from q, tau = 0 takes the
+candidate of least distortion.
+
+Chained groups (a bitshift trellis: format/streams.py). Independent groups of b bits pay for being short: about a sixth
+of the rate at 16 bits. Here consecutive indices overlap: a group adds b bits to its block's stream, and its index is
+the last L >= b bits of the stream so far, so that every bit takes part in choosing about L / b groups. The best stream
+is then a path through a trellis of 2^L states, which the Viterbi algorithm finds exactly on the same scores. With b = L
+groups are independent again, and this is the paper's coder. Shapes: B blocks, N = 2^L candidates, d latents of a group.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from ...format import candidates
+from ..fit.posterior import as_tensor
+
+SHARP = 256.0  # prior over posterior scale from which float32 products lose the score
+RIDING = 8  # dropped bits that fit into the lowest bits of a float32 score
+RESCORED = 256  # best candidates that independent groups score again in float64
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """All candidates of a group, one row per latent."""
+
+    eps: torch.Tensor  # (d, N) float32
+    square: torch.Tensor  # (d, N) eps^2
+
+    @staticmethod
+    def of(eps: torch.Tensor) -> "Candidates":
+        return Candidates(eps, eps * eps)
+
+    def first(self, dims: int) -> "Candidates":
+        return Candidates(self.eps[:dims], self.square[:dims])
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """log q - log p of a batch of blocks as a quadratic in the candidate, in float64.
+
+    With r = s / sigma and e = sign * (mu - m) / s: log q(w) - log p(w) = log r - r^2 (eps - e)^2 / 2 + eps^2 / 2.
+    A latent with r = 1 and e = 0 does not count: so blocks whose groups have fewer latents than others are filled up.
+    """
+
+    ratio: torch.Tensor  # (B, d) r
+    centre: torch.Tensor  # (B, d) e
+    sharp: np.ndarray  # (B, d) bool, where r is too large for float32 products; on the processor, which asks for it
+
+    @staticmethod
+    def of(ratio: torch.Tensor, centre: torch.Tensor) -> "Ratio":
+        return Ratio(ratio, centre, (ratio > SHARP).cpu().numpy())
+
+    def at(self, places: np.ndarray) -> "Ratio":
+        """Those at some places of the first blocks: (n, d)."""
+        n, on = len(places), as_tensor(places, self.ratio.device)
+        sharp = np.take_along_axis(self.sharp[:n], places, 1)
+        return Ratio(self.ratio[:n].gather(1, on), self.centre[:n].gather(1, on), sharp)
+
+    def exact(self, eps):
+        """Scores in float64 of candidates (B, ..., d), or of (..., d) for all blocks."""
+        eps = eps.double()
+        r, e = (x.reshape(len(x), *[1] * (eps.ndim - 2), -1) for x in (self.ratio, self.centre))
+        return (torch.log(r) - 0.5 * (r * (eps - e)) ** 2 + 0.5 * eps**2).sum(-1)
+
+    def scores(self, drawn: Candidates) -> torch.Tensor:
+        """All candidates of a group: (B, N) float32, up to a constant per drawn."""
+        sharp = self.sharp.any(0)
+        r, e, eps, squares = self.ratio, self.centre, drawn.eps, drawn.square
+        if sharp.any():
+            blunt = np.flatnonzero(~sharp)
+            r, e, eps, squares = r[:, blunt], e[:, blunt], eps[blunt], squares[blunt]
+        total = (0.5 - 0.5 * r**2).float() @ squares
+        total.addmm_((r**2 * e).float(), eps)
+        for k in np.flatnonzero(sharp):
+            x, r, e = drawn.eps[k].double(), self.ratio[:, k : k + 1], self.centre[:, k : k + 1]
+            total.add_((0.5 * x * x - 0.5 * (r * (x - e)) ** 2).float())
+        return total
+
+
+def gumbel_sequence(seed: int, block: int, group: int, count: int) -> np.ndarray:
+    """The decreasing Gumbel sequence of A* coding, one value per candidate in the order of arrival: (N,) float64.
+
+    G_i = -log of the i-th arrival of a unit Poisson process (Maddison, 2016): G_1 is standard Gumbel and G_i falls.
+    """
+    raw = candidates.words(seed, candidates.GUMBELS, (block << 32) + group, count)
+    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
+    return -np.log(np.cumsum(-np.log(uniform)))
+
+
+def choose(ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> torch.Tensor:
+    """The A* index of one independent group: candidates, (B, N) tau * Gumbels or None -> (B,) int64.
+
+    All candidates are scored in float32, the best few hundred again in float64.
+    """
+    total = ratio.scores(drawn)
+    if gumbels is not None:
+        total = total + gumbels
+    best = total.topk(min(RESCORED, total.shape[1]), dim=1).indices.sort(1).values  # (B, R)
+    exact = ratio.exact(drawn.eps.T[best])
+    if gumbels is not None:
+        exact = exact + gumbels.gather(1, best)
+    return best.gather(1, exact.argmax(1, keepdim=True))[:, 0]
+
+
+class Chain:
+    """Viterbi coder of some blocks: groups are pushed in order, `finish` gives the indices of the best streams.
+
+    Blocks stand in order of falling length: a push concerns the first of them.
+    state: (B,) int64, the last L bits of every stream so far, 0 at its start.
+    """
+
+    def __init__(self, index_bits: int, group_bits: int, blocks: int, device="cpu"):
+        self.index_bits, self.bits = index_bits, group_bits
+        self.keep = index_bits - group_bits  # bits of the last index that stay in the window
+        self.state = torch.zeros(blocks, dtype=torch.int64, device=device)
+        self.score, self.stages = None, []
+
+    def push(self, ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> None:
+        """Add a group to the first n streams: (n, d), gumbels (n, N) tau * Gumbels or None."""
+        total = ratio.scores(drawn)
+        total = total if gumbels is None else total + gumbels
+        n = len(total)
+        if self.score is None:
+            entry, choice = self._enter(total)
+        else:
+            if n < len(self.score):
+                self.state[n : len(self.score)] = self.score[n:].argmax(1)
+            entry, choice = self._best(self.score[:n])
+        total.view(n, 1 << self.keep, 1 << self.bits).add_(entry[:, :, None])
+        self.score = total
+        if len(self.stages) % 8 == 7:
+            self.score -= self.score.amax(1, keepdim=True)
+        self.stages.append(choice.to(torch.uint8 if self.bits <= 8 else torch.int32))
+
+    def _best(self, scores):
+        """Best predecessor of every window over the bits that drop out: score and those bits, (n, 2^keep) each.
+
+        The bits ride in the lowest bits of the float32 scores (an error below 1e-3 nats): a maximum without indices
+        is many times faster.
+        """
+        scores = scores.view(len(scores), 1 << self.bits, 1 << self.keep)
+        if self.bits > RIDING:
+            return scores.max(1)
+        mask = (1 << self.bits) - 1
+        tags = torch.arange(1 << self.bits, dtype=torch.int32, device=scores.device)
+        scores.view(torch.int32).bitwise_and_(~mask).bitwise_or_(tags[:, None])
+        best = scores.amax(1)
+        return best, best.view(torch.int32) & mask
+
+    def finish(self, keep: int | None = None) -> torch.Tensor:
+        """Indices of the best paths' first `keep` groups (all if None): (B, G) int64, 0 after the end of a stream.
+
+        The chain then goes on from the last of them. Groups pushed beyond `keep` are a look ahead: without it, the
+        next groups would start from a state chosen without regard to them.
+        """
+        state = self.state.clone()  # of streams that end here, the last
+        state[: len(self.score)] = self.score.argmax(1)
+        indices = torch.zeros(len(state), len(self.stages), dtype=torch.int64, device=state.device)
+        for stage, choice in reversed(list(enumerate(self.stages))):
+            n = len(choice)
+            indices[:n, stage] = state[:n]
+            low = state[:n] >> self.bits
+            state[:n] = (choice.gather(1, low[:, None])[:, 0].long() << self.keep) | low
+        kept = indices[:, :keep]
+        n = len(self.stages[kept.shape[1] - 1])
+        self.state[:n], self.score, self.stages = kept[:n, -1], None, []
+        return kept
+
+    def _enter(self, total):
+        """First stage: only windows that follow the known state."""
+        state = self.state[: len(total)]
+        entry = torch.full((len(total), 1 << self.keep), -1e30, device=total.device)
+        entry.scatter_(1, (state & ((1 << self.keep) - 1))[:, None], 0.0)
+        return entry, (state >> self.keep)[:, None].expand(-1, 1 << self.keep)

@@ -1,0 +1,1 @@
+"""The posterior of a picture: its start, its gradients, its steps."""

@@ -1,0 +1,1 @@
+"""Pictures between files, Pillow and arrays. Never torch."""

@@ -1,0 +1,344 @@
+"""Pillow <-> arrays: modes, depth, transparency, orientation, colour profiles, the one rounding rule."""
+
+import io
+import os
+import sys
+import warnings
+from collections.abc import Callable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..errors import FormatError
+from . import png, profiles
+from .planes import join, premultiplied, split
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+Note = Callable[[str], None]
+ORIENTATION = 0x0112  # EXIF tag
+ROWS = 256  # of two pictures that are compared at once
+EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
+WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
+OTHERS = ("YCbCr", "LAB", "HSV")  # modes that become RGB
+# what a raw mode of 16 bits is taken for to get the low bytes instead of the high ones; four bytes a pixel for LA
+NATIVE = {"little": "16B", "big": "16L"}[sys.byteorder]
+LOW = {f"{mode};{a}": f"{mode};{b}" for mode in ("RGB", "RGBA", "RGBX", "CMYK")
+       for a, b in (("16B", "16L"), ("16L", "16B"), ("16N", NATIVE))} | {"LA;16B": "RGBA"}  # fmt: skip
+
+
+def ignore(line: str) -> None:
+    """Notes that nobody reads."""
+
+
+def load(
+    source: bytes,
+    name: str = "input",
+    background: str | None = None,
+    to_8bit: bool = False,
+    note: Note = ignore,
+    allow_truncated: bool = False,
+) -> np.ndarray:
+    """Picture file to uint8, (H, W) or (H, W, 2 to 4) sRGB. Options: see `pixels`."""
+    from PIL import Image
+
+    with _readable(name, note):
+        picture = Image.open(io.BytesIO(png.without_text(source)))
+    with picture:
+        return pixels(picture, name, background, to_8bit, note, allow_truncated)
+
+
+def pixels(
+    picture: "Image.Image",
+    name: str = "image",
+    background: str | None = None,
+    to_8bit: bool = False,
+    note: Note = ignore,
+    allow_truncated: bool = False,
+) -> np.ndarray:
+    """Pillow image to uint8, (H, W) where it is grey, else (H, W, 3) sRGB; what would lose data is refused.
+
+    With alpha that is not opaque everywhere: (H, W, 2) or (H, W, 4).
+
+    background: colour that a transparent picture is put on, a name or #rrggbb. to_8bit: round more than 8 bits per
+    channel. note: takes a line about each change of colours or orientation that nobody has asked for. allow_truncated:
+    a file that ends too early is a picture whose rest Pillow fills up.
+    """
+    behind = colour(background) if background else None
+    try:
+        return _pixels(picture, name, behind, to_8bit, note)
+    except FormatError as error:
+        if error.parameter != "allow_truncated" or not allow_truncated:
+            raise
+    note(f"{name}: is not complete, the rest is filled up")
+    with _filled_up():
+        return _pixels(picture, name, behind, to_8bit, note)
+
+
+def _pixels(picture, name, behind, to_8bit, note):
+    with _readable(name, note) as about:
+        if picture.format == "MPO":
+            about(f"only the first of its {picture.n_frames} pictures is kept")
+        elif getattr(picture, "n_frames", 1) > 1:
+            raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
+        profile = _prepared(picture, name, about)
+        picture = _eight_bits(picture, name, to_8bit, about)
+        picture, alpha = _split(picture)
+        array, alpha = _colours(picture, profile, name, about), None if alpha is None else np.asarray(alpha)
+        return join(array, alpha) if alpha is None or behind is None else _over(array, alpha, behind)
+
+
+def _prepared(picture, name, note):
+    """What has to be known before a picture is loaded: its colour profile, and for PNG what Pillow passes over."""
+    from PIL import ImageFile
+
+    if picture.format != "PNG":
+        return picture.info.get("icc_profile")
+    source = _file(picture) if picture.tile else b""
+    if not png.whole(source) and not ImageFile.LOAD_TRUNCATED_IMAGES:
+        raise FormatError(f"{name}: image file is truncated: rows are missing", "allow_truncated")
+    png.transparent_sample(picture)
+    return png.profile_of(picture, source, note)
+
+
+@contextmanager
+def _filled_up():
+    """Pillow loads what is there of a picture; the setting is Pillow's own, for the whole process."""
+    from PIL import ImageFile
+
+    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    try:
+        yield
+    finally:
+        ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def as_array(image, background: str | None = None, *options) -> np.ndarray:
+    """A Pillow image, a path or an array as uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
+
+    background, options: those of `pixels`; an array is changed by a background alone. Raises FormatError for arrays of
+    any other kind, OSError for a file that cannot be read, TypeError for anything else.
+    """
+    from PIL import Image
+
+    if isinstance(image, str | os.PathLike):
+        return load(Path(image).read_bytes(), os.fspath(image), background, *options)
+    if not isinstance(image, np.ndarray | Image.Image):
+        raise TypeError(f"image: a PIL.Image, a uint8 array or a path is wanted, not {type(image).__name__}")
+    if isinstance(image, Image.Image):
+        return pixels(image, "image", background, *options)
+    if image.dtype != np.uint8 or image.shape[2:] not in ((), (2,), (3,), (4,)) or image.ndim < 2 or not image.size:
+        raise FormatError(f"expected uint8 (H, W) or (H, W, 2 to 4), got {image.dtype} {image.shape}")
+    behind, (plain, alpha) = colour(background) if background else None, split(image)
+    return image if alpha is None or behind is None else _over(plain, alpha, behind)
+
+
+def colour(name: str) -> tuple[int, int, int]:
+    """An opaque colour by name or #rrggbb. Raises ValueError."""
+    from PIL import ImageColor
+
+    found = ImageColor.getrgb(name)
+    if len(found) != 3:
+        raise ValueError(f"{name} is not opaque")
+    return found
+
+
+@contextmanager
+def _readable(name, note):
+    """Errors of Pillow about a picture become a FormatError, and its warnings notes, as what is said within."""
+    lines: list[str] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield lines.append
+    except FormatError as error:
+        raise error.about(name) from error
+    except MemoryError:
+        raise
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        reason = "not a picture that Pillow can read" if "cannot identify" in str(error) else str(error)
+        raise FormatError(f"{name}: {reason}", "allow_truncated" if "truncated" in reason else None) from error
+    finally:
+        for line in dict.fromkeys([*lines, *(str(one.message) for one in caught)]):
+            note(f"{name}: {line}")
+
+
+def _eight_bits(picture, name, to_8bit, note):
+    """The picture, loaded and upright, with 8 bits per channel."""
+    raw = _deep(picture)
+    if not raw:
+        return _upright(picture, note)
+    if not to_8bit:
+        raise FormatError(f"{name}: more than 8 bits per channel are not supported: round them", "to_8bit")
+    if raw in ("ppm", "AVIF"):  # Pillow rounds these itself
+        return _upright(picture, note)
+    if "transparency" in picture.info or not (raw in LOW or raw[0] in "IF") or raw == "I;12":
+        raise FormatError(f"{name}: this kind of picture ({raw}) cannot be rounded to 8 bits: convert it first")
+    if raw in LOW:
+        return _rounded(picture, raw, note)
+    from PIL import Image
+
+    values = np.asarray(_upright(picture, note))
+    top = 1.0 if picture.mode == "F" else 65535
+    low, high = values.min(), values.max()
+    if not 0 <= low <= high <= top:
+        raise FormatError(f"{name}: values of mode {picture.mode} must be 0 to {top}, these are {low} to {high}")
+    values = to_uint8(values.astype(np.float64)) if picture.mode == "F" else _nearest(values)
+    return Image.fromarray(values)
+
+
+def _deep(picture) -> str:
+    """How a picture that is not loaded yet holds more than 8 bits per channel; empty where it does not."""
+    tiles = getattr(picture, "tile", ())
+    for codec, _, _, arguments in tiles:
+        words = arguments if isinstance(arguments, tuple) else (arguments,)
+        if "I;12" in words:
+            return "I;12"
+        if picture.mode[0] in "IF":
+            break
+        if codec == "SGI16" or (codec == "sgi_rle" and words[-1] == 2):
+            return "SGI"
+        if codec in ("ppm", "ppm_plain") and isinstance(words[-1], int) and words[-1] > 255:
+            return "ppm"
+        for word in words:
+            if isinstance(word, str) and ";16" in word:
+                return word
+    if picture.mode[0] in "IF":
+        return picture.mode
+    return picture.format if tiles and picture.format in WIDE and _coded_bits(_file(picture)) > 8 else ""
+
+
+def _coded_bits(source: bytes) -> int:
+    """Bits per channel by an AVIF file's pixi box or a JPEG 2000 file's SIZ marker; 8 where there is none."""
+    for mark, offset, mask in ((b"pixi", 9, 255), (b"\xff\x4f\xff\x51", 42, 127)):
+        place = source.find(mark)
+        if 0 <= place < len(source) - offset:
+            depth = source[place + offset] & mask
+            return depth + 1 if mask == 127 else depth
+    return 8
+
+
+def _file(picture) -> bytes:
+    """The file behind a picture that is not loaded yet."""
+    place = picture.fp.tell()
+    picture.fp.seek(0)
+    source = picture.fp.read()
+    picture.fp.seek(place)
+    return source
+
+
+def _rounded(picture, raw, note):
+    """A picture of a 16-bit colour mode, of which Pillow reads one byte of two: read it twice."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(_file(picture))) as other:
+        other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
+        low = np.asarray(_upright(other, ignore)).astype(np.uint16)
+    picture = _upright(picture, note)
+    high, mode = np.asarray(picture), picture.mode
+    if raw == "LA;16B":
+        high, low, mode = low[..., 0::2], low[..., 1::2], "LA"
+    values = _nearest(high.astype(np.int64) * 256 + low)
+    return Image.frombytes(mode, picture.size, values.tobytes())
+
+
+def _reads(tile, raw):
+    """One of Pillow's tiles (codec, extents, offset, arguments) with another raw mode."""
+    *others, arguments = tile
+    arguments = (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
+    return getattr(type(tile), "_make", tuple)((*others, arguments))
+
+
+def _nearest(values: np.ndarray) -> np.ndarray:
+    """16 bits to the nearest of 256 steps of 257; there are no halves."""
+    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+
+
+def _upright(picture, note):
+    """The picture, loaded and turned as its EXIF orientation says."""
+    from PIL import ImageOps
+
+    if picture.getexif().get(ORIENTATION, 1) in range(2, 9):  # asked before Pillow turns a TIFF while loading it
+        note("turned as its EXIF orientation says")
+    return ImageOps.exif_transpose(picture)
+
+
+def _split(picture):
+    """A picture without its alpha channel, and the alpha channel unless that is opaque everywhere."""
+    if not picture.has_transparency_data:
+        return picture, None
+    grey = picture.mode in ("1", "L", "LA", "La")
+    full = picture.convert("LA" if grey else "RGBA")
+    alpha = full.getchannel("A")
+    base = full.convert("L" if grey else "RGB")
+    return base, None if alpha.getextrema()[0] == 255 else alpha
+
+
+def _colours(picture, profile, name, note) -> np.ndarray:
+    """Pixels of an opaque picture of 8 bits: (H, W) where it is grey, else (H, W, 3) sRGB."""
+    mode = picture.mode
+    if mode in OTHERS:
+        note(f"converted from {mode} to RGB")
+    elif mode not in ("1", "L", "P", "RGB", "RGBX", "CMYK"):
+        raise FormatError(f"{name}: colour mode {mode} is not supported: convert the picture to RGB first")
+    if mode != "CMYK":
+        picture = picture.convert("L" if mode in ("1", "L") else "RGB")
+    if profile:
+        picture = profiles.to_srgb(picture, profile, note)
+    if picture.mode == "CMYK":
+        note("converted from CMYK to RGB without a colour profile: colours may differ")
+        picture = picture.convert("RGB")
+    array = np.array(picture)
+    if mode == "P" and (array == array[..., :1]).all():
+        array = np.ascontiguousarray(array[..., 0])
+    return array
+
+
+def _over(array, alpha, behind) -> np.ndarray:
+    """Pixels on a background; grey on grey stays grey."""
+    if array.ndim == 2 and len(set(behind)) > 1:
+        array = np.repeat(array[..., None], 3, 2)
+    share = alpha / 255
+    if array.ndim == 3:
+        share, below = share[..., None], np.array(behind)
+    else:
+        below = behind[0]
+    return to_uint8((share * array + (1 - share) * below) / 255)
+
+
+def to_uint8(values: np.ndarray) -> np.ndarray:
+    """The one rounding rule: [0, 1] to the nearest of 256 steps, halves to even."""
+    return np.rint(np.clip(values * 255, 0, 255)).astype(np.uint8)
+
+
+def png_bytes(array: np.ndarray) -> int:
+    """Size of a picture's PNG, with Pillow's usual compression."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.tell()
+
+
+def psnr(a: np.ndarray, b: np.ndarray) -> float:
+    """Peak signal-to-noise ratio of two uint8 arrays in dB, of premultiplied colour and alpha; infinite when equal."""
+    error = squared_error(a, b) / a.size
+    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+
+
+def squared_error(a: np.ndarray, b: np.ndarray) -> float:
+    """Sum over all samples of two uint8 arrays, of premultiplied colour and alpha, some rows at a time."""
+    return float(sum(np.sum((premultiplied(some) - premultiplied(other)) ** 2) for some, other in _parts(a, b)))
+
+
+def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
+    """Of two uint8 arrays' samples, some rows at a time."""
+    return max((int((np.maximum(*pair) - np.minimum(*pair)).max()) for pair in _parts(a, b)), default=0)
+
+
+def _parts(a, b):
+    """Both arrays, ROWS rows at a time."""
+    return ((a[i : i + ROWS], b[i : i + ROWS]) for i in range(0, len(a), ROWS))
