@@ -78,7 +78,7 @@ def test_a_neighbours_classes_are_gone_on_from(sizes, crops):
 
 def test_priors_of_merged_tiles_are_those_of_the_frozen_point():
     random = torch.Generator().manual_seed(0)
-    U = ARCHITECTURE.own
+    U = ARCHITECTURE.tile_latents
     variance = torch.rand(3 + 4 * 2, U, generator=random)
     tables = Tables(0.01, torch.zeros(U), torch.ones(U), variance, 3)
     point = tables.frozen({}, None, 6, 16)

@@ -145,7 +145,7 @@ def test_decomposition_reproduces_the_pixels(tiny_photo_prior, rows, columns):
     pixels = torch.from_numpy(busy_pictures(2)[:, : 16 * rows, : 16 * columns]).float() / 255
     merged = some_merged(rows, columns)
     tiles = decompose(architecture, shared, pixels, merged)
-    assert tiles.shape == (2, rows, columns, architecture.own)
+    assert tiles.shape == (2, rows, columns, architecture.tile_latents)
     latents = blocks_from(architecture, tiles, TorchOps)
     again = forward(architecture, latents, shared, torch.from_numpy(merged.astype(np.int64)), TorchOps, single=1)
     torch.testing.assert_close(again, pixels, atol=2e-5, rtol=0)
@@ -156,7 +156,7 @@ def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
     architecture = tiny_photo_prior.architecture
     latents = np.random.default_rng(0).normal(size=(1, 2, 2, architecture.latents))
     classes = blocks_of(np.zeros((1, 5, 6), int), architecture).reshape(1, 2, 2, -1)
-    outside = np.repeat(classes < 0, architecture.own, -1)
+    outside = np.repeat(classes < 0, architecture.tile_latents, -1)
     assert outside.any()
     changed = latents.copy()
     changed += 10 * outside

@@ -35,7 +35,10 @@ class Layer:
 
     @property
     def latents(self) -> int:
-        return (self.inputs + self.bias) * self.outputs if self.latent else 0
+        """Weights and biases of one tile that the file stores."""
+        if not self.latent:
+            return 0
+        return (self.inputs + self.bias) * self.outputs
 
     @property
     def multiplies(self) -> float:
@@ -83,19 +86,19 @@ class Architecture:
         return tuple(self.field.parts(self))
 
     @property
-    def own(self) -> int:
+    def tile_latents(self) -> int:
         """U, the latents of a tile, and the columns of the prior's tables."""
         return sum(part.size for part in self.parts)
 
     @cached_property
     def columns(self) -> np.ndarray:
         """Column of the prior's tables for each latent of a block: (D,)."""
-        return np.tile(np.arange(self.own), self.side**2)
+        return np.tile(np.arange(self.tile_latents), self.side**2)
 
     @property
     def latents(self) -> int:
         """D, the number of weights stored per block."""
-        return self.side**2 * self.own
+        return self.side**2 * self.tile_latents
 
     @property
     def margin(self) -> int:
@@ -110,7 +113,8 @@ class Architecture:
     @property
     def multiplies(self) -> int:
         """Multiply-adds per pixel."""
-        return round(self.field.multiplies(self)) + round(sum(x.multiplies for x in self.layers[self.colour :]))
+        shared = self.layers[self.colour :]
+        return round(self.field.multiplies(self)) + round(sum(layer.multiplies for layer in shared))
 
     def to_json(self) -> dict:
         """As the prior's metadata hold it."""
@@ -130,22 +134,27 @@ def counts(width: int, height: int, side: int) -> tuple[int, int]:
 
 def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
     """Classes of the tiles of each block, -1 beyond the picture: (P, Rt, Ct) -> (P * Rb * Cb, n, n)."""
-    n, (p, r, c) = architecture.side, classes.shape
-    rows, columns = counts(c, r, n)
-    padded = np.pad(classes, ((0, 0), (0, rows * n - r), (0, columns * n - c)), constant_values=-1)
-    return padded.reshape(p, rows, n, columns, n).swapaxes(2, 3).reshape(-1, n, n)
+    n = architecture.side
+    pictures, tile_rows, tile_columns = classes.shape
+    rows, columns = counts(tile_columns, tile_rows, n)
+    beyond = ((0, 0), (0, rows * n - tile_rows), (0, columns * n - tile_columns))
+    padded = np.pad(classes, beyond, constant_values=-1)
+    blocks = padded.reshape(pictures, rows, n, columns, n).swapaxes(2, 3)
+    return blocks.reshape(-1, n, n)
 
 
 def pruned(architecture: Architecture, shared: dict) -> dict:
     """Shared weights without the channels that no later layer reads: a point may use fewer than its architecture."""
-    layers, shared = architecture.layers, dict(shared)
-    kept = {layer.residual_of for layer in layers} | {len(layers) - 1}
-    for i in range(architecture.colour, len(layers)):
-        if (
-            i not in kept
-            and layers[i].fold == layers[i + 1].fold
-            and (read := shared[f"w{i + 1}"].any((0, 1, 3))).any()
-        ):
-            shared |= {name: shared[name][..., read] for name in (f"w{i}", f"b{i}")}
-            shared[f"w{i + 1}"] = shared[f"w{i + 1}"][:, :, read]
-    return shared
+    layers = architecture.layers
+    last = len(layers) - 1
+    whole = {layer.residual_of for layer in layers} | {last}  # outputs that keep all channels
+    out = dict(shared)
+    for i in range(architecture.colour, last):
+        if i in whole or layers[i].fold != layers[i + 1].fold:
+            continue
+        read = out[f"w{i + 1}"].any((0, 1, 3))  # (C,) channels that the next layer looks at
+        if read.any():
+            out[f"w{i}"] = out[f"w{i}"][..., read]
+            out[f"b{i}"] = out[f"b{i}"][..., read]
+            out[f"w{i + 1}"] = out[f"w{i + 1}"][:, :, read]
+    return out

@@ -46,7 +46,7 @@ def first_point(
     architecture: Architecture, colour: dict, pixels: torch.Tensor, sizes: Sizes, beta: float, shards: Shards
 ) -> Point:
     """An operating point before its first visit; its tables are those of the linear part, of tiles as they lie."""
-    U = architecture.own
+    U = architecture.tile_latents
     rows = torch.cat([sizes.single, sizes.merged.reshape(-1, U)]) - sizes.noise
     tables = Tables(beta, rows.new_zeros(U), rows.new_ones(U), rows, len(sizes.single))
     assigned, evidence = sizes.settled(architecture, colour, pixels), Evidence.none(tables)

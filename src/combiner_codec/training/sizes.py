@@ -112,7 +112,7 @@ def first_sizes(
         assigned = single.learn(classes_by_energy(single, shape[1] * shape[2]), ROUNDS)[0]
     variance, frequency = single.variances(assigned), single.frequencies(assigned)
     if not M:
-        return Sizes(noise, variance, variance.new_zeros(0, 4 * architecture.own), frequency)
+        return Sizes(noise, variance, variance.new_zeros(0, 4 * architecture.tile_latents), frequency)
     costs = single.likeliest(variance, frequency, reach=True)[0]
     costs = torch.from_numpy(squares(costs.reshape(shape).cpu().numpy())).reshape(-1).to(costs.device)
     every = energies(architecture, colour, pixels, merged=True)

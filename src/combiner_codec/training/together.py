@@ -88,7 +88,7 @@ class Plan:
     def latents(self) -> tuple[int, int, int]:
         """(Rt, Ct, U)."""
         tiles = self.side // self.architecture.tile
-        return tiles, tiles, self.architecture.own
+        return tiles, tiles, self.architecture.tile_latents
 
 
 @dataclass
