@@ -26,7 +26,7 @@ from .session import Say, Session
 PICTURES = 6
 CROPS = 400
 SHORTER = "three quarters of its training"
-WITHOUT = ("permutation", "merged tiles", "the adapting prior", "the network", SHORTER)
+WITHOUT = ("merged tiles", "the adapting prior", "the network", SHORTER)
 SHIPPED = "`fast` with the shipped prior"
 HEADER = ["beta", "row", "bpp", "dB", "J, 1e-3", "encode, s", "training"]
 
@@ -66,7 +66,6 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -
     (point,) = endtoend.learn(sources, replace(recipe, settings=plan), folder, say)
     if linear:
         architecture, point = without_network(point, architecture)
-    point = replace(point, permuted=without != "permutation")
     trained = {"without": without, "seconds": round(seconds), "crops": CROPS}
     priors.save(path, {**METADATA, "trained": trained}, architecture, [point])
 

@@ -36,7 +36,6 @@ def web(prior: Prior) -> bytes:
         "digest": prior.digest.hex(),
         "groupBits": prior.metadata["group_bits"],
         "indexBits": prior.metadata["index_bits"],
-        "mixed": prior.metadata.get("mixed", True),
         "architecture": prior.architecture.to_json(),
         "points": points,
     }

@@ -60,7 +60,7 @@ def read_plane(f, payload, position):
             for column in range(left, left + n):
                 kl += kl_of_tile(f, row, column) if row < rows and column < columns else [0] * len(f.mean)
         columns_of = list(range(len(f.mean))) * n**2
-        groups = partition(kl, f.group_bits, f.prior_index_bits, f.mixed)
+        groups = partition(kl, f.group_bits, f.prior_index_bits)
         length = len(groups) * f.group_bits
         f.indices.append(read_indices(payload[position : position + length], len(groups), f.group_bits, f.index_bits))
         f.latents.append(latents(f, block, kl, columns_of, groups, f.indices[-1]))
@@ -81,7 +81,6 @@ def read_header(data, prior_file, alpha=False):
     f = SimpleNamespace(prior=what >> 4, channels=what >> 2 & 3, point=how & 31, prior_hash=b"", seed=0)
     f.alpha, f.sharpness = None, 0
     f.tile, f.group_bits, f.prior_index_bits = architecture["tile"], meta["group_bits"], meta["index_bits"]
-    f.mixed = meta.get("mixed", True)
     f.layers = architecture["layers"]
     f.side = architecture.get("side", 1)
     if f.prior == 15:
@@ -214,10 +213,10 @@ def order(count):
     return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
 
 
-def partition(kl, group_bits, index_bits, mixed):
+def partition(kl, group_bits, index_bits):
     """Section 5, one latent at a time: the latents of each group."""
     cost = [i * i // 16 for i in kl]
-    walk = [i for i in (order(len(kl)) if mixed else range(len(kl))) if cost[i]]
+    walk = [i for i in order(len(kl)) if cost[i]]
     if group_bits < index_bits:
         capacity, total = 256 * group_bits, 0
         groups = [[] for _ in range((sum(cost) + capacity // 2) // capacity)]
@@ -404,9 +403,9 @@ def bias_at(f, bias, row, column, fold):
 
 @pytest.fixture(scope="session")
 def independent_prior(tiny_prior, tmp_path_factory):
-    """The tiny prior with groups that do not overlap, of neighbouring latents."""
+    """The tiny prior with groups that do not overlap."""
     path = tmp_path_factory.mktemp("independent") / "independent.npz"
-    points = [replace(tiny_prior.operating_point(i), group_bits=8, index_bits=8, permuted=False) for i in range(2)]
+    points = [replace(tiny_prior.operating_point(i), group_bits=8, index_bits=8) for i in range(2)]
     priors.save(path, tiny_prior.metadata, tiny_prior.architecture, points)
     return priors.load_file(path)
 
@@ -470,11 +469,10 @@ def test_the_pixels_agree(tiny_photo_prior, tmp_path, width, height, kind):
 
 @pytest.mark.parametrize(("group_bits", "index_bits"), [(6, 16), (1, 8), (14, 16), (8, 8), (16, 16)])
 @pytest.mark.parametrize("largest", [3, 5, 40, 255])
-@pytest.mark.parametrize("mixed", [True, False])
-def test_partitions_agree(group_bits, index_bits, largest, mixed):
+def test_partitions_agree(group_bits, index_bits, largest):
     kl = np.random.default_rng(largest).integers(0, largest + 1, (3, 200)).astype(np.uint8)
-    parts = streams.partition(kl, group_bits, group_bits < index_bits, mixed)
-    groups = [partition(row.tolist(), group_bits, index_bits, mixed) for row in kl]
+    parts = streams.partition(kl, group_bits, group_bits < index_bits)
+    groups = [partition(row.tolist(), group_bits, index_bits) for row in kl]
     assert parts.counts.tolist() == [len(own) for own in groups]
     assert parts.dims.tolist() == [len(group) for own in groups for group in own]
     assert parts.latents.tolist() == [i for own in groups for group in own for i in group]

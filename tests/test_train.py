@@ -58,8 +58,8 @@ def test_classes_separate_flat_from_busy():
 
 
 def test_a_checkpoint_is_a_prior_file_that_keeps_every_number(tiny_photo_prior, tmp_path):
-    """In single precision, whether groups take their latents in the fixed random order included."""
-    point = replace(tiny_photo_prior.operating_point(0), permuted=False)
+    """In single precision."""
+    point = tiny_photo_prior.operating_point(0)
     shared = {name: value + np.float32(1e-6) for name, value in point.shared.items()}
     point = replace(point, shared=shared)
     save_point(tmp_path / "point.npz", tiny_photo_prior.architecture, point)

@@ -605,9 +605,8 @@ function readPrior(file) {
 	check(at === file.length, "a prior for the web that is not whole");
 	const crc = crc16(prior.digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = prior.digest.slice(0, 8);
 	const own = prior.points[0].mean[1], size = architecture.side ** 2 * own;
-	const walk = prior.mixed ? order(size) : new Uint32Array(size).map((_, i) => i);
 	const stored = architecture.layers.filter((layer) => layer.latent);
-	return { ...prior, ...architecture, stored, hash, crc, points, own, order: walk };
+	return { ...prior, ...architecture, stored, hash, crc, points, own, order: order(size) };
 }
 
 const READERS = {

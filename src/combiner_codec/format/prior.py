@@ -49,7 +49,6 @@ class OperatingPoint:
     group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
     contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
-    permuted: bool = True  # groups take latents in the fixed random order, else tile by tile
     modulations: Modulations | None = None  # of shared layers, that a picture may have for its own
 
     @property
@@ -127,7 +126,7 @@ class OperatingPoint:
 
     def partition(self, kl_index: np.ndarray) -> Partition:
         """Groups of blocks: (B, D) KL indices."""
-        return partition(kl_index, self.group_bits, self.chained, self.permuted)
+        return partition(kl_index, self.group_bits, self.chained)
 
     def stream_lengths(self, classes: np.ndarray) -> np.ndarray:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
@@ -198,11 +197,8 @@ class Prior:
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
         widths = self.metadata["group_bits"], self.metadata["index_bits"]
-        permuted = self.metadata.get("mixed", True)
         own = None if kl is None else Modulations(scale.astype(np.float32), kl)
-        return OperatingPoint(
-            self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, permuted, own
-        )
+        return OperatingPoint(self.betas[index], mean, posterior_scale, *tables, floats, *widths, contexts, own)
 
 
 def by_component(table: np.ndarray, components: int) -> np.ndarray:
@@ -235,7 +231,6 @@ def save(
         "betas": [point.beta for point in points],
         "group_bits": points[0].group_bits,
         "index_bits": points[0].index_bits,
-        "mixed": points[0].permuted,
         "architecture": architecture.to_json(),
     }
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)

@@ -60,9 +60,9 @@ class Partition:
         return Partition(latents, ends("blocks"), dims, ends("groups"))
 
 
-def partition(kl_index: np.ndarray, group_bits: int, chained: bool, permuted: bool = True) -> Partition:
+def partition(kl_index: np.ndarray, group_bits: int, chained: bool) -> Partition:
     """Cut the latents of blocks into groups: (B, D) uint8 indices of `kl_table`."""
-    walk = order(kl_index.shape[1]) if permuted else np.arange(kl_index.shape[1])
+    walk = order(kl_index.shape[1])
     parts = np.split(kl_index, range(AT_ONCE, len(kl_index), AT_ONCE))
     return Partition.join([_partition(part, walk, group_bits, chained) for part in parts])
 
