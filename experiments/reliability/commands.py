@@ -15,7 +15,7 @@ def put(part: str, text: str) -> None:
 @click.command("golden")
 @click.argument("why")
 def golden_command(why):
-    """Golden files anew, before 1.0 only; WHY goes to the changelog."""
+    """Golden files anew, before 1.0 only; WHY goes to the log in their folder."""
     line = golden.write(why)
     golden.log(line)
     click.echo(line)

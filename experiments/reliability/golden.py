@@ -1,11 +1,13 @@
 """Golden files: what later versions must decode to the same indices, weights and pixels.
 
-`write` makes them anew, which only versions before 1.0 may do, and says so in the changelog; `check` compares.
+`write` makes them anew, which only versions before 1.0 may do, and says why in the folder's README; `check` compares.
 """
 
 import hashlib
 import json
+import re
 from dataclasses import dataclass, replace
+from datetime import date
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,8 @@ from combiner_codec.format.streams import read_indices
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "golden"
+LOG = FOLDER / "README.md"
+MARK = "<!-- golden: `make golden` adds a line below -->\n"
 SAMPLES = ROOT / "assets" / "samples"
 CUSTOM = "custom.npz"  # a prior that no release contains
 LOOSE = 1e-4  # share of the samples of a picture above EXACT_PIXELS that may be one step off
@@ -143,7 +147,7 @@ def make_custom() -> None:
 
 
 def write(why: str) -> str:
-    """Make all golden files anew; a line of the changelog, which the caller sees to."""
+    """Make all golden files anew; the line for the log, which the caller sees to."""
     if int(combiner_codec.__version__.split(".")[0]) >= 1:
         raise SystemExit(
             "golden files are frozen since 1.0: a change of what they decode to needs a new format version"
@@ -152,12 +156,13 @@ def write(why: str) -> str:
         raise SystemExit('say why: make golden WHY="new prior for photographs"')
     FOLDER.mkdir(exist_ok=True)
     for old in FOLDER.iterdir():
-        old.unlink()
+        if old != LOG:
+            old.unlink()
     make_custom()
     files = {plan.name: make(plan) for plan in plans()}
     text = json.dumps({"version": combiner_codec.__version__, "files": files}, indent=1)
     (FOLDER / "manifest.json").write_text(text + "\n")
-    return f"- Golden files `{identity(files)}`: {why.strip()}"
+    return f"- `{identity(files)}`, {date.today()}: {why.strip()}"
 
 
 def make(plan: Golden) -> dict[str, str]:
@@ -175,7 +180,12 @@ def make(plan: Golden) -> dict[str, str]:
 
 
 def log(line: str) -> None:
-    """Put a line first among those about golden files in the changelog."""
-    path, mark = ROOT / "CHANGELOG.md", "<!-- golden: `make golden` adds a line below -->\n"
-    head, tail = path.read_text().split(mark)
-    path.write_text(f"{head}{mark}{line}\n{tail}")
+    """Put a line first in the log."""
+    head, tail = LOG.read_text(encoding="utf-8").split(MARK)
+    LOG.write_text(f"{head}{MARK}{line}\n{tail}", encoding="utf-8")
+
+
+def logged() -> list[str]:
+    """Short names of all sets of golden files that the log tells of, the newest first."""
+    _, tail = LOG.read_text(encoding="utf-8").split(MARK)
+    return re.findall(r"^- `(\w+)`, [\d-]{10}: .", tail, re.M)
