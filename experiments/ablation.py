@@ -18,10 +18,11 @@ from combiner_codec.encoder.settings import EFFORTS
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import required
-from .session import Say, Session
+from .session import Session
 
 PICTURES = 6
 CROPS = 400
@@ -44,7 +45,7 @@ class Settings:
     note: str = ""
 
 
-def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -> None:
+def learn(settings: Settings, beta: float, without: str, path: Path, say: Report) -> None:
     """Train a prior for photographs without one of its parts, and write it."""
     import torch
 
@@ -70,7 +71,7 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Say) -
     priors.save(path, {**METADATA, "trained": trained}, architecture, [point])
 
 
-def variants(settings: Settings, beta: float, say: Say) -> dict[str, tuple[CombinerCodec, Prior]]:
+def variants(settings: Settings, beta: float, say: Report) -> dict[str, tuple[CombinerCodec, Prior]]:
     """Codecs for one beta, by the name of their row."""
 
     def prior(without: str) -> Prior:
@@ -99,7 +100,7 @@ def unmodulated(settings: Settings) -> Prior:
     return priors.load_file(path)
 
 
-def run(settings: Settings, say: Say) -> None:
+def run(settings: Settings, say: Report) -> None:
     """Measure what is missing and write ablation.md. Raises FormatError without enough photographs."""
     pictures = required([settings.photos / "val"], PICTURES)
     if len(pictures) < PICTURES:

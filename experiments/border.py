@@ -11,17 +11,17 @@ from combiner_codec.bench.measure import machine
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import required, thumbnail
-from .session import Say
 
 SIDES = (32, 40, 48, 64, 96, 128)
 BETAS = (0.01, 0.002)
 FAMILIES = ("small", "photo")
 
 
-def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int, say: Say) -> None:
+def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int, say: Report) -> None:
     """Write border.md."""
     photographs, rows = required(sources, limit), []
     for side in SIDES:

@@ -18,10 +18,11 @@ from combiner_codec.bench.measure import Point, Store, points, summary
 from combiner_codec.bench.pictures import Group, read
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
+from combiner_codec.reports import Report
 
 from . import options, rates
 from .cifar_page import RATES, Sections, write
-from .session import Say, Session
+from .session import Session
 
 DEFAULT = "default family, normal"
 REFERENCE_IMAGES = 100  # for the rows that the default family is compared with
@@ -56,10 +57,10 @@ class Cifar:
 
     settings: Settings
     session: Session
-    say: Say
+    say: Report
 
     @staticmethod
-    def of(settings: Settings, say: Say) -> "Cifar":
+    def of(settings: Settings, say: Report) -> "Cifar":
         """A run that goes on from the results in the folder of its pages."""
         return Cifar(settings, Session(Store(settings.out / "cifar10.json"), settings.threads, say), say)
 
@@ -109,7 +110,7 @@ class Cifar:
         return self.session.curve(codec, [self.first(count)])
 
 
-def learn_linear(array: Path, classes: int, path: Path, say: Say) -> None:
+def learn_linear(array: Path, classes: int, path: Path, say: Report) -> None:
     """A prior without network, of LINEAR_BETAS and so many classes, in closed form; the held-out images left out."""
     from combiner_codec.training import endtoend
     from combiner_codec.training.recipes import METADATA, RECIPES

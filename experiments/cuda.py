@@ -22,10 +22,10 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings, resolve_device
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import required
-from .session import Say
 
 CIFAR = 0.00366, 0.0000793  # betas, about 0.9 and 4.4 bpp (docs/results/cifar10.md)
 IMAGES = 500  # of CIFAR-10, together
@@ -66,7 +66,7 @@ class Found:
 
 
 def run(cifar: Path, kodak: Path, out: Path, archive: Path, device: str, count: int, limit: int | None, note: str,
-        say: Say) -> None:  # fmt: skip
+        say: Report) -> None:  # fmt: skip
     """Write cuda.md, and all files into an archive."""
     small, photo, found, kept = priors.load("small"), priors.load("photo"), Found(), {}
     images, photographs = list(np.load(cifar / "test.npy")[: limit or IMAGES]), required([kodak], limit or count)

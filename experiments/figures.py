@@ -14,11 +14,11 @@ from combiner_codec.format.prior import Prior
 from combiner_codec.inspect import drawing
 from combiner_codec.inspect.figures import Inspection, unit_bits
 from combiner_codec.picture import image
+from combiner_codec.reports import Report
 
 from . import options
 from .cuts import centre
 from .pipeline import pipeline
-from .session import Say
 
 SIDE = 32
 PHOTO = ("hippos.png", 0.009, "fast")  # sample, beta, effort
@@ -26,7 +26,7 @@ THUMBNAIL = ("architecture-32.png", 0.0015, "normal")
 SIRENS = ("architecture-32.png", "hippos-64x48.png")  # the plain SIREN gets 32 x 32 pixels from their centres
 
 
-def run(samples: Path, out: Path, threads: int, say: Say) -> None:
+def run(samples: Path, out: Path, threads: int, say: Report) -> None:
     """Write all drawings from the shipped samples."""
     out.mkdir(parents=True, exist_ok=True)
 

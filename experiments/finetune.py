@@ -13,10 +13,11 @@ from combiner_codec.bench.pictures import Picture, grouped, read
 from combiner_codec.encoder.settings import EFFORTS, Effort
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
+from combiner_codec.reports import Report
 
 from . import kodak, options, pages
 from .paper import Settings, curve, of_paper, published
-from .session import Say, Session
+from .session import Session
 
 TENTH = 0.1  # share of the refinement steps that the paper leaves
 BETAS = {"small": 0.00164, "photo": 0.0085, "combiner-cifar": 0.002}
@@ -25,7 +26,7 @@ COUNT = 50  # pictures unless told
 HEADER = ["family", "pictures", "refinement", "steps", "bpp", "dB", "dB against full", "encode, s"]
 
 
-def run(settings: Settings, say: Say, photos: Path, families: Sequence[str]) -> None:
+def run(settings: Settings, say: Report, photos: Path, families: Sequence[str]) -> None:
     """At equal rate, betas one for each family. Writes ablation-finetune.md."""
     session = Session(Store(settings.out / "ablation-finetune.json"), settings.threads, say)
     rows, used = [], []

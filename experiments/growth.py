@@ -21,10 +21,10 @@ from PIL import Image
 from combiner_codec.bench import report
 from combiner_codec.bench.measure import machine
 from combiner_codec.inspect.drawing import COLOURS, pyplot, to_bytes
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import SQUARE, mosaic, required
-from .session import Say
 
 MIDDLE = 1024  # side of the picture that is encoded at several rates
 LARGE = 2**20  # pixels from where on slopes are fitted: below, start-up counts
@@ -61,7 +61,7 @@ class Row:
 
 
 def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, betas: Sequence[float], effort: str,
-        threads: int, note: str, say: Say) -> None:  # fmt: skip
+        threads: int, note: str, say: Report) -> None:  # fmt: skip
     """Table and picture, into performance.md and beside it."""
     photographs = [picture.pixels for picture in required(sources)]
     jobs = [(*map(int, size.split("x")), beta) for size in sizes] + [(MIDDLE, MIDDLE, own) for own in betas]

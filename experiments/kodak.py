@@ -15,10 +15,11 @@ from combiner_codec.bench.codecs import CombinerCodec
 from combiner_codec.bench.measure import Point, Store, points, summary
 from combiner_codec.bench.pictures import Group, Picture, collect, grouped
 from combiner_codec.errors import FormatError
+from combiner_codec.reports import Report
 
 from . import options, pages, rates
 from .cuts import centre
-from .session import Say, Session
+from .session import Session
 
 RATES = (0.11, 0.22, 0.29, 0.50, 1.00)  # bpp
 MUST = (27.5, 29.7, 30.7, 32.9, 36.5)  # dB at these rates, `normal`
@@ -48,7 +49,7 @@ class Settings:
     note: str = ""
 
 
-def run(settings: Settings, say: Say) -> None:
+def run(settings: Settings, say: Report) -> None:
     """Measure what is missing; write kodak.json, kodak.md and the plots."""
     session = Session(Store(settings.out / "kodak.json"), settings.threads, say)
     pictures, few = chosen(settings)

@@ -19,10 +19,11 @@ from combiner_codec.bench.pictures import Group, Picture, grouped
 from combiner_codec.encoder.settings import resolve_device
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
+from combiner_codec.reports import Report
 
 from . import cifar, kodak, options, pages
 from .cuts import required
-from .session import Say, Session
+from .session import Session
 
 PUBLISHED = Path(__file__).parent / "published" / "combiner.json"
 WORK = Path("checkpoints/bench")  # where bench-cifar keeps its priors
@@ -47,7 +48,7 @@ def published() -> dict:
     return json.loads(PUBLISHED.read_text(encoding="utf-8"))
 
 
-def table1(settings: Settings, say: Say) -> None:
+def table1(settings: Settings, say: Report) -> None:
     """CIFAR-10: encoding time of 500 images in two parts, decoding time of one. Writes table1.md."""
     paper = published()["cifar10"]
     count = settings.count or paper["images"]
@@ -60,7 +61,7 @@ def table1(settings: Settings, say: Say) -> None:
     write("table1", "CIFAR-10", paper, about, found, run.session.stamps, settings)
 
 
-def table2(settings: Settings, say: Say, photos: Path) -> None:
+def table2(settings: Settings, say: Report, photos: Path) -> None:
     """Kodak: the same for one picture. Without a GPU the five pictures of bench-kodak unless told. Writes table2.md."""
     paper, pictures = published()["kodak"], chosen(required([settings.folder]), settings)
     session = Session(Store(settings.out / "kodak.json"), settings.threads, say)

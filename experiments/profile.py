@@ -23,11 +23,11 @@ from combiner_codec.encoder.choose.chooser import Chooser
 from combiner_codec.encoder.code import code as coder
 from combiner_codec.encoder.fit.descent import Descent, Subject
 from combiner_codec.format import candidates
+from combiner_codec.reports import Report
 from combiner_codec.synthesis.network import Network
 
 from . import options, pages
 from .cuts import centre, mosaic, required, thumbnail
-from .session import Say
 
 REST, EFFORTS = "rest", ("fast", "normal")
 ENCODE = {
@@ -96,7 +96,7 @@ def cuts(photographs: Sequence[np.ndarray], width: int, height: int, count: int)
 
 
 def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, count: int, rounds: int,
-        say: Say) -> None:  # fmt: skip
+        say: Report) -> None:  # fmt: skip
     """Seconds a picture by stage, for every size, into performance.md."""
     photographs = [picture.pixels for picture in required(sources)]
     encoding, decoding, heads = [], [], []

@@ -1,13 +1,12 @@
 """Codecs measured in one run of an experiment. What an earlier run has measured is taken from the store."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from combiner_codec.bench.codecs import Codec
 from combiner_codec.bench.measure import Point, Store, measure, points
 from combiner_codec.bench.pictures import Group
-
-Say = Callable[[str], None]  # takes a line
+from combiner_codec.reports import Report
 
 
 @dataclass(frozen=True)
@@ -16,7 +15,7 @@ class Session:
 
     store: Store
     threads: int  # of the processor; 0 takes all
-    say: Say
+    say: Report
     used: list[tuple[Codec, Sequence[Group]]] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)  # a line about each codec that failed
 

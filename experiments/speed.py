@@ -19,10 +19,10 @@ from combiner_codec.bench import codecs, report
 from combiner_codec.bench.codecs import AVIF_SPEED, WEBP_METHOD, Codec, PillowCodec
 from combiner_codec.bench.measure import machine, timed
 from combiner_codec.bench.pictures import Picture
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import required
-from .session import Say
 
 BETA = 0.004
 QUALITIES = range(0, 96, 5)
@@ -39,7 +39,7 @@ class Times:
     size: int  # bytes
 
 
-def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int, threads: int, say: Say) -> None:
+def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int, threads: int, say: Report) -> None:
     """Write speed.md: seconds and ratios for every picture."""
     pictures = required(sources)
     rivals, missing = codecs.others(["webp", "avif"])

@@ -24,10 +24,10 @@ from combiner_codec.errors import CombinerError
 from combiner_codec.format import prior as priors
 from combiner_codec.inspect.drawing import pyplot
 from combiner_codec.picture.image import psnr
+from combiner_codec.reports import Report
 
 from . import options, pages
 from .cuts import required, thumbnail
-from .session import Say
 
 SIDES = (32, 48, 64, 96)
 BUDGETS = (60, 100, 200, 400)
@@ -67,7 +67,7 @@ class Ladder:
         return [self.encode(picture, setting) for setting in self.settings]
 
 
-def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int, say: Say) -> None:
+def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, threads: int, say: Report) -> None:
     """Write thumbnails.md and thumbnails.png."""
     photographs = required(sources, limit)
     encoders, missing = others()

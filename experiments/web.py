@@ -15,17 +15,19 @@ from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
 from combiner_codec.picture.scaling import PREVIEW_SIDE
+from combiner_codec.reports import Report
 from scripts import web_prior
 
 from . import options, pages
 from .cuts import required, thumbnail
-from .session import Say
 
 BUDGETS = (60, 100, 200)
 SMALLER = {"points": [0, 2, 4], "classes": 24, "merged": 10, "bits": 2}  # one of half the download
 
 
-def run(sources: Sequence[Path], out: Path, work: Path, effort: str, limit: int | None, threads: int, say: Say) -> None:
+def run(
+    sources: Sequence[Path], out: Path, work: Path, effort: str, limit: int | None, threads: int, say: Report
+) -> None:
     """Write web.md."""
     photographs, rows = required(sources, limit), []
     pictures = [thumbnail(photograph.pixels, PREVIEW_SIDE) for photograph in photographs]

@@ -12,10 +12,10 @@ import numpy as np
 
 from combiner_codec.errors import MissingError
 from combiner_codec.format import prior as priors
+from combiner_codec.reports import Report
 from scripts import web_prior
 
 from .reliability.golden import ROOT
-from .session import Say
 
 PAGE = """<!doctype html><body><script type="module">
 import {{ Combiner }} from "data:text/javascript;base64,{module}";
@@ -48,7 +48,7 @@ def measured(file: bytes) -> dict[str, list[float]]:
     return json.loads(told.stdout.split("<body>")[1].split("</body>")[0])
 
 
-def run(source: Path, say: Say) -> None:
+def run(source: Path, say: Report) -> None:
     """First, least, median, quartiles and nine tenths of each."""
     from combiner_codec import preview
 

@@ -16,8 +16,8 @@ from .format import prior as priors
 from .format.header import GREY_AS_RGB, MAX_PIXELS, ONE_COLOUR, Header
 from .format.modulation import SMALLEST, modulated
 from .format.prior import OperatingPoint, Prior
-from .picture.image import to_uint8
 from .picture.planes import join, sharpened
+from .picture.rounding import to_uint8
 from .synthesis.architecture import blocks_of, counts
 from .synthesis.bands import Band, bands
 from .synthesis.latents import latent

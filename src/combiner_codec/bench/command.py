@@ -1,13 +1,14 @@
 """What `combiner bench` does after its arguments are read."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import FormatError
 from ..format.prior import Prior
 from ..inspect import drawing
+from ..reports import Report
 from . import codecs, curves, report
 from .measure import Point, Store, measure, points, summary
 from .pictures import Picture, collect, grouped
@@ -42,7 +43,7 @@ class Plan(Outputs):
     published: str | None = None  # set of published curves to draw as well
 
 
-def bench(plan: Plan, say: Callable[[str], None]) -> str:
+def bench(plan: Plan, say: Report) -> str:
     """Measure and return the report in Markdown; progress and what is left out go to `say`.
 
     Raises FormatError without a picture, or for an anchor that is not among the curves; MissingError for a plot without
@@ -71,7 +72,7 @@ def bench(plan: Plan, say: Callable[[str], None]) -> str:
     return text
 
 
-def chosen_pictures(plan: Plan, say: Callable[[str], None]) -> tuple[list[Picture], list[str]]:
+def chosen_pictures(plan: Plan, say: Report) -> tuple[list[Picture], list[str]]:
     """What is measured, and a line about each file that is left out. Raises FormatError without a picture."""
     pictures, problems = collect(list(plan.sources), plan.limit, plan.paths)  # not those of an earlier run
     for line in problems:
@@ -81,7 +82,7 @@ def chosen_pictures(plan: Plan, say: Callable[[str], None]) -> tuple[list[Pictur
     return pictures, problems
 
 
-def chosen_codecs(plan: Plan, say: Callable[[str], None]) -> tuple[list[codecs.Codec], list[str]]:
+def chosen_codecs(plan: Plan, say: Report) -> tuple[list[codecs.Codec], list[str]]:
     """Ours and others, and a line about each that is not installed. Raises FormatError for an unknown anchor."""
     found, missing = codecs.others(plan.others)
     for line in missing:

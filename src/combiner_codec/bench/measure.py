@@ -14,11 +14,10 @@ from importlib import metadata
 from pathlib import Path
 
 from ..errors import CombinerError, FormatError
+from ..reports import Report, unheard
 from . import quality
 from .codecs import Codec, PillowCodec
 from .pictures import Group
-
-Report = Callable[[str], None]  # takes a line
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def compact(data) -> str:
 
 
 def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, threads: int = 0,
-            report: Report = lambda line: None) -> list[str]:  # fmt: skip
+            report: Report = unheard) -> list[str]:  # fmt: skip
     """Measure what the store does not hold yet; returns one line about each codec that failed."""
     jobs = [(c, s, g) for c in codecs for s in c.settings for g in groups]
     jobs = [job for job in jobs if lacking(job, store.find(*job))]

@@ -4,7 +4,6 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Callable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import FormatError
+from ..reports import Report, unheard
 from . import png, profiles
 from .planes import join, premultiplied, split
+from .rounding import to_uint8
 
 if TYPE_CHECKING:
     from PIL import Image
 
-Note = Callable[[str], None]
 ORIENTATION = 0x0112  # EXIF tag
 ROWS = 256  # of two pictures that are compared at once
 EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
@@ -30,16 +30,12 @@ LOW = {f"{mode};{a}": f"{mode};{b}" for mode in ("RGB", "RGBA", "RGBX", "CMYK")
        for a, b in (("16B", "16L"), ("16L", "16B"), ("16N", NATIVE))} | {"LA;16B": "RGBA"}  # fmt: skip
 
 
-def ignore(line: str) -> None:
-    """Notes that nobody reads."""
-
-
 def load(
     source: bytes,
     name: str = "input",
     background: str | None = None,
     to_8bit: bool = False,
-    note: Note = ignore,
+    note: Report = unheard,
     allow_truncated: bool = False,
 ) -> np.ndarray:
     """Picture file to uint8, (H, W) or (H, W, 2 to 4) sRGB. Options: see `pixels`."""
@@ -56,7 +52,7 @@ def pixels(
     name: str = "image",
     background: str | None = None,
     to_8bit: bool = False,
-    note: Note = ignore,
+    note: Report = unheard,
     allow_truncated: bool = False,
 ) -> np.ndarray:
     """Pillow image to uint8, (H, W) where it is grey, else (H, W, 3) sRGB; what would lose data is refused.
@@ -236,7 +232,7 @@ def _rounded(picture, raw, note):
 
     with Image.open(io.BytesIO(_file(picture))) as other:
         other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
-        low = np.asarray(_upright(other, ignore)).astype(np.uint16)
+        low = np.asarray(_upright(other, unheard)).astype(np.uint16)
     picture = _upright(picture, note)
     high, mode = np.asarray(picture), picture.mode
     if raw == "LA;16B":
@@ -307,11 +303,6 @@ def _over(array, alpha, behind) -> np.ndarray:
     else:
         below = behind[0]
     return to_uint8((share * array + (1 - share) * below) / 255)
-
-
-def to_uint8(values: np.ndarray) -> np.ndarray:
-    """The one rounding rule: [0, 1] to the nearest of 256 steps, halves to even."""
-    return np.rint(np.clip(values * 255, 0, 255)).astype(np.uint8)
 
 
 def png_bytes(array: np.ndarray) -> int:

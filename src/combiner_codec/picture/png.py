@@ -2,9 +2,10 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from ..errors import FormatError
+from ..reports import Report
 from . import profiles
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -84,7 +85,7 @@ def transparent_sample(picture) -> None:
             picture.info["transparency"] = (value & top) * 255 // top
 
 
-def profile_of(picture, source: bytes, note: Callable[[str], None]) -> bytes | None:
+def profile_of(picture, source: bytes, note: Report) -> bytes | None:
     """ICC profile of a PNG, by the first that it has of cICP, iCCP, sRGB, gAMA with cHRM (PNG 3, section 4.3).
 
     source: the file, or nothing where it is not at hand. Raises FormatError for PQ and HLG.

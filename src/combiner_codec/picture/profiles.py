@@ -2,9 +2,11 @@
 
 import io
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
+
+from ..reports import Report
 
 SAME = 2  # a profile that moves no colour by more steps counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
@@ -16,7 +18,7 @@ SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 
 
-def to_srgb(picture, profile: bytes, note: Callable[[str], None]):
+def to_srgb(picture, profile: bytes, note: Report):
     """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
     from PIL import ImageCms
 

@@ -13,11 +13,11 @@ import torch
 from ..encoder.fit.posterior import shared_weights
 from ..errors import FormatError
 from ..format.prior import OperatingPoint, Prior
+from ..reports import Report
 from . import checkpoint, contexts, graphics
 from .begin import first_points, held_crops, points_of
 from .colour import colour_names, principal_axes
 from .crops import Picture, held_of, pictures_of, random_crops
-from .log import Report
 from .recipes import Recipe
 from .shards import Shards
 from .together import HELD_PIXELS, Measured, Plan, Progress, State, first_state, measured, take_step

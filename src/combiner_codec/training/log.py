@@ -1,10 +1,6 @@
 """What training runs say. Needs torch."""
 
-from collections.abc import Callable
-
 import torch
-
-Report = Callable[[str], None]  # takes a line
 
 
 def decibels(error: torch.Tensor, area: int) -> float:

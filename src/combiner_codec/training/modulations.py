@@ -17,8 +17,8 @@ from ..encoder.fit.modulation import Fit, Modulation
 from ..format.modulation import SMALLEST, Modulations, count
 from ..format.prior import OperatingPoint, Prior
 from ..format.streams import index_of
+from ..reports import Report
 from .crops import Picture
-from .log import Report
 
 SIDE, PICTURES = 384, 6  # of the crops that are fitted, and how many at each operating point
 SCALE = 0.03  # of every modulation at first

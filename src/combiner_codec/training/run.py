@@ -13,13 +13,13 @@ from ..encoder.encode import encode_arrays
 from ..encoder.settings import Settings, resolve_device
 from ..format.prior import OperatingPoint, find, load_file, save
 from ..picture.image import EQUAL
+from ..reports import Report
 from ..synthesis.architecture import Architecture
 from . import endtoend, graphics, modulations
 from .colour import colour_names
 from .crops import pictures_of, random_crops
 from .data import held_out
 from .endtoend import Sources
-from .log import Report
 from .recipes import METADATA, RECIPES, SIREN_METADATA, Recipe, linear_part
 from .shards import Shards
 from .siren import train_siren

@@ -13,10 +13,11 @@ import torch
 from ..encoder.fit.posterior import Gaussians, distortion, kl_nats
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, index_of, kl_table
+from ..reports import Report
 from ..synthesis.latents import scale_factor
 from ..synthesis.network import forward
 from ..synthesis.torch_ops import TorchOps
-from .log import Report, decibels
+from .log import decibels
 from .recipes import siren_architecture
 from .shards import SPREAD, Shards
 

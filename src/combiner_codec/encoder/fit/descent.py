@@ -14,7 +14,7 @@ import torch
 from ...errors import TargetError
 from ...format.prior import OperatingPoint, Prior
 from ...format.streams import Partition
-from ...picture.image import to_uint8
+from ...picture.rounding import to_uint8
 from ...synthesis.architecture import blocks_of, counts
 from ...synthesis.bands import Band, whole
 from ...synthesis.fields import blocks_from
