@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import combiner_codec
+import plain_decoder as plain
 from combiner_codec import FormatError, decoder
 from combiner_codec.format import header
 from experiments.reliability import golden
-from test_format import decode
+from test_format import assert_pixels_agree, plainly_read
 
 FILES = golden.manifest()["files"]
-PLAIN = [name for name in FILES if name not in ("siren", "custom", "photograph")]  # no cosines, minutes in plain Python
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -31,16 +31,17 @@ def test_golden_files_are_of_many_kinds():
     assert max(h.width * h.height for h in headers) > decoder.EXACT_PIXELS
 
 
-@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize("name", FILES)
 def test_the_decoder_written_from_the_page_reads_them(name):
-    """Header and indices."""
     data, prior, pixels = golden.read(name)
     theirs = decoder.parse(data, prior)
-    ours = decode(data, theirs.prior.data)
-    assert (ours.height, ours.width) == pixels.shape[:2] and ours.seed == theirs.header.seed
-    streams = ours.indices + (ours.below.indices if ours.below else [])
-    indices = np.array([index for own in streams for index in own], "<i8")
+    ours = plainly_read(data, theirs.prior)
+    assert (ours.header.height, ours.header.width) == pixels.shape[:2]
+    assert ours.header.seed == theirs.header.seed
+    blocks = ours.colour.indices + (ours.alpha.indices if ours.alpha else [])
+    indices = np.array([index for of_block in blocks for index in of_block], "<i8")
     assert golden.sha(indices) == FILES[name]["indices"]
+    assert_pixels_agree(plain.pixels(ours), pixels)
 
 
 @pytest.mark.parametrize("damage", ["file", "indices", "weights", "pixels"])

@@ -1,0 +1,807 @@
+"""A second decoder, written from FORMAT.md alone: it says what a file shows, or why a decoder must refuse it.
+
+Functions stand in the page's order and bear its names. Integers are Python's own; numpy opens the prior file and does
+the sums of section 7, all in double precision. Nothing of the package is imported.
+"""
+
+import hashlib
+import io
+import json
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from statistics import NormalDist
+
+import numpy as np
+
+MASK = 2**64 - 1
+ONE_COLOUR = 31  # the operating point of a plane that has the same value everywhere
+CUSTOM = 15  # the number of a prior that no release contains
+MODULATED_FROM = 16384  # pixels that a picture must exceed to have modulations
+HALVING = [round(2 ** (16 - i / 16)) for i in range(16)]
+
+
+class Refused(Exception):
+    """A fault of section 9."""
+
+
+def refuse_if(fault: bool, reason: str) -> None:
+    if fault:
+        raise Refused(reason)
+
+
+# What a prior file holds (section 8)
+
+
+class PriorFile:
+    """Metadata, and operating points as they are asked for."""
+
+    def __init__(self, data: bytes):
+        self.digest = hashlib.sha256(data).digest()
+        self.arrays = np.load(io.BytesIO(data))
+        metadata = json.loads(bytes(self.arrays["metadata"]))
+        architecture = metadata["architecture"]
+        self.points = len(metadata["betas"])
+        self.group_bits = metadata["group_bits"]
+        self.index_bits = metadata["index_bits"]
+        self.cosine = architecture["features"] == "cosine"
+        self.tile = architecture["tile"]
+        self.side = architecture.get("side", 1)
+        self.layers = architecture["layers"]
+        self.opened = {}
+
+    @property
+    def chained(self) -> bool:
+        """Which of the two rules of section 5 divides the walk."""
+        return self.group_bits < self.index_bits
+
+    @property
+    def latent_layers(self) -> list[dict]:
+        """Layers whose weights come from the file."""
+        return [layer for layer in self.layers if layer.get("latent", False)]
+
+    def point(self, number: int) -> "Point":
+        """An operating point's tables."""
+        if number not in self.opened:
+            prefix = f"{number:02}."
+            names = [name for name in self.arrays.files if name.startswith(prefix)]
+            tables = {name.removeprefix(prefix): self.arrays[name] for name in names}
+            self.opened[number] = Point(tables)
+        return self.opened[number]
+
+
+class Point:
+    """Tables of an operating point, columns in the order of section 5."""
+
+    def __init__(self, tables: Mapping[str, np.ndarray]):
+        self.kl = columns_in_turns(tables["kl"])  # (K - M, U)
+        self.merged = np.zeros((0, 4, self.kl.shape[1]), int)  # (M, 4, U)
+        if "merged" in tables:
+            self.merged = columns_in_turns(tables["merged"])
+        self.contexts = None
+        if "contexts" in tables:
+            self.contexts = tables["contexts"].tolist()
+        self.mean = tables["mean"].astype(float)
+        self.noise = tables["noise"].astype(float)
+        self.modulation_kl = tables.get("modulation_kl")
+        self.modulation_scale = tables.get("modulation_scale")
+        weights = (name for name in tables if name[0] in "wb" and name[1:].isdigit())
+        self.shared = {name: tables[name].astype(float) for name in weights}
+
+    @property
+    def single(self) -> int:
+        """K - M, the number of classes of tiles that are not merged."""
+        return len(self.kl)
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return len(self.kl) + len(self.merged)
+
+
+def columns_in_turns(table: np.ndarray) -> np.ndarray:
+    """Column C i + c is at [c][i]: (..., C, U / C) -> (..., U)."""
+    turned = np.moveaxis(table.astype(int), -2, -1)
+    return turned.reshape(*table.shape[:-2], -1)
+
+
+@cache
+def opened(prior_file: bytes) -> PriorFile:
+    return PriorFile(prior_file)
+
+
+# What a file holds
+
+
+@dataclass
+class Header:
+    """Fields of section 2, and where the payload starts."""
+
+    prior: int
+    channels: int
+    point: int
+    width: int
+    height: int
+    index_bits: int
+    seed: int = 0
+    prior_hash: bytes = b""
+    alpha: int | None = None
+    sharpness: int = 0
+    start: int = 0
+
+
+@dataclass
+class Plane:
+    """Colour or alpha: what its bits say."""
+
+    header: Header
+    prior: PriorFile
+    number: int  # of the operating point
+    grey: bool
+    value: list[int] = field(default_factory=list)  # of a plane of one colour
+    classes: list[list[int]] = field(default_factory=list)  # of tiles, row by row
+    indices: list[list[int]] = field(default_factory=list)  # of groups, block by block
+    groups: list[list[list[int]]] = field(default_factory=list)  # the latents of each
+    modulation_indices: list[int] | None = None  # None where the picture is not modulated
+    modulation_groups: list[list[int]] = field(default_factory=list)
+
+    @cached_property
+    def point(self) -> Point:
+        return self.prior.point(self.number)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        tile = self.prior.tile
+        return -(-self.header.height // tile), -(-self.header.width // tile)
+
+    @property
+    def blocks(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        rows, columns = self.grid
+        return -(-rows // self.prior.side), -(-columns // self.prior.side)
+
+    @property
+    def modulation_row(self) -> np.ndarray:
+        """Section 5: cost indices of the modulations of a picture of this size."""
+        table = self.point.modulation_kl
+        digits = len(f"{self.header.width * self.header.height // MODULATED_FROM:b}")
+        return table[min(digits - 1, len(table) - 1)].astype(int)
+
+
+@dataclass
+class File:
+    """A file that a decoder must take."""
+
+    header: Header
+    colour: Plane
+    alpha: Plane | None = None
+
+
+def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> File:
+    """Sections 2, 3 and 5: all integers of a file. Raises Refused.
+
+    priors: prior files by number, 15 for the custom one at hand; limit: most pixels that the user allows.
+    """
+    header = read_header(data, priors)
+    prior = opened(priors[header.prior])
+    refuse_if(bool(limit) and header.width * header.height > limit, "more pixels than are allowed")
+    checksum = data[-2] + 256 * data[-1]
+    refuse_if(crc16(prior.digest + data[:-2]) != checksum, "checksum")
+    payload = [byte >> bit & 1 for byte in data[header.start : -2] for bit in range(7, -1, -1)]
+    colour = Plane(header, prior, header.point, grey=header.channels > 0)
+    used = read_plane(colour, payload, 0)
+    file = File(header, colour)
+    if header.alpha is not None:
+        file.alpha = Plane(header, prior, header.alpha, grey=True)
+        used = read_plane(file.alpha, payload, used)
+    refuse_if(-(-used // 8) * 8 != len(payload), "length of the payload")
+    refuse_if(any(payload[used:]), "padding")
+    return file
+
+
+# Section 2: header
+
+
+def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
+    """The header, usual sizes filled in."""
+    refuse_if(len(data) < 6, "too short")
+    refuse_if(data[0] != 0xCB or data[1] != 0x4D, "magic or version")
+    fields = Fields(data)
+    byte2 = fields.byte()
+    byte3 = fields.byte()
+    prior_number = byte2 >> 4
+    channels = byte2 >> 2 & 3
+    refuse_if(channels == 3, "channels")
+    prior_hash = b""
+    if prior_number == CUSTOM:
+        prior_hash = bytes(fields.byte() for _ in range(4))
+    width = 0 if byte2 & 1 else fields.varint(2**20 - 1) + 1
+    height = 0 if byte2 & 2 else fields.varint(2**20 - 1) + 1
+    coder = byte3 >> 6
+    index_bits, seed = 14 + 2 * coder, 0
+    if coder == 3:
+        index_bits = fields.byte()
+        refuse_if(index_bits not in range(8, 23, 2), "index width")
+        seed = fields.varint(2**63 - 1)
+        refuse_if(seed == 0 and index_bits in (14, 16, 18), "a usual index width is written")
+    header = Header(prior_number, channels, byte3 & 31, width, height, index_bits, seed, prior_hash)
+    if byte3 & 32:
+        alpha = fields.byte()
+        header.alpha = alpha & 31
+        header.sharpness = alpha >> 5
+    header.start = fields.position
+    refuse_if(prior_number not in priors, "unknown prior")
+    prior = opened(priors[prior_number])
+    refuse_if(prior_hash != prior.digest[: len(prior_hash)], "another custom prior")
+    header.width = width or prior.tile * prior.side
+    header.height = height or prior.tile * prior.side
+    return header
+
+
+class Fields:
+    """Bytes behind the magic, one after another."""
+
+    def __init__(self, data: bytes):
+        self.data = data[:-2]
+        self.position = 2
+
+    def byte(self) -> int:
+        refuse_if(self.position == len(self.data), "a field reaches into the checksum")
+        self.position += 1
+        return self.data[self.position - 1]
+
+    def varint(self, largest: int) -> int:
+        value = 0
+        shift = 0
+        while True:
+            byte = self.byte()
+            value |= (byte & 127) << shift
+            refuse_if(value > largest, "a varint is out of range")
+            if byte < 128:
+                refuse_if(byte == 0 and shift > 0, "a varint is not in its shortest form")
+                return value
+            shift += 7
+
+
+@cache
+def crc_of_byte(byte: int) -> int:
+    """What eight shifts make of one byte in the high half."""
+    value = byte << 8
+    for _ in range(8):
+        value = (value << 1 ^ 0x1021 * (value >> 15)) & 0xFFFF
+    return value
+
+
+def crc16(data: bytes) -> int:
+    value = 0xFFFF
+    for byte in data:
+        value = (value << 8 & 0xFFFF) ^ crc_of_byte(value >> 8 ^ byte)
+    return value
+
+
+# Section 3: payload
+
+
+def read_plane(plane: Plane, payload: list[int], position: int) -> int:
+    """Classes, groups and indices of a plane whose bits start at some position; where they end."""
+    if plane.number == ONE_COLOUR:
+        end = position + (8 if plane.grey else 24)
+        refuse_if(end > len(payload), "truncated in the colour")
+        plane.value = [number(payload[at : at + 8]) for at in range(position, end, 8)]
+        return end
+    prior = plane.prior
+    refuse_if(plane.number >= prior.points, "operating point")
+    index_bits = plane.header.index_bits
+    if prior.chained:
+        refuse_if(index_bits < prior.group_bits, "index width of this prior")
+    else:
+        refuse_if(index_bits != prior.index_bits, "index width of this prior")
+    modulated = 0
+    may_be_modulated = plane.header.width * plane.header.height > MODULATED_FROM
+    if may_be_modulated and plane.point.modulation_kl is not None:
+        refuse_if(position == len(payload), "truncated before modulated")
+        modulated = payload[position]
+        position += 1
+    check_tiles(plane, len(payload) - position)
+    plane.classes, used = read_classes(plane, payload[position:])
+    position += used
+    if modulated:
+        groups = partition(plane.modulation_row, prior)
+        plane.modulation_groups = groups
+        plane.modulation_indices = read_stream(plane, payload, position, len(groups))
+        position += len(groups) * prior.group_bits
+    block_rows, block_columns = plane.blocks
+    for block in range(block_rows * block_columns):
+        groups = partition(costs_of_block(plane, block), prior)
+        plane.groups.append(groups)
+        plane.indices.append(read_stream(plane, payload, position, len(groups)))
+        position += len(groups) * prior.group_bits
+    return position
+
+
+def check_tiles(plane: Plane, bits: int) -> None:
+    """Refuses what claims more tiles than the payload's bits can hold."""
+    point = plane.point
+    rows, columns = plane.grid
+    tiles = rows * columns
+    merged = len(point.merged)
+    if point.classes == 1:
+        refuse_if(tiles > bits * plane.prior.side**2, "too many tiles")
+    elif point.contexts is None:
+        refuse_if(tiles * class_bits(point) > bits, "too many tiles")
+    elif merged == 0:
+        refuse_if(tiles * (point.classes - 1) > bits * 2**16, "too many tiles")
+    else:
+        refuse_if(tiles * (point.classes - merged - 1) > 4 * bits * 2**16, "too many tiles")
+
+
+def number(bits: list[int]) -> int:
+    """The number in some bits, highest first."""
+    value = 0
+    for bit in bits:
+        value = 2 * value + bit
+    return value
+
+
+def class_bits(point: Point) -> int:
+    """C, the number of binary digits of K - 1."""
+    return len(f"{point.classes - 1:b}")
+
+
+def read_classes(plane: Plane, bits: list[int]) -> tuple[list[list[int]], int]:
+    """Classes row by row, and how many bits they take."""
+    point = plane.point
+    rows, columns = plane.grid
+    if point.classes == 1:
+        return [[0] * columns for _ in range(rows)], 0
+    if point.contexts is not None:
+        return class_map(bits, rows, columns, point.classes, point.single, point.contexts)
+    width = class_bits(point)
+    numbers = [number(bits[i * width : (i + 1) * width]) for i in range(rows * columns)]
+    refuse_if(max(numbers) >= point.classes, "a class that the prior does not have")
+    return [numbers[row * columns : (row + 1) * columns] for row in range(rows)], rows * columns * width
+
+
+def class_map(bits, rows, columns, count, single, tables) -> tuple[list[list[int]], int]:
+    """Section 3, class maps: bit after bit. `count` is K, `single` is K - M."""
+    coder = Decoder(bits)
+    classes = [[count] * columns for _ in range(rows)]
+
+    def at(row, column):
+        outside = row < 0 or column < 0 or column == columns
+        return count if outside else classes[row][column]
+
+    for row in range(rows):
+        for column in range(columns):
+            begins = row % 2 == 0 and column % 2 == 0
+            first = classes[row - row % 2][column - column % 2]  # of the four tiles that may be merged
+            if not begins and single <= first < count:
+                classes[row][column] = first
+                continue
+            may_merge = begins and row + 1 < rows and column + 1 < columns
+            may = count if may_merge else single
+            left = tables[0][at(row, column - 1)]
+            up = tables[1][at(row - 1, column)]
+            up_right = tables[2][at(row - 1, column + 1)]
+            score = [left[c] + up[c] + up_right[c] for c in range(may)]
+            classes[row][column] = coder.take(score)
+    return classes, coder.used + 2
+
+
+class Decoder:
+    """The arithmetic decoder of section 3."""
+
+    def __init__(self, bits: list[int]):
+        self.size = len(bits)
+        self.bits = iter(bits)
+        self.low = 0
+        self.high = 2**32 - 1
+        self.code = number([next(self.bits, 0) for _ in range(32)])
+        self.used = 0
+
+    def take(self, score: list[int]) -> int:
+        """The next class, by the scores of those that it may be."""
+        largest = max(score)
+        ends = [0]
+        for s in score:
+            x = largest - s
+            ends.append(ends[-1] + max(1, HALVING[x % 16] >> (x // 16)))
+        span = self.high - self.low + 1
+        total = ends[-1]
+        value = ((self.code - self.low + 1) * total - 1) // span
+        c = next(c for c in range(len(score)) if ends[c] <= value < ends[c + 1])
+        self.high = self.low + span * ends[c + 1] // total - 1
+        self.low = self.low + span * ends[c] // total
+        self.settle()
+        return c
+
+    def settle(self) -> None:
+        while True:
+            if self.high < 2**31 or self.low >= 2**31:
+                pass
+            elif self.low >= 2**30 and self.high < 3 * 2**30:
+                self.low -= 2**30
+                self.high -= 2**30
+                self.code -= 2**30
+            else:
+                break
+            self.low = self.low * 2 % 2**32
+            self.high = self.high * 2 % 2**32 + 1
+            self.code = self.code * 2 % 2**32 + next(self.bits, 0)
+            self.used += 1
+        refuse_if(self.used + 2 > self.size, "truncated in the class map")
+
+
+# Section 4: random numbers
+
+
+def four_words(seed: int, purpose: int, lane: int, row: int, n: int) -> list[int]:
+    """Philox4x64-10."""
+    c = [n + 1, lane, purpose, row]
+    k = [seed, 1]
+    for _ in range(10):
+        p = 0xD2E7470EE14C6C93 * c[0]
+        q = 0xCA5A826395121157 * c[2]
+        c = [q >> 64 ^ c[1] ^ k[0], q & MASK, p >> 64 ^ c[3] ^ k[1], p & MASK]
+        k = [(k[0] + 0x9E3779B97F4A7C15) & MASK, (k[1] + 0xBB67AE8584CAA73B) & MASK]
+    return c
+
+
+def words(seed: int, purpose: int, lane: int, count: int) -> list[int]:
+    found = []
+    for n in range(-(-count // 4)):
+        found += four_words(seed, purpose, lane, 0, n)
+    return found[:count]
+
+
+@cache
+def normal(piece: int) -> float:
+    """The normal quantile that a piece of 16 bits stands for."""
+    return single_precision(NormalDist().inv_cdf((piece + 0.5) / 65536))
+
+
+def single_precision(x: float) -> float:
+    return struct.unpack("f", struct.pack("f", x))[0]
+
+
+def candidate(seed: int, group: int, index: int, length: int) -> Iterator[float]:
+    """The latents of one candidate."""
+    for row in range(-(-length // 16)):
+        four = four_words(seed, 0, group, row, index)
+        for k in range(min(16, length - 16 * row)):
+            yield normal(four[k // 4] >> 16 * (k % 4) & 0xFFFF)
+
+
+@cache
+def order(count: int) -> list[int]:
+    return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
+
+
+# Section 5: partition
+
+
+def costs_of_block(plane: Plane, block: int) -> np.ndarray:
+    """Cost index of every latent of a block."""
+    n = plane.prior.side
+    rows, columns = plane.grid
+    top = block // plane.blocks[1] * n
+    left = block % plane.blocks[1] * n
+    tiles = []
+    for row in range(top, top + n):
+        for column in range(left, left + n):
+            inside = row < rows and column < columns
+            tiles.append(costs_of_tile(plane, row, column) if inside else np.zeros(len(plane.point.mean), int))
+    return np.concatenate(tiles)
+
+
+def costs_of_tile(plane: Plane, row: int, column: int) -> np.ndarray:
+    """Cost index of every latent of a tile."""
+    point = plane.point
+    c = plane.classes[row][column]
+    if c < point.single:
+        kl = point.kl[c]
+    else:
+        kl = point.merged[c - point.single][2 * (row % 2) + column % 2]
+    if plane.grey and plane.prior.cosine:
+        first_component = np.arange(len(kl)) % 3 == 0
+        kl = np.where(first_component, kl, 0)
+    return kl
+
+
+def partition(kl: np.ndarray, prior: PriorFile) -> list[list[int]]:
+    """The latents of each group, from the cost indices of a block."""
+    cost = (kl * kl // 16).tolist()
+    walk = [i for i in order(len(cost)) if cost[i] > 0]
+    if prior.chained:
+        return chained_groups(walk, cost, prior.group_bits)
+    return independent_groups(walk, cost, prior.group_bits)
+
+
+def chained_groups(walk: list[int], cost: list[int], group_bits: int) -> list[list[int]]:
+    capacity = 256 * group_bits
+    count = (sum(cost) + capacity // 2) // capacity
+    groups = [[] for _ in range(count)]
+    if count == 0:
+        return groups
+    total = 0
+    for i in walk:
+        total += cost[i]
+        group = min((total - 1 + capacity // 2) // capacity, count - 1)
+        groups[group].append(i)
+    return groups
+
+
+def independent_groups(walk: list[int], cost: list[int], group_bits: int) -> list[list[int]]:
+    groups = []
+    total = 0
+    for i in walk:
+        total += cost[i]
+        if not groups or total > 256 * group_bits:
+            groups.append([])
+            total = cost[i]
+        groups[-1].append(i)
+    return groups
+
+
+# Section 6: indices
+
+
+def read_stream(plane: Plane, payload: list[int], start: int, groups: int) -> list[int]:
+    """The index of each group of a stream that starts at some bit of the payload."""
+    group_bits = plane.prior.group_bits
+    refuse_if(start + groups * group_bits > len(payload), "truncated in a stream")
+    indices = []
+    for g in range(groups):
+        end = start + (g + 1) * group_bits
+        first = max(start, end - plane.header.index_bits)
+        indices.append(number(payload[first:end]))
+    return indices
+
+
+# Section 7: from indices to pixels
+
+
+def latents_of_block(plane: Plane, block: int) -> np.ndarray:
+    """(n * n * U,)"""
+    point = plane.point
+    tiles = plane.prior.side**2
+    mean = np.tile(point.mean, tiles)
+    noise = np.tile(point.noise, tiles)
+    kl = costs_of_block(plane, block).tolist()
+    values = mean.copy()
+    signs = words(plane.header.seed, 1, block, -(-len(kl) // 64))
+    for g, (group, index) in enumerate(zip(plane.groups[block], plane.indices[block], strict=True)):
+        drawn = candidate(plane.header.seed, g, index, len(group))
+        for i, eps in zip(group, drawn, strict=True):
+            bits = (kl[i] * kl[i] // 16) / 256
+            scale = single_precision(noise[i] * math.sqrt(2 ** (2 * bits) - 1))
+            sign = 1 - 2 * (signs[i // 64] >> i % 64 & 1)
+            values[i] = mean[i] + scale * sign * eps
+    return values
+
+
+def modulations_of(plane: Plane) -> np.ndarray:
+    """(P,), 0 where the picture has none."""
+    values = np.zeros(len(plane.point.modulation_scale))
+    signs = words(plane.header.seed, 1, 0, -(-len(values) // 64))
+    for g, (group, index) in enumerate(zip(plane.modulation_groups, plane.modulation_indices, strict=True)):
+        drawn = candidate(plane.header.seed, g, index, len(group))
+        for m, eps in zip(group, drawn, strict=True):
+            sign = 1 - 2 * (signs[m // 64] >> m % 64 & 1)
+            values[m] = float(plane.point.modulation_scale[m]) * sign * eps
+    return values
+
+
+def latents_of(plane: Plane) -> np.ndarray:
+    """(blocks, n * n * U)"""
+    rows, columns = plane.blocks
+    return np.stack([latents_of_block(plane, block) for block in range(rows * columns)])
+
+
+def field_of(plane: Plane, latents: np.ndarray) -> np.ndarray:
+    """What the latents say of every pixel of the tiles: (blocks, n * n * U) -> (H, W, channels)."""
+    rows, columns = plane.grid
+    n = plane.prior.side
+    tiles = latents.reshape(*plane.blocks, n, n, -1)
+    tiles = np.moveaxis(tiles, 2, 1)  # row of blocks, row of the tile in it, column of blocks, column of the tile in it
+    tiles = tiles.reshape(plane.blocks[0] * n, plane.blocks[1] * n, -1)[:rows, :columns]
+    if plane.prior.cosine:
+        return cosine_field(plane, tiles)
+    return fourier_field(plane, tiles)
+
+
+def cosine_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
+    """Lapped cosines: (Rt, Ct, U) -> (H, W, 3)."""
+    rows, columns = plane.grid
+    tile = plane.prior.tile
+    coefficients = tiles.reshape(rows, columns, tile, tile, 3)
+    size = np.where(np.array(plane.classes) < plane.point.single, 1, 2)  # of the tile that each is part of, in tiles
+    values = np.zeros((rows * tile, columns * tile, 3))
+    for row in range(rows):
+        for column in range(columns):
+            s = size[row, column]
+            if row % s or column % s:
+                continue
+            square = np.zeros((s * tile, s * tile, 3))
+            for i in range(s):
+                for j in range(s):
+                    square[i::s, j::s] = coefficients[row + i, column + j]
+            down = basis(s * tile, row + s == rows)
+            across = basis(s * tile, column + s == columns)
+            shown = np.einsum("vy,vhc,hx->yxc", down, square, across)
+            values[row * tile : (row + s) * tile, column * tile : (column + s) * tile] = shown
+    mix_down(values, size, tile)
+    mix_down(values.swapaxes(0, 1), size.T, tile)
+    return values
+
+
+@cache
+def basis(hop: int, last: bool) -> np.ndarray:
+    """[frequency][sample]"""
+    k = np.arange(hop)[:, None]
+    i = np.arange(hop)[None, :]
+    if not last:
+        return np.sqrt(2 / hop) * np.cos(np.pi * (k + 1 / 2) * (i + 1 / 2) / hop)
+    return np.sqrt(np.where(k == 0, 1, 2) / hop) * np.cos(np.pi * k * (i + 1 / 2) / hop)
+
+
+def mix_down(values: np.ndarray, size: np.ndarray, tile: int) -> None:
+    """Mixes samples, in place, at the borders between rows of tiles."""
+    for column in range(size.shape[1]):
+        pixels = slice(column * tile, (column + 1) * tile)
+        for row in range(1, size.shape[0]):
+            within_a_merged_tile = row % 2 == 1 and size[row, column] == 2
+            if within_a_merged_tile:
+                continue
+            half = tile * min(size[row - 1, column], size[row, column]) // 2
+            border = row * tile
+            for i in range(half):
+                angle = math.pi / 4 * (1 + (i + 1 / 2) / half)
+                a = values[border - 1 - i, pixels].copy()
+                b = values[border + i, pixels].copy()
+                values[border - 1 - i, pixels] = math.sin(angle) * a + math.cos(angle) * b
+                values[border + i, pixels] = math.sin(angle) * b - math.cos(angle) * a
+
+
+def fourier_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
+    """A network for every tile: (Rt, Ct, U) -> (H, W, channels)."""
+    tile = plane.prior.tile
+    rows, columns = plane.grid
+    layers = plane.prior.latent_layers
+    features = fourier_features(tile, layers[0]["inputs"] // 4)
+    shown = np.zeros((rows, tile, columns, tile, layers[-1]["outputs"]))
+    for row in range(rows):
+        for column in range(columns):
+            x = features
+            taken = 0
+            for layer in layers:
+                inputs, outputs = layer["inputs"], layer["outputs"]
+                own = tiles[row, column][taken:] * layer.get("scale", 1)
+                x = x @ own[: inputs * outputs].reshape(inputs, outputs)
+                taken += inputs * outputs
+                if layer.get("bias", True):
+                    x = x + own[inputs * outputs :][:outputs]
+                    taken += outputs
+                x = activation(layer, x)
+            shown[row, :, column] = x
+    return shown.reshape(rows * tile, columns * tile, -1)
+
+
+def fourier_features(n: int, q: int) -> np.ndarray:
+    """(n, n, 4 q)"""
+    along = (2 * np.arange(n) + 1) / n - 1
+    phases = np.pi * along[:, None] * 2.0 ** (np.arange(q) - 1)
+    down = np.broadcast_to(phases[:, None], (n, n, q))
+    across = np.broadcast_to(phases[None, :], (n, n, q))
+    both = np.concatenate([down, across], -1)
+    return np.concatenate([np.sin(both), np.cos(both)], -1)
+
+
+def activation(layer: dict, y: np.ndarray) -> np.ndarray:
+    omega = layer.get("omega", 1)
+    if layer["kind"] == "sine":
+        return np.sin(omega * y)
+    if layer["kind"] == "silu":
+        with np.errstate(over="ignore"):  # of exp: a quotient by infinity is 0
+            return omega * y / (1 + np.exp(-omega * y))
+    return y
+
+
+def network(plane: Plane, values: np.ndarray) -> np.ndarray:
+    """The shared layers: field (H, W, channels) -> (H, W, 3)."""
+    shared = dict(plane.point.shared)
+    first = len(plane.prior.latent_layers)
+    if plane.modulation_indices is not None:
+        modulate(shared, first + 1, modulations_of(plane))
+    outputs = {first - 1: (values, 1)}  # of each layer, and its fold
+    for i in range(first, len(plane.prior.layers)):
+        layer = plane.prior.layers[i]
+        fold = layer.get("fold", 1)
+        x = refolded(*outputs[i - 1], fold)
+        y = windows(x, shared[f"w{i}"])
+        y = y + bias(plane, shared[f"b{i}"], fold)
+        y = activation(layer, y)
+        if layer.get("residual_of") is not None:
+            y = y + refolded(*outputs[layer["residual_of"]], fold)
+        outputs[i] = (y, fold)
+    return refolded(*outputs[len(plane.prior.layers) - 1], 1)
+
+
+def modulate(shared: dict[str, np.ndarray], first: int, values: np.ndarray) -> None:
+    """Changes the weights of the layers from `first` on as the modulations say."""
+    taken = 0
+    i = first
+    while f"w{i}" in shared:
+        inputs, outputs = shared[f"w{i}"].shape[2:]
+        a, g, s = np.split(values[taken : taken + inputs + 2 * outputs], [inputs, inputs + outputs])
+        shared[f"w{i}"] = shared[f"w{i}"] * (1 + a)[:, None] * (1 + g)
+        shared[f"b{i}"] = shared[f"b{i}"] + s
+        taken += inputs + 2 * outputs
+        i += 1
+
+
+def refolded(x: np.ndarray, fold: int, wanted: int) -> np.ndarray:
+    """Positions of another fold: (H / fold, W / fold, fold * fold * C) -> (H / wanted, W / wanted, ...)."""
+    if fold == wanted:
+        return x
+    rows, columns, channels = x.shape
+    squares = x.reshape(rows, columns, fold, fold, channels // fold**2)
+    pixels = squares.swapaxes(1, 2).reshape(rows * fold, columns * fold, -1)
+    height, width = pixels.shape[:2]
+    squares = pixels.reshape(height // wanted, wanted, width // wanted, wanted, -1)
+    return squares.swapaxes(1, 2).reshape(height // wanted, width // wanted, -1)
+
+
+def windows(x: np.ndarray, w: np.ndarray) -> np.ndarray:
+    """Sums over neighbourhoods, edges repeated: (rows, columns, C) and (window, window, C, O)."""
+    rows, columns = x.shape[:2]
+    r = len(w) // 2
+    padded = np.pad(x, ((r, r), (r, r), (0, 0)), mode="edge")
+    y = np.zeros((rows, columns, w.shape[3]))
+    for u in range(len(w)):
+        for v in range(len(w)):
+            y += padded[u : u + rows, v : v + columns] @ w[u, v]
+    return y
+
+
+def bias(plane: Plane, b: np.ndarray, fold: int) -> np.ndarray:
+    """The bias of every position: (O,) for all, or (K, O) interpolated -> (O,) or (rows, columns, O)."""
+    if b.ndim == 1:
+        return b
+    of_tile = b[np.array(plane.classes)]
+    for axis in (0, 1):
+        count = of_tile.shape[axis]
+        y = np.arange(plane.grid[axis] * plane.prior.tile // fold)
+        s = np.clip((y + 1 / 2) * fold / plane.prior.tile - 1 / 2, 0, count - 1)
+        before = np.floor(s).astype(int)
+        share = (s - before).reshape(-1, 1, 1)
+        after = np.minimum(before + 1, count - 1)
+        along = np.moveaxis(of_tile, axis, 0)
+        of_tile = np.moveaxis(along[before] * (1 - share) + along[after] * share, 0, axis)
+    return of_tile
+
+
+def pixels_of_plane(plane: Plane) -> np.ndarray:
+    """(height, width, 1 or 3), integers of 0 ... 255."""
+    height, width = plane.header.height, plane.header.width
+    if plane.number == ONE_COLOUR:
+        return np.broadcast_to(np.array(plane.value), (height, width, len(plane.value)))
+    shown = network(plane, field_of(plane, latents_of(plane)))[:height, :width]
+    if plane.grey:
+        shown = shown.mean(-1, keepdims=True)
+    return np.rint(np.clip(255 * shown, 0, 255)).astype(int)
+
+
+def pixels(file: File) -> np.ndarray:
+    """What a file shows: (height, width, 1, 2, 3 or 4) uint8."""
+    shown = pixels_of_plane(file.colour)
+    if file.header.channels == 2:
+        shown = np.repeat(shown, 3, -1)
+    if file.alpha is not None:
+        a = pixels_of_plane(file.alpha)
+        sharper = ((2 * a - 255) * 2**file.header.sharpness + 255) // 2
+        shown = np.concatenate([shown, np.clip(sharper, 0, 255)], -1)
+    return shown.astype(np.uint8)
