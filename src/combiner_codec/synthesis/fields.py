@@ -16,7 +16,7 @@ from .lapped import Borders, coefficients, synthesise
 if TYPE_CHECKING:
     from .architecture import Architecture
 
-BAND = 16  # columns of blocks that are synthesised downwards at once
+COLUMNS_AT_ONCE = 16  # columns of blocks that are synthesised downwards at once, so that copies are small
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,8 @@ class Field(Protocol):
 class Cosines:
     """Coefficients of lapped cosines (lapped.py)."""
 
-    linear, components = True, 3
+    linear = True
+    components = 3
 
     def parts(self, architecture):
         n = architecture.tile
@@ -73,47 +74,54 @@ class Cosines:
 
     def down(self, architecture, latents, merged, ops):
         """Every tile's cosines, and borders between rows."""
-        return self.rows(architecture, latents, merged, ops), Borders.of(merged, architecture.tile)
+        pixels = self.rows(architecture, latents, merged, ops)
+        return pixels, Borders.of(merged, architecture.tile)
 
     def rows(self, architecture, latents, merged, ops, each=map):
-        """The pixels of `down`, band after band of blocks, so that copies are small: -> (P, H, 3, W)."""
-        hop, side = architecture.tile, architecture.side
+        """The pixels of `down`: (P, Rb, Cb, D) -> (P, H, 3, W). each: what does some columns after others, as `map`."""
+        hop = architecture.tile
         borders = Borders.of(merged.swapaxes(1, 2), hop)
 
-        def band(first):
-            own = tiles_of(architecture, latents[:, :, first : first + BAND])
-            columns = first * side, (first + BAND) * side
-            pixels = synthesise(own.reshape(*own.shape[:3], hop, hop, 3), merged, ops, columns)
+        def some_columns(first):
+            blocks = latents[:, :, first : first + COLUMNS_AT_ONCE]
+            tiles = tiles_of(architecture, blocks)
+            cosines = tiles.reshape(*tiles.shape[:3], hop, hop, 3)
+            columns = tile_columns(architecture, first)
+            pixels = synthesise(cosines, merged, ops, columns)
             return borders.mixed(pixels, 1, ops, first=columns[0] * hop)
 
-        bands = list(each(band, range(0, latents.shape[2], BAND)))
-        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 3)
+        parts = list(each(some_columns, range(0, latents.shape[2], COLUMNS_AT_ONCE)))
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, 3)
 
     def rows_back(self, architecture, pixels, merged, ops, each=map):
         """Transpose of `rows`: (P, H, 3, W) -> (P, Rb, Cb, D)."""
-        hop, side = architecture.tile, architecture.side
+        hop = architecture.tile
         borders = Borders.of(merged.swapaxes(1, 2), hop)
 
-        def band(first):
-            columns = first * side, (first + BAND) * side
-            start = columns[0] * hop
-            own = borders.mixed(pixels[..., start : columns[1] * hop], 1, ops, -1, start)
-            tiles = coefficients(own, merged, hop, ops, columns)
-            return blocks_from(architecture, tiles.reshape(*tiles.shape[:3], -1), ops)
+        def some_columns(first):
+            columns = tile_columns(architecture, first)
+            start, end = columns[0] * hop, columns[1] * hop
+            parted = borders.mixed(pixels[..., start:end], 1, ops, -1, start)
+            cosines = coefficients(parted, merged, hop, ops, columns)
+            tiles = cosines.reshape(*cosines.shape[:3], -1)
+            return blocks_from(architecture, tiles, ops)
 
-        bands = list(each(band, range(0, -(-merged.shape[2] // side), BAND)))
-        return bands[0] if len(bands) == 1 else ops.concatenate(bands, 2)
+        block_columns = -(-merged.shape[2] // architecture.side)
+        parts = list(each(some_columns, range(0, block_columns, COLUMNS_AT_ONCE)))
+        return parts[0] if len(parts) == 1 else ops.concatenate(parts, 2)
 
     def across(self, half, ops, rows=(0, None)):
         """Borders between columns."""
         pixels, borders = half
-        return ops.permute(borders.mixed(pixels[:, slice(*rows)], 3, ops, first=rows[0]), (0, 1, 3, 2))
+        mixed = borders.mixed(pixels[:, slice(*rows)], 3, ops, first=rows[0])
+        return ops.permute(mixed, (0, 1, 3, 2))
 
 
 class Siren:
     """All layers of a SIREN on every tile (Sitzmann et al., 2020; COMBINER's network)."""
 
-    linear, components = False, 1
+    linear = False
+    components = 1
 
     def parts(self, architecture):
         start = 0
@@ -127,21 +135,24 @@ class Siren:
         return sum(layer.multiplies for layer in architecture.stored)
 
     def down(self, architecture, latents, merged, ops):
-        p, r, c = latents.shape[:3]
-        n, start = architecture.tile, 0
-        latents = latents.reshape(p * r * c, -1)
+        """All layers; nothing is left for `across`: -> (P, H, W, C)."""
+        pictures, rows, columns, _ = latents.shape
+        latents = latents.reshape(pictures * rows * columns, -1)
+        n = architecture.tile
         x = ops.constant(fourier(n, architecture.layers[0].inputs), latents)
+        start = 0
         for layer in architecture.stored:
+            end = start + layer.latents
+            theta = layer.scale * latents[:, start:end]
             size = layer.inputs * layer.outputs
-            chunk = layer.scale * latents[:, start : start + layer.latents]
-            x = x @ chunk[:, :size].reshape(-1, layer.inputs, layer.outputs)
+            x = x @ theta[:, :size].reshape(-1, layer.inputs, layer.outputs)
             if layer.bias:
-                x = x + chunk[:, None, size:]
+                x = x + theta[:, None, size:]
             if layer.kind == "sine":
                 x = ops.sin(layer.omega * x)
-            start += layer.latents
-        x = x.reshape(p, r, c, n, n, -1)
-        return ops.permute(x, (0, 1, 3, 2, 4, 5)).reshape(p, r * n, c * n, -1)
+            start = end
+        tiles = x.reshape(pictures, rows, columns, n, n, -1)
+        return ops.permute(tiles, (0, 1, 3, 2, 4, 5)).reshape(pictures, rows * n, columns * n, -1)
 
     def across(self, half, ops, rows=(0, None)):
         return half[:, slice(*rows)]
@@ -150,20 +161,29 @@ class Siren:
 FIELDS: dict[str, Field] = {"cosine": Cosines(), "fourier": Siren()}
 
 
+def tile_columns(architecture: "Architecture", first: int) -> tuple[int, int]:
+    """Columns of tiles, first and end, of the columns of blocks from `first` on that are done at once."""
+    return first * architecture.side, (first + COLUMNS_AT_ONCE) * architecture.side
+
+
 def tiles_of(architecture: "Architecture", latents):
-    """Latents of blocks by tiles, in rows and columns: (P, Rb, Cb, D) -> (P, Rb * n, Cb * n, latents of a tile)."""
-    (p, r, c, size), n = latents.shape, architecture.side
-    x = latents.reshape(p, r, c, n, n, size // n**2).swapaxes(2, 3)
-    return x.reshape(p, r * n, c * n, size // n**2)
+    """Latents of blocks by tiles, in rows and columns: (P, Rb, Cb, D) -> (P, Rb * n, Cb * n, U)."""
+    pictures, rows, columns, block_latents = latents.shape
+    n = architecture.side
+    size = block_latents // n**2
+    x = latents.reshape(pictures, rows, columns, n, n, size).swapaxes(2, 3)
+    return x.reshape(pictures, rows * n, columns * n, size)
 
 
 def blocks_from(architecture: "Architecture", tiles, ops):
-    """The inverse; tiles beyond the picture are 0: (P, Rt, Ct, latents of a tile) -> (P, Rb, Cb, D)."""
-    (p, r, c, size), n = tiles.shape, architecture.side
-    rows, columns = -(-r // n), -(-c // n)
-    x = ops.zeros((p, rows * n, columns * n, size), tiles)
-    x[:, :r, :c] = tiles
-    return x.reshape(p, rows, n, columns, n, size).swapaxes(2, 3).reshape(p, rows, columns, -1)
+    """The inverse; tiles beyond the picture are 0: (P, Rt, Ct, U) -> (P, Rb, Cb, D)."""
+    pictures, height, width, size = tiles.shape
+    n = architecture.side
+    rows, columns = -(-height // n), -(-width // n)
+    x = ops.zeros((pictures, rows * n, columns * n, size), tiles)
+    x[:, :height, :width] = tiles
+    blocks = x.reshape(pictures, rows, n, columns, n, size).swapaxes(2, 3)
+    return blocks.reshape(pictures, rows, columns, -1)
 
 
 @cache
@@ -171,5 +191,6 @@ def fourier(n: int, count: int) -> np.ndarray:
     """Sines and cosines of count / 4 octaves of both coordinates: (n * n, count) float64."""
     axis = (2 * np.arange(n) + 1) / n - 1
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2)
-    phases = (grid[:, :, None] * np.pi * 2.0 ** (np.arange(count // 4) - 1)).reshape(n * n, -1)
+    octaves = 2.0 ** (np.arange(count // 4) - 1)
+    phases = (grid[:, :, None] * np.pi * octaves).reshape(n * n, -1)
     return np.concatenate([np.sin(phases), np.cos(phases)], 1)

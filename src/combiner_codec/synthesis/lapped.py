@@ -18,11 +18,8 @@ from itertools import product
 
 import numpy as np
 
-FEW = 2**12  # tiles of pictures whose borders are remembered
-
-# axes of cells (N, row, column, 3, v, h) in the order of a tile, and back: frequencies take turns among the cells of a
-# tile, pixels lie in squares
-FREQUENCIES, PIXELS = ((0, 3, 4, 1, 5, 2), (0, 3, 5, 1, 2, 4)), ((0, 3, 1, 4, 2, 5), (0, 2, 4, 1, 3, 5))
+REMEMBERED_TILES = 2**12  # of pictures whose borders are remembered, at most
+REMEMBERED_PICTURES = 16
 
 
 @dataclass(frozen=True)
@@ -32,24 +29,28 @@ class Borders:
     hop: int
     keep: np.ndarray  # (P, n, S)
     mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
-    known: dict = field(default_factory=dict, compare=False, repr=False)  # what `_placed` has made
+    known: dict = field(default_factory=dict, compare=False, repr=False)  # what `_between_rows` has made
 
     @staticmethod
     def of(merged: np.ndarray, hop: int) -> "Borders":
         """Of tiles in order along the axis: (P, n, S / hop)."""
-        if merged.size <= FEW:
+        if merged.size <= REMEMBERED_TILES:
             return _known(merged.tobytes(), merged.shape, hop)
         return Borders._of(merged, hop)
 
     @staticmethod
     def _of(merged: np.ndarray, hop: int) -> "Borders":
+        pictures, lines, tiles = merged.shape
         left, right = merged[:, :, :-1], merged[:, :, 1:]
-        even = np.arange(1, merged.shape[2]) % 2 == 0  # where a merged tile may begin
+        even = np.arange(1, tiles) % 2 == 0  # where a merged tile may begin
         wide = left & right & even
-        kinds = {hop // 2: ~wide & ~(left & ~even), hop: wide[:, :, 1::2]}
-        size = merged.shape[2] * hop
-        keep, mix = np.ones((*merged.shape[:2], size)), {}
-        for half, where in kinds.items():
+        inside = left & ~even  # the middle of a merged tile is no border
+        narrow = ~wide & ~inside
+        places = {hop // 2: narrow, hop: wide[:, :, 1::2]}
+        size = tiles * hop
+        keep = np.ones((pictures, lines, size))
+        mix = {}
+        for half, where in places.items():
             if where.any():
                 sin, cos = window(half)
                 keep += _spread(where, sin - 1, size)
@@ -58,41 +59,47 @@ class Borders:
 
     def of_pictures(self, some: slice) -> "Borders":
         """Of some of the pictures only."""
-        return Borders(self.hop, self.keep[some], {half: mix[some] for half, mix in self.mix.items()})
+        mix = {half: values[some] for half, values in self.mix.items()}
+        return Borders(self.hop, self.keep[some], mix)
 
     def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0):
         """Pixels (P, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it.
 
         first: number of the first of y's lines across the axis.
         """
-        total = y * self._placed(self.keep, 0, y, axis, ops, first)
-        for half, mix in self.mix.items():
+        placed = self._between_rows if axis == 1 else self._between_columns
+        total = y * placed(self.keep, 0, y, ops, first)
+        for half, values in self.mix.items():
             other = mirrored(y, half, axis, ops)
-            other *= self._placed(mix, half, y, axis, ops, first)
+            other *= placed(values, half, y, ops, first)
             total += other if sign > 0 else -other
         return total
 
-    def _placed(self, values, half: int, y, axis: int, ops, first: int):
-        """Values where the pixels of y have them: (P, n, S) -> (P, H, 1, W). A fit, which asks again in every step for
-        those between rows, has to turn them round once.
-        """
-        lines = y.shape[4 - axis]
-        across = (first + np.arange(lines)) // self.hop
-        if axis == 3:
-            return ops.constant(values, y)[:, across][:, :, None]
+    def _between_columns(self, values, half: int, y, ops, first: int):
+        """Values where the pixels of y have them: (P, n, W) -> (P, H, 1, W)."""
+        tiles = (first + np.arange(y.shape[1])) // self.hop
+        return ops.constant(values, y)[:, tiles][:, :, None]
+
+    def _between_rows(self, values, half: int, y, ops, first: int):
+        """The same for borders between rows: (P, n, H) -> (P, H, 1, W)."""
         if not ops.KEEPS:
-            return ops.constant(values, y)[:, across].swapaxes(1, 2)[:, :, None]
-        key = half, first, lines, y.dtype, y.device
+            return self._turned(values, y, ops, first)
+        key = half, first, y.shape[3], y.dtype, y.device
         found = self.known.get(key)
         if found is None:
-            found = ops.constant(values, y)[:, across].swapaxes(1, 2)[:, :, None].contiguous()
-            if values.size <= FEW * self.hop:
+            found = self._turned(values, y, ops, first).contiguous()
+            if values.size <= REMEMBERED_TILES * self.hop:
                 self.known[key] = found
         return found
 
+    def _turned(self, values, y, ops, first: int):
+        """A fit, which asks for these in every step, has them made once."""
+        tiles = (first + np.arange(y.shape[3])) // self.hop
+        return ops.constant(values, y)[:, tiles].swapaxes(1, 2)[:, :, None]
 
-@lru_cache(16)
-def _known(merged, shape, hop):
+
+@lru_cache(REMEMBERED_PICTURES)
+def _known(merged: bytes, shape: tuple[int, ...], hop: int) -> Borders:
     """Borders of pictures that are not large."""
     return Borders._of(np.frombuffer(merged, bool).reshape(shape), hop)
 
@@ -102,15 +109,15 @@ def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0,
 
     x: the coefficients (v, h, colour) of these columns' tiles, and of some beyond the picture. merged: of all columns.
     """
-    hop, first, rows = x.shape[3], columns[0], merged.shape[1]
+    hop = x.shape[3]
     x = ops.permute(x, (0, 1, 2, 5, 3, 4))
-    out = ops.zeros((len(x), rows, merged[:, :, slice(*columns)].shape[2], *x.shape[3:]), x)
-    for place, down, across in _kinds(merged, hop, columns):
-        a, b = (ops.constant(matrix, x) for matrix in (down, across))
-        place = place[0], place[1], place[2] - first
-        out[place] = as_cells(a.T @ as_tiles(x[place], FREQUENCIES, ops) @ b, hop, PIXELS, ops)
-    p, r, c = out.shape[:3]
-    return ops.permute(out, (0, 1, 4, 3, 2, 5)).reshape(p, r * hop, 3, c * hop)
+    pictures, rows, wide = merged[:, :, slice(*columns)].shape
+    out = ops.zeros((pictures, rows, wide, *x.shape[3:]), x)
+    for cells, down, across in _kinds(merged, hop, columns):
+        down, across = ops.constant(down, x), ops.constant(across, x)
+        pixels = down.T @ join_frequencies(x[cells], ops) @ across
+        out[cells] = split_pixels(pixels, hop, ops)
+    return ops.permute(out, (0, 1, 4, 3, 2, 5)).reshape(pictures, rows * hop, 3, wide * hop)
 
 
 def analyse(x, merged: np.ndarray, hop: int, ops):
@@ -122,81 +129,119 @@ def analyse(x, merged: np.ndarray, hop: int, ops):
 
 def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int | None] = (0, None)):
     """Inverse and transpose of `synthesise`: (P, H, 3, W) of some columns of tiles -> (P, R, C', hop, hop, 3)."""
-    p, r, c = merged[:, :, slice(*columns)].shape
-    x = ops.permute(x.reshape(p, r, hop, 3, c, hop), (0, 1, 4, 3, 2, 5))
+    pictures, rows, wide = merged[:, :, slice(*columns)].shape
+    x = ops.permute(x.reshape(pictures, rows, hop, 3, wide, hop), (0, 1, 4, 3, 2, 5))
     out = ops.zeros(x.shape, x)
-    for place, down, across in _kinds(merged, hop, columns):
-        a, b = (ops.constant(matrix, x) for matrix in (down, across))
-        place = place[0], place[1], place[2] - columns[0]
-        out[place] = as_cells(a @ as_tiles(x[place], PIXELS, ops) @ b.T, hop, FREQUENCIES, ops)
+    for cells, down, across in _kinds(merged, hop, columns):
+        down, across = ops.constant(down, x), ops.constant(across, x)
+        frequencies = down @ join_pixels(x[cells], ops) @ across.T
+        out[cells] = split_frequencies(frequencies, hop, ops)
     return ops.permute(out, (0, 1, 2, 4, 5, 3))
 
 
-def _kinds(merged, hop, columns=(0, None)) -> Iterator[tuple]:
-    """Tiles of one size that use the same cosines: where their cells are, and the two matrices (frequency, pixel)."""
-    for size in (1, 2):
-        first = merged[:, ::2, ::2] if size == 2 else ~merged
-        tiles = np.argwhere(first)
-        tiles = tiles[(tiles[:, 2] * size >= columns[0]) & (tiles[:, 2] * size < (columns[1] or merged.shape[2]))]
-        last = (tiles[:, 1:] + 1) * size == merged.shape[1:]
-        for at_end in product((False, True), repeat=2):
-            p, r, c = tiles[(last == at_end).all(1)].T[:, :, None, None]
-            if len(p):
-                part = np.arange(size)
-                place = p, size * r + part[:, None], size * c + part
-                yield place, *((cosines if end else lapped)(size * hop) for end in at_end)
+def _kinds(merged: np.ndarray, hop: int, columns: tuple[int, int | None]) -> Iterator[tuple]:
+    """Tiles of one size that use the same cosines: where their cells are, counted from the first of these columns, and
+    the matrices (frequency, pixel) down and across.
+    """
+    start = columns[0]
+    stop = columns[1] or merged.shape[2]
+    for size in (1, 2):  # of a tile, in cells
+        begins = ~merged if size == 1 else merged[:, ::2, ::2]
+        tiles = np.argwhere(begins)  # (N, 3): picture, row, column
+        column = tiles[:, 2] * size
+        tiles = tiles[(start <= column) & (column < stop)]
+        at_end = (tiles[:, 1:] + 1) * size == merged.shape[1:]  # (N, 2): in the last row, in the last column
+        for ends in product((False, True), repeat=2):
+            chosen = tiles[(at_end == ends).all(1)]
+            if not len(chosen):
+                continue
+            picture, row, column = chosen.T[:, :, None, None]
+            cell = np.arange(size)
+            cells = picture, size * row + cell[:, None], size * column + cell - start
+            down, across = (cosines(size * hop) if end else lapped(size * hop) for end in ends)
+            yield cells, down, across
 
 
-def as_tiles(cells, order, ops):
-    """(N, s, s, 3, hop, hop) cells of tiles of s x s cells, of FREQUENCIES or PIXELS -> (N, 3, s hop, s hop)."""
+def join_frequencies(cells, ops):
+    """Coefficients of tiles of s x s cells, whose frequencies take turns among them: (N, s, s, 3, hop, hop) ->
+    (N, 3, s hop, s hop).
+    """
     n, size, _, colours, hop, _ = cells.shape
-    return ops.permute(cells, order[0]).reshape(n, colours, size * hop, size * hop)
+    turns = ops.permute(cells, (0, 3, 4, 1, 5, 2))  # (N, 3, v, row of the cell, h, its column)
+    return turns.reshape(n, colours, hop * size, hop * size)
 
 
-def as_cells(tiles, hop, order, ops):
-    """The inverse of `as_tiles`."""
+def split_frequencies(tiles, hop: int, ops):
+    """The inverse of `join_frequencies`."""
     n, colours, side, _ = tiles.shape
-    split = (hop, side // hop) if order is FREQUENCIES else (side // hop, hop)
-    return ops.permute(tiles.reshape(n, colours, *split, *split), order[1])
+    turns = tiles.reshape(n, colours, hop, side // hop, hop, side // hop)
+    return ops.permute(turns, (0, 3, 5, 1, 2, 4))
 
 
-def _spread(where, values, size):
+def join_pixels(cells, ops):
+    """Pixels of tiles of s x s cells, which lie side by side: (N, s, s, 3, hop, hop) -> (N, 3, s hop, s hop)."""
+    n, size, _, colours, hop, _ = cells.shape
+    squares = ops.permute(cells, (0, 3, 1, 4, 2, 5))  # (N, 3, row of the cell, y, its column, x)
+    return squares.reshape(n, colours, size * hop, size * hop)
+
+
+def split_pixels(tiles, hop: int, ops):
+    """The inverse of `join_pixels`."""
+    n, colours, side, _ = tiles.shape
+    squares = tiles.reshape(n, colours, side // hop, hop, side // hop, hop)
+    return ops.permute(squares, (0, 2, 4, 1, 3, 5))
+
+
+def _spread(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     """Values around borders, at equal distances and in order along the last axis: (P, n, k) (2 half,) -> (P, n, S)."""
     half = len(values) // 2
-    flat = (where[..., None] * values).reshape(*where.shape[:2], -1)
-    return np.pad(flat, ((0, 0), (0, 0), (half, size - half - flat.shape[2])))
+    pictures, lines, _ = where.shape
+    around = where[..., None] * values  # (P, n, k, 2 half)
+    flat = around.reshape(pictures, lines, -1)
+    before, after = half, size - half - flat.shape[2]
+    return np.pad(flat, ((0, 0), (0, 0), (before, after)))
 
 
-def mirrored(y, half, axis, ops):
+def mirrored(y, half: int, axis: int, ops):
     """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
-    shape, size = y.shape, y.shape[axis]
-    y = y.reshape(*shape[: axis + 1], int(np.prod(shape[axis + 1 :])))
+    shape = y.shape
+    size = shape[axis]
+    across = int(np.prod(shape[axis + 1 :]))
+    y = y.reshape(*shape[:axis], size, across)
     end = size - (size - half) % (2 * half)
-    pairs = y[..., half:end, :]
-    pairs = pairs.reshape(*y.shape[:-2], (end - half) // (2 * half), 2 * half, y.shape[-1])
-    pairs = ops.flip(pairs, pairs.ndim - 2).reshape(*y.shape[:-2], end - half, y.shape[-1])
-    return ops.concatenate([y[..., :half, :], pairs, y[..., end:, :]], y.ndim - 2).reshape(shape)
+    before = y[..., :half, :]
+    around = y[..., half:end, :]
+    after = y[..., end:, :]
+    count = (end - half) // (2 * half)
+    pairs = around.reshape(*shape[:axis], count, 2 * half, across)
+    turned = ops.flip(pairs, axis + 1).reshape(around.shape)
+    return ops.concatenate([before, turned, after], axis).reshape(shape)
 
 
 @cache
 def window(half: int) -> tuple[np.ndarray, np.ndarray]:
     """Sine window: the shares that pixels around a border keep and take from their mirror images: (2 half,) each."""
-    angle = np.pi / 4 * (1 + (np.arange(half) + 0.5) / half)
+    distance = (np.arange(half) + 0.5) / half
+    angle = np.pi / 4 * (1 + distance)
     sin, cos = np.sin(angle), np.cos(angle)
-    return np.concatenate([sin[::-1], sin]), np.concatenate([cos[::-1], -cos])
+    kept = np.concatenate([sin[::-1], sin])
+    taken = np.concatenate([cos[::-1], -cos])
+    return kept, taken
 
 
 @cache
 def cosines(n: int) -> np.ndarray:
     """Orthonormal cosines of n pixel centres, even at both ends (DCT-II): (frequency, position) float64."""
     k = np.arange(n)
-    c = np.sqrt(2 / n) * np.cos(np.pi * (k + 0.5) * k[:, None] / n)
-    c[0] /= np.sqrt(2)
-    return c
+    angle = np.pi * (k + 0.5) * k[:, None] / n
+    out = np.sqrt(2 / n) * np.cos(angle)
+    out[0] /= np.sqrt(2)
+    return out
 
 
 @cache
 def lapped(n: int) -> np.ndarray:
     """Orthonormal cosines, even at the left and odd at the right end (DCT-IV): (frequency, position) float64."""
     k = np.arange(n) + 0.5
-    return np.sqrt(2 / n) * np.cos(np.pi * k * k[:, None] / n)
+    angle = np.pi * k * k[:, None] / n
+    return np.sqrt(2 / n) * np.cos(angle)

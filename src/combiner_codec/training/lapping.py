@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ..encoder.fit.analysis import colour_map
 from ..synthesis.architecture import Architecture
-from ..synthesis.lapped import FREQUENCIES, PIXELS, Borders, as_cells, as_tiles, cosines, lapped, mirrored
+from ..synthesis.lapped import Borders, cosines, join_frequencies, join_pixels, lapped, mirrored, split_frequencies
 from ..synthesis.torch_ops import TorchOps
 
 Values = tuple[torch.Tensor, dict[int, torch.Tensor]]  # what pixels keep and take: (N, lines, S) each, see Borders
@@ -47,7 +47,7 @@ class Lapping:
         x = tiles.unflatten(3, (self.hop, self.hop, 3)).permute(0, 1, 2, 5, 3, 4)
         y = _picture(_each_way(x, back=False))
         if self.both:
-            four = as_tiles(_squares(x).flatten(0, 2), FREQUENCIES, TorchOps).unflatten(0, self._square_shape)
+            four = join_frequencies(_squares(x).flatten(0, 2), TorchOps).unflatten(0, self._square_shape)
             wide = _picture(_each_way(four, False, self._odd))
             missing = 0, y.shape[3] - wide.shape[3], 0, 0, 0, y.shape[1] - wide.shape[1]
             merged = self.merged.repeat_interleave(self.hop, 1).repeat_interleave(self.hop, 2)[:, :, None]
@@ -61,8 +61,8 @@ class Lapping:
         cells = y.reshape(n, rows, self.hop, 3, columns, self.hop).permute(0, 1, 4, 3, 2, 5)
         x = _each_way(cells, back=True)
         if self.both:
-            wide = as_tiles(_squares(cells).flatten(0, 2), PIXELS, TorchOps).unflatten(0, self._square_shape)
-            four = as_cells(_each_way(wide, True, self._odd).flatten(0, 2), self.hop, FREQUENCIES, TorchOps)
+            wide = join_pixels(_squares(cells).flatten(0, 2), TorchOps).unflatten(0, self._square_shape)
+            four = split_frequencies(_each_way(wide, True, self._odd).flatten(0, 2), self.hop, TorchOps)
             four = four.unflatten(0, self._square_shape).permute(0, 1, 3, 2, 4, 5, 6, 7).flatten(3, 4).flatten(1, 2)
             missing = (0, 0, 0, 0, 0, 0, 0, columns - four.shape[2], 0, rows - four.shape[1])
             x = torch.where(self.merged[..., None, None, None], functional.pad(four, missing), x)
