@@ -9,11 +9,11 @@ BOXES = {  # name: (centre across, centre down, width, height, colour, text)
     "fit": (4.95, 3.2, 2.0, 1.0, BLUE, "posterior $q$\nminimise\n$\\Delta + \\beta\\,\\mathrm{KL}(q\\,\\|\\,p)$"),
     "code": (7.3, 3.2, 1.9, 1.0, BLUE, "chained A* coding\nof groups\n(Viterbi)"),
     "file": (9.2, 2.0, 1.2, 1.3, GREY, ".cmb file\nheader\nclasses\nindices"),
-    "prior": (4.95, 1.75, 2.4, 0.75, YELLOW, "prior $p$ (in the package):\nclasses, scales, sine layers"),
+    "prior": (4.95, 1.75, 2.4, 0.75, YELLOW, "prior $p$ (in the package):\nclasses, scales, network"),
     "stream": (7.3, 1.75, 1.9, 0.75, YELLOW, "shared random\ncandidates (Philox)"),
     "latents": (7.3, 0.35, 1.9, 0.9, GREEN, "latents\n$m + s\\,\\varepsilon_{\\mathrm{index}}$"),
     "field": (4.95, 0.35, 2.0, 0.9, GREEN, "field: lapped cosines,\ntiles of two sizes"),
-    "network": (2.65, 0.35, 1.7, 0.9, GREEN, "sine layers\nacross tiles"),
+    "network": (2.65, 0.35, 1.7, 0.9, GREEN, "network\nacross tiles"),
     "decoded": (0.75, 0.35, 1.2, 0.9, GREY, "decoded\npicture"),
 }
 ARROWS = (  # from, side, to, side
@@ -25,7 +25,7 @@ ARROWS = (  # from, side, to, side
 
 
 STRAIGHT = {"arrowstyle": "-|>", "lw": 1.3, "color": "0.2", "shrinkA": 0, "shrinkB": 0}
-SLANTED = (((4.3, 1.375), (2.9, 0.8)), ((5.6, 1.375), (6.75, 0.8)))  # prior to sine layers, prior to latents
+SLANTED = (((4.3, 1.375), (2.9, 0.8)), ((5.6, 1.375), (6.75, 0.8)))  # prior to network, prior to latents
 SIDES = {"left": (-1, 0), "right": (1, 0), "top": (0, 1), "bottom": (0, -1)}
 CORNERS = {  # (side of the source, side of the target) that an arrow turns between
     ("right", "top"): "angle,angleA=0,angleB=90,rad=4",
