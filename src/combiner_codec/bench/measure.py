@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..errors import CombinerError, FormatError
 from ..reports import Report, unheard
+from ..whole import whole_file
 from . import quality
 from .codecs import Codec, PillowCodec
 from .pictures import Group
@@ -77,9 +78,8 @@ class Store:
         if self.path is None:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_name(f".{self.path.name}.part")
-        temporary.write_text(compact(self.data), encoding="utf-8")
-        os.replace(temporary, self.path)
+        with whole_file(self.path, sync=False) as file:  # there is one for every record
+            file.write(compact(self.data).encode())
 
     def machines(self, codecs: Sequence[Codec], groups: Sequence[Group]) -> list[str]:
         """Machines, with dates, on which the records that count were made."""

@@ -1,7 +1,7 @@
 """The command's files: reading, writing whole or not at all, and what can be said of an output before the work."""
 
+import errno
 import os
-import shutil
 import stat
 import sys
 from pathlib import Path
@@ -9,9 +9,12 @@ from pathlib import Path
 import click
 
 from ..errors import FileError
+from ..whole import sync_file, whole_file
 
 STDIO = "-"
 STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of it
+MOUNTS = "/proc/self/mountinfo"  # Linux: a line for each mount, its fifth field the place (proc(5))
+ESCAPED = {b"\\040": b" ", b"\\011": b"\t", b"\\012": b"\n", b"\\134": b"\\"}  # in these fields, the backslash last
 
 
 def label(name: str | Path) -> str:
@@ -30,20 +33,25 @@ def read(source: str) -> bytes:
         raise FileError(f"{label(source)}: {error.strerror}") from error
 
 
-def write(target: str, data: bytes) -> None:
+def write(target: str, data: bytes, replace: bool = True, sync: bool = True) -> None:
     """Write a file whole or not at all; devices, pipes and standard output are written through, links followed.
 
-    A file that is replaced keeps its mode; other hard links to it keep the old content. Raises FileError, and
-    BrokenPipeError where nobody reads.
+    replace, sync: as `whole_file` has them. A file that something is mounted on cannot be replaced: it is written in
+    place. Raises FileExistsError where nothing may be replaced, BrokenPipeError where nobody reads, else FileError.
     """
     try:
         if target == STDIO:
             _write_through(data)
         elif special(target):
             Path(target).write_bytes(data)
+        elif replace and mounted(target):
+            _write_in_place(target, data, sync)
         else:
-            _replace(Path(os.path.realpath(target)), data)
-    except BrokenPipeError:
+            path = Path(os.path.realpath(target))
+            path.parent.mkdir(parents=True, exist_ok=True)  # below --output-dir
+            with whole_file(path, replace, sync) as file:
+                file.write(data)
+    except (BrokenPipeError, FileExistsError):
         raise
     except OSError as error:
         raise FileError(f"{label(target)}: {error.strerror}") from error
@@ -52,26 +60,42 @@ def write(target: str, data: bytes) -> None:
 def _write_through(data):
     rest = memoryview(data)
     while rest:  # with PYTHONUNBUFFERED a pipe takes a part at a time
-        rest = rest[sys.stdout.buffer.write(rest) :]
+        written = sys.stdout.buffer.write(rest)
+        rest = rest[written:]
     sys.stdout.buffer.flush()
 
 
-def _replace(path, data):
-    path.parent.mkdir(parents=True, exist_ok=True)  # below --output-dir
-    temporary = path.with_name(f".combiner-{os.urandom(8).hex()}")
-    try:
-        temporary.write_bytes(data)
-        if path.exists():
-            shutil.copymode(path, temporary)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def _write_in_place(target, data, sync):
+    with open(target, "wb") as file:
+        file.write(data)
+        file.flush()
+        if sync:
+            sync_file(file.fileno())
 
 
 def special(name: str) -> bool:
     """Whether there is something of this name that is neither file nor folder: a pipe, a device, a terminal."""
     return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
+
+
+def mounted(name: str) -> bool:
+    """Whether a file is a mount of its own, as containers have them: no other can take its place."""
+    if not os.path.isfile(name):
+        return False
+    try:
+        lines = Path(MOUNTS).read_bytes().splitlines()
+    except OSError:
+        return False
+    places = {line.split()[4] for line in lines}
+    return _escaped(os.path.realpath(name)) in places
+
+
+def _escaped(path: str) -> bytes:
+    """A path as the system's list of mounts has it."""
+    name = os.fsencode(path)
+    for escape, character in reversed(ESCAPED.items()):
+        name = name.replace(character, escape)
+    return name
 
 
 def check(target: str, below: str | None = None) -> None:
@@ -96,8 +120,15 @@ def check(target: str, below: str | None = None) -> None:
         parent = os.path.dirname(parent)
     if not os.path.isdir(parent):
         raise FileError(f"{os.path.dirname(target) or parent}: no such folder")
-    if not os.access(target if special(target) else parent, os.W_OK):
-        raise FileError(f"{target}: Permission denied")
+    changed = target if special(target) or mounted(target) else parent
+    if not os.access(changed, os.W_OK):
+        raise FileError(f"{target}: {_why_not(changed)}")
+
+
+def _why_not(place: str) -> str:
+    """What keeps a place from being written."""
+    read_only = hasattr(os, "statvfs") and os.statvfs(place).f_flag & os.ST_RDONLY
+    return os.strerror(errno.EROFS if read_only else errno.EACCES)
 
 
 def _terminal(target):

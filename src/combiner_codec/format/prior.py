@@ -14,12 +14,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
 from ..synthesis.latents import scale_factor, scale_of
+from ..whole import whole_file
 from .header import CUSTOM, INDEX_BITS
 from .modulation import Modulations
 from .streams import UNIT, Partition, group_count, kl_table, partition
@@ -235,14 +237,13 @@ def save(
     }
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}")  # other processes do not take it for a whole one
-    write_arrays(temporary, arrays)
-    os.replace(temporary, path)
+    with whole_file(path) as file:
+        write_arrays(file, arrays)
 
 
-def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """As `numpy.savez_compressed`, as small as that can be."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
             with archive.open(f"{name}.npy", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)

@@ -3,13 +3,13 @@
 Crops are not kept, since they are functions of the seed. A checkpoint is the same for any number of processes.
 """
 
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
 
 from ..errors import FormatError
+from ..whole import whole_file
 from .lapping import Lapping
 from .persistent import Crops, Evidence, Point
 from .shards import Shards
@@ -26,9 +26,8 @@ def save(path: Path, plan: Plan, state: State) -> None:
     if plan.shards.rank == 0:
         modules = {name: getattr(state, name).state_dict() for name in ("network", "average", "muon", "adam")}
         kept = {"plan": fingerprint(plan), "colour": state.network.colour, "points": points, "held": held}
-        temporary = path.with_name(f".{path.name}")
-        torch.save({**kept, **modules, "progress": asdict(state.progress)}, temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            torch.save({**kept, **modules, "progress": asdict(state.progress)}, file)
     plan.shards.wait()
 
 

@@ -3,7 +3,6 @@
 One class, one tile a picture. Shapes: N pictures of this process, D latents (weights) each.
 """
 
-import os
 import time
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from ..reports import Report
 from ..synthesis.latents import scale_factor
 from ..synthesis.network import forward
 from ..synthesis.torch_ops import TorchOps
+from ..whole import whole_file
 from .log import decibels
 from .recipes import siren_architecture
 from .shards import SPREAD, Shards
@@ -81,9 +81,8 @@ class PlainSiren:
     def save(self, path: Path) -> None:
         """A checkpoint, written whole or not at all."""
         kept = {name: getattr(self, name) for name in self.KEPT}
-        temporary = path.with_name(f".{path.name}")
-        torch.save({**kept, "optimizer": self.optimizer.state_dict()}, temporary)
-        os.replace(temporary, path)
+        with whole_file(path) as file:
+            torch.save({**kept, "optimizer": self.optimizer.state_dict()}, file)
 
     def resume(self, path: Path) -> None:
         """Go on from a checkpoint of the same pictures."""
