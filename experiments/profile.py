@@ -43,7 +43,7 @@ ENCODE = {
 DECODE = {
     "header, streams": (decoder, "parse"),
     "class map": (decoder, "read_classes"),
-    "latents": (decoder, "sample_latents"),
+    "latents": (decoder, "sample"),
     "cosines, borders": (Network, "down"),
     "network": (Network, "shown"),
 }

@@ -78,7 +78,7 @@ class Tile:
     @property
     def chosen_class(self) -> int:
         """The tile's."""
-        return int(self.contents.classes[0, 0])
+        return int(self.contents.colour.classes[0, 0])
 
     @property
     def index_bits(self) -> int:
@@ -133,7 +133,7 @@ class Tile:
     @cached_property
     def stream(self) -> np.ndarray:
         """Bits of the block's stream: uint8 of 0 and 1."""
-        return self.contents.bits
+        return self.contents.colour.streams[-1]
 
     @cached_property
     def indices(self) -> np.ndarray:
@@ -174,7 +174,8 @@ class Tile:
     @cached_property
     def network(self) -> Network:
         """The shared layers on this tile."""
-        shared, classes = self.point.shared_in(np.float64), self.contents.classes[None]
+        shared = self.point.shared_in(np.float64)
+        classes = self.contents.colour.classes[None]
         return Network(self.prior.architecture, shared, classes, NumpyOps(), single=self.point.single)
 
     @cached_property
@@ -281,7 +282,7 @@ def classes(tile: Tile) -> str:
     point, count = tile.point, tile.point.single
     single = np.array([[tile.chosen_class]], np.uint8)
     paid = float(classmap.bits(single, point.contexts, count)[0, 0])
-    map_bits = len(tile.contents.payload) - len(tile.stream)
+    map_bits = tile.contents.colour.length - len(tile.stream)
     return f"""\
 ## 2 A class says where the bits go
 
@@ -452,7 +453,7 @@ def file(tile: Tile) -> str:
     """Section 7."""
     data, head = tile.data, tile.contents.header
     payload = data[6:-2].hex()
-    used = len(tile.contents.payload)
+    used = tile.contents.colour.length
     map_bits = used - len(tile.stream)
     rows = [
         ["magic, version", f"`{data[:2].hex()}`", "M is version 1"],

@@ -59,8 +59,8 @@ def test_a_picture_without_a_single_bit_in_some_blocks_comes_back(tiny_photo_pri
     prior = resaved(tiny_photo_prior, [free])
     picture = busy_pictures(1, 128)[0]
     picture[:, :64] = np.rint(255 * point.shared["b1"])  # what latents of 0 show, but for the network
-    contents = parse(encode(picture, prior).data, prior)
-    assert contents.lengths.min() == 0 < contents.lengths.max()
+    lengths = parse(encode(picture, prior).data, prior).colour.blocks.lengths
+    assert lengths.min() == 0 < lengths.max()
 
 
 @pytest.mark.parametrize("bits", [(1, 8), (10, 12), (11, 12), (12, 12)])
@@ -71,8 +71,7 @@ def test_any_width_of_groups_comes_back(bits, each_prior):
     prior = resaved(each_prior, [point])
     result = encode(busy_pictures(1, 40)[0], prior, 0.002)
     np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
-    contents = parse(result.data, prior)
-    kl = point.block_kl(contents.blocks)
+    kl = parse(result.data, prior).colour.blocks.kl_index()
     assert (point.partition(kl).dims.min() == 0) == (bits[0] == 1)
 
 
@@ -239,7 +238,7 @@ def test_decoding_works_without_torch(tiny_prior, tiny_prior_file, tmp_path):
     (tmp_path / "a.cmb").write_bytes(encode(picture, tiny_prior).data)
     script = (
         "import sys; sys.modules['torch'] = None\n"
-        "from combiner_codec.cli import main\n"
+        "from combiner_codec.command.cli import main\n"
         f"sys.argv = ['combiner', 'decode', {str(tmp_path / 'a.cmb')!r}, '--prior', {str(tiny_prior_file)!r},"
         f" '-o', {str(tmp_path / 'a.png')!r}]\n"
         "main()"

@@ -53,12 +53,14 @@ def test_every_stage_agrees(request, name, width, height, seed):
     assert (ours.header.width, ours.header.height, ours.header.seed) == (width, height, seed)
     assert ours.alpha is None
     assert theirs.alpha is None
-    assert ours.colour.classes == theirs.classes.tolist()
-    counts = theirs.lengths // theirs.point.group_bits
-    indices = streams.read_indices(theirs.bits, counts, theirs.point.group_bits, theirs.header.index_bits)
+    assert ours.colour.classes == theirs.colour.classes.tolist()
+    blocks, stream = theirs.colour.blocks, theirs.colour.streams[-1]
+    group_bits = blocks.point.group_bits
+    counts = blocks.lengths // group_bits
+    indices = streams.read_indices(stream, counts, group_bits, theirs.header.index_bits)
     assert [len(of_block) for of_block in ours.colour.indices] == counts.tolist()
     assert [index for of_block in ours.colour.indices for index in of_block] == indices.tolist()
-    latents = decoder.sample_latents(theirs, slice(None), np.float64)
+    latents = decoder.sample(theirs.header, blocks, stream, np.float64, slice(None))
     np.testing.assert_allclose(plain.latents_of(ours.colour), latents, atol=1e-6)
     assert_pixels_agree(plain.pixels(ours), encoded.pixels)
 

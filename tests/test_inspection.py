@@ -72,7 +72,7 @@ def test_bits_add_up_to_the_file(name, grey, request):
     assert 0 <= totals["padding"] < 8
     streams = totals["streams"]
     assert found.bits.sum() == pytest.approx(streams)
-    assert found.bits.sum(1) == pytest.approx(found.contents.lengths)
+    assert found.bits.sum(1) == pytest.approx(found.lengths)
     assert found.tile_bits.sum() == pytest.approx(payload - totals["padding"])
     plain = facts(found)
     assert sum(part["bits"] for part in plain["parts"]) == pytest.approx(streams, abs=0.01)
@@ -265,7 +265,7 @@ def without(modules, kept, prior, *more):
     given = ["--posterior", str(kept / "a.npz"), "--image", str(kept / "in.png"), "--prior", str(prior), *more]
     script = (
         f"import sys; sys.modules.update(dict.fromkeys({modules}))\n"
-        "from combiner_codec.cli import main\n"
+        "from combiner_codec.command.cli import main\n"
         f"sys.argv = ['combiner', 'inspect', {str(kept / 'a.cmb')!r}, *{given}]; main()"
     )
     return subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)

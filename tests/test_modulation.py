@@ -73,24 +73,29 @@ def test_no_modulation_is_no_change(prior):
 
 
 def test_a_file_says_how_the_network_is_modulated(prior, picture, encoded):
-    contents = decoder.parse(encoded.data, prior)
-    point = contents.point
-    assert contents.payload[0] == 1
-    assert len(contents.modulation) == point.length_of(point.modulation_kl(picture[..., 0].size)) > 0
-    values = decoder.sample_modulations(contents)
+    plane = decoder.parse(encoded.data, prior).colour
+    point = plane.point
+    assert plane.modulated
+    assert len(plane.streams[0]) == point.length_of(point.modulation_kl(picture[..., 0].size)) > 0
+    values = modulations_of(plane)
     coded = point.modulation_kl(picture[..., 0].size)[0] > 0
     assert (values[~coded] == 0).all()
     assert 0.03 < values[coded].std() < 0.3
     pixels = decoder.decode_array(encoded.data, prior)
     assert (pixels == encoded.pixels).all()
     other = encode_arrays([picture], prior, replace(SETTINGS, seed=1))[0]
-    assert not np.allclose(values, decoder.sample_modulations(decoder.parse(other.data, prior)))
+    assert not np.allclose(values, modulations_of(decoder.parse(other.data, prior).colour))
+
+
+def modulations_of(plane):
+    """What the file says of them: (M,)."""
+    return decoder.sample(plane.header, plane.sections[0], plane.streams[0], np.float64, slice(None))[0]
 
 
 def test_they_change_the_picture(prior, encoded):
-    contents = decoder.parse(encoded.data, prior)
-    plain = replace(contents, modulation=contents.modulation[:0])
-    assert (decoder.decode_plane(plain, 1) != decoder.decode_plane(contents, 1)).any()
+    plane = decoder.parse(encoded.data, prior).colour
+    plain = replace(plane, modulated=False, streams=plane.streams[1:])
+    assert (decoder.decode_plane(plain, 1) != decoder.decode_plane(plane, 1)).any()
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +111,7 @@ def learned(tiny_prior, picture, tmp_path_factory):
 @pytest.mark.parametrize("effort", ["fast", "normal"])
 def test_they_pay_where_they_were_learned(learned, tiny_prior, picture, effort):
     plain, own = (encode_arrays([picture], one, Settings(0.004, effort))[0] for one in (tiny_prior, learned))
-    assert len(decoder.parse(own.data, learned).modulation)
+    assert decoder.parse(own.data, learned).colour.modulated
     assert own.lagrangian(picture, 0.004) < plain.lagrangian(picture, 0.004)
 
 
@@ -120,9 +125,8 @@ def test_small_pictures_have_no_bit_for_them(prior, tiny_prior, picture):
 def test_short_files_do_without(prior, picture):
     flat = np.full_like(picture, 90)
     flat[50:90, 50:90] = 140
-    contents = decoder.parse(encode_arrays([flat], prior, Settings(0.02, "fast"))[0].data, prior)
-    assert contents.payload[0] == 0
-    assert not len(contents.modulation)
+    plane = decoder.parse(encode_arrays([flat], prior, Settings(0.02, "fast"))[0].data, prior).colour
+    assert plane.may_be_modulated and not plane.modulated
 
 
 def test_worth_is_by_bits(prior):

@@ -90,7 +90,7 @@ def test_planes_of_one_value_cost_their_value(flat, tiny_prior):
     alpha = DISC if flat == "colour" else np.full_like(DISC, 90)
     result = encode(np.dstack([colour, alpha]), tiny_prior)
     found = parse(result.data, tiny_prior)
-    lengths = {"colour": len(found.payload), "alpha": len(found.alpha.payload)}
+    lengths = {"colour": found.colour.length, "alpha": found.alpha.length}
     if flat in ("colour", "both"):
         assert lengths["colour"] == 24 and (result.pixels[..., :3] == (7, 8, 9)).all()
     if flat in ("alpha", "both"):

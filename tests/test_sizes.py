@@ -103,6 +103,6 @@ def test_bands_of_a_merged_tile_are_twice_as_wide():
 def test_files_have_tiles_of_both_sizes(tiny_photo_prior):
     for beta in (0.01, 0.002):
         result = encode_arrays([busy_pictures(1)[0]], tiny_photo_prior, Settings(beta, "fast"))[0]
-        contents = parse(result.data, tiny_photo_prior)
-        merged = contents.classes >= contents.point.single
+        plane = parse(result.data, tiny_photo_prior).colour
+        merged = plane.classes >= plane.point.single
         assert 0.1 < merged.mean() < 0.9

@@ -17,6 +17,7 @@ import combiner_codec
 from combiner_codec import decoder
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
+from combiner_codec.format.plane import InrPlane
 from combiner_codec.format.prior import Prior
 from combiner_codec.format.streams import read_indices
 
@@ -83,17 +84,22 @@ def prior_of(name: str) -> Prior | None:
 def digests(data: bytes, prior: Prior | None) -> dict[str, str]:
     """SHA-256 of a file, of its indices (int64) and weights (float64) and of its pixels (uint8)."""
     contents = decoder.parse(data, prior)
-    planes = [plane for plane in (contents, contents.alpha) if plane and plane.point]
+    planes = [plane for plane in (contents.colour, contents.alpha) if isinstance(plane, InrPlane)]
     indices = np.concatenate([[], *map(indices_of, planes)])
-    weights = np.concatenate([[], *(decoder.sample_latents(p, slice(None), np.float64).reshape(-1) for p in planes)])
+    weights = np.concatenate([[], *map(weights_of, planes)])
     parts = data, indices.astype("<i8"), weights.astype("<f8"), decoder.decode_array(data, prior)
     return dict(zip(("file", "indices", "weights", "pixels"), map(sha, parts), strict=True))
 
 
-def indices_of(plane: decoder.Contents) -> np.ndarray:
-    """Indices of all groups of colour or alpha."""
+def indices_of(plane: InrPlane) -> np.ndarray:
+    """Indices of all groups of blocks."""
     group_bits = plane.point.group_bits
-    return read_indices(plane.bits, plane.lengths // group_bits, group_bits, plane.header.index_bits)
+    return read_indices(plane.streams[-1], plane.blocks.lengths // group_bits, group_bits, plane.header.index_bits)
+
+
+def weights_of(plane: InrPlane) -> np.ndarray:
+    """The coded sample of all blocks' latents, in a row."""
+    return decoder.sample(plane.header, plane.blocks, plane.streams[-1], np.float64, slice(None)).reshape(-1)
 
 
 def sha(part: bytes | np.ndarray) -> str:

@@ -13,6 +13,7 @@ from .. import decoder
 from ..errors import FormatError, TargetError
 from ..format import header
 from ..format.header import GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
+from ..format.plane import InrPlane, write
 from ..format.prior import Prior
 from ..picture import planes
 from ..picture.image import psnr
@@ -98,12 +99,12 @@ def assembled(picture: np.ndarray, own: Planes, files: Sequence[Encoded], prior:
     if own.plain:
         return files[0]
     parts = [decoder.parse(file.data, prior, max_pixels=None) for file in files]
-    coded = next((part for part in parts if part.point), parts[0]).header  # whose index width and seed count
+    coded = next((part for part in parts if isinstance(part.colour, InrPlane)), parts[0]).header  # index width and seed
     head, alpha = replace(coded, point=parts[0].header.point, channels=own.channels), None
     if own.alpha is not None:
         sharpness, alpha = sharpest(own.alpha, files[1].pixels)
         head = replace(head, alpha=parts[1].header.point, sharpness=sharpness)
-    payload = np.packbits(np.concatenate([part.payload for part in parts])).tobytes()
+    payload = write(*(part.colour for part in parts))
     data = header.write(head, prior.architecture.block, payload, prior.digest)
     pixels = own.shown(files[0].pixels, alpha)
     if settings.verify and (decoder.decode_array(data, prior, settings.threads, max_pixels=None) != pixels).any():

@@ -72,7 +72,7 @@ def sheet(found: Inspection, suffix: str = ".png") -> bytes:
 
 def across(found: Inspection) -> int:
     """Panels side by side: small pictures take less room."""
-    return 2 if found.contents.classes.size > 1 else 3
+    return 2 if found.plane.classes.size > 1 else 3
 
 
 class Panel(NamedTuple):
@@ -94,9 +94,9 @@ def panels(found: Inspection) -> list[Panel]:
     """Every map over the picture."""
     size = found.decoded.shape[:2]
     shown = [Panel(f"decoded, {len(found.data)} bytes", visible(found.decoded), size)]
-    if found.contents.classes.size > 1:
+    if found.plane.classes.size > 1:
         side = found.architecture.tile
-        whole = tuple(side * count for count in found.contents.classes.shape)
+        whole = tuple(side * count for count in found.plane.classes.shape)
         spent = {"bits in the file": found.tile_bits}
         spent |= {} if found.kl is None else {"KL of the posterior": found.tile_map(found.kl)}
         shown += [Panel(title, bits / side**2, whole, "cividis", "bits per pixel") for title, bits in spent.items()]

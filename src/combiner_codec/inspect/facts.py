@@ -16,11 +16,11 @@ def facts(found: Inspection) -> dict:
         "bpp": round(8 * len(found.data) / (header.width * header.height), 4),
         "prior": contents.prior.name,
         "operating_point": header.point,
-        "beta": contents.point.beta,
+        "beta": found.point.beta,
         "bits": found.totals,
         "parts": [level_facts(found, level) for level in found.levels],
         "groups": {
-            "bits_each": contents.point.group_bits,
+            "bits_each": found.point.group_bits,
             "block": np.repeat(np.arange(len(found.groups.counts)), found.groups.counts).tolist(),
             "latents": found.groups.dims.tolist(),
             "prior_kl_bits": _plain(found.group_sums(found.costs)),
@@ -28,7 +28,7 @@ def facts(found: Inspection) -> dict:
         },
         "tiles": {
             "side": found.architecture.tile,
-            "class": contents.classes.tolist(),
+            "class": found.plane.classes.tolist(),
             "bits": _plain(found.tile_bits),
             "class_bits": _plain(found.class_bits),
             "kl_bits": _of_posterior(found, found.tile_map),

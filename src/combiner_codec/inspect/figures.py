@@ -18,7 +18,9 @@ from ..encoder.choose.tiling import squares
 from ..encoder.fit.saved import Fitted
 from ..errors import FormatError
 from ..format import classmap
-from ..format.header import ONE_COLOUR, WORDS
+from ..format.header import WORDS
+from ..format.plane import InrPlane
+from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, Partition, kl_table
 from ..picture.image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
@@ -61,36 +63,50 @@ class Inspection:
 
     def __post_init__(self):
         header = self.contents.header
-        if header.point == ONE_COLOUR:
+        if not isinstance(self.contents.colour, InrPlane):
             raise FormatError("a picture of one colour: there is nothing to look into")
         shape = (header.height, header.width) + CHANNELS[header.mode]
         if self.original is not None and self.original.shape != shape:
             raise FormatError(f"the original is {size_of(self.original.shape)}, the file holds {size_of(shape)}")
 
     @property
+    def plane(self) -> InrPlane:
+        """The picture's colour."""
+        return self.contents.colour
+
+    @property
+    def point(self) -> OperatingPoint:
+        return self.plane.point
+
+    @property
     def architecture(self) -> Architecture:
-        return self.contents.prior.architecture
+        return self.plane.architecture
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Bits of every block's stream: (B,)."""
+        return self.plane.blocks.lengths
 
     @cached_property
     def indices(self) -> np.ndarray:
         """KL indices of all blocks: (B, D) uint8."""
-        return self.contents.point.block_kl(self.contents.blocks)
+        return self.plane.blocks.kl_index()
 
     @cached_property
     def groups(self) -> Partition:
         """All groups, and the latents of each."""
-        return self.contents.point.partition(self.indices)
+        return self.point.partition(self.indices)
 
     @cached_property
     def costs(self) -> np.ndarray:
         """What the prior expects every coded latent to cost, its average KL over training, in bits: (B, D)."""
-        return kl_table()[self.indices] * (self.contents.lengths > 0)[:, None] / UNIT
+        return kl_table()[self.indices] * (self.lengths > 0)[:, None] / UNIT
 
     @cached_property
     def bits(self) -> np.ndarray:
         """Every latent's share of its block's stream, in bits: (B, D)."""
         total = self.costs.sum(1, keepdims=True)
-        return self.costs * (self.contents.lengths[:, None] / np.where(total > 0, total, 1))
+        return self.costs * (self.lengths[:, None] / np.where(total > 0, total, 1))
 
     @cached_property
     def kl(self) -> np.ndarray | None:
@@ -105,7 +121,7 @@ class Inspection:
     @cached_property
     def class_bits(self) -> np.ndarray:
         """What every tile's class costs; the sum is what the class map takes: (Rt, Ct)."""
-        classes, point = self.contents.classes, self.contents.point
+        classes, point = self.plane.classes, self.point
         if point.contexts is None or point.classes == 1:
             return np.full(classes.shape, float(point.class_bits))
         each = classmap.bits(classes.astype(np.uint8), point.contexts, point.single)
@@ -120,7 +136,7 @@ class Inspection:
     @cached_property
     def merged(self) -> np.ndarray:
         """Tiles that are part of a merged one: (Rt, Ct) bool."""
-        return self.contents.classes >= self.contents.point.single
+        return self.plane.classes >= self.point.single
 
     @cached_property
     def levels(self) -> list[Level]:
@@ -134,7 +150,7 @@ class Inspection:
 
     def cells(self, level: Level, values: np.ndarray) -> np.ndarray:
         """The latents of a level's tiles, four to a merged one: (B, D) -> (cells, latents)."""
-        tiles = tiles_of(self.architecture, values.reshape(1, *self.contents.grid, -1))[0]
+        tiles = tiles_of(self.architecture, values.reshape(1, *self.plane.grid, -1))[0]
         rows, columns = self.merged.shape
         return tiles[:rows, :columns][level.where][:, level.part.latents]
 
@@ -155,7 +171,7 @@ class Inspection:
     def tile_map(self, values: np.ndarray) -> np.ndarray:
         """Sum over the latents of every tile; a merged one's is spread evenly over its four: (B, D) -> (Rt, Ct)."""
         rows, columns = self.merged.shape
-        total = tiles_of(self.architecture, values.reshape(1, *self.contents.grid, -1))[0].sum(2)[:rows, :columns]
+        total = tiles_of(self.architecture, values.reshape(1, *self.plane.grid, -1))[0].sum(2)[:rows, :columns]
         return self._spread(total)
 
     def _spread(self, values):
@@ -189,16 +205,16 @@ class Inspection:
     @cached_property
     def totals(self) -> dict[str, int]:
         """Bits of the file; they add up to its size."""
-        contents, file = self.contents, 8 * len(self.data)
-        own, streams = len(contents.modulation), int(contents.lengths.sum())
-        parts = {
-            "header": 8 * contents.header_bytes,
-            "class_map": len(contents.payload) - own - streams,  # and the bit that says whether there are modulations
-            "modulations": own,
-            "streams": streams,
-            "alpha": len(contents.alpha.payload) if contents.alpha else 0,
+        parts = self.plane.parts
+        totals = {
+            "header": 8 * self.contents.header_bytes,
+            "class_map": parts["class_map"] + parts["modulated"],
+            "modulations": parts.get("modulations", 0),
+            "streams": parts["streams"],
+            "alpha": self.contents.alpha.length if self.contents.alpha else 0,
         }
-        return {**parts, "padding": file - sum(parts.values()), "file": file}
+        file = 8 * len(self.data)
+        return {**totals, "padding": file - sum(totals.values()), "file": file}
 
 
 def size_of(shape: Sequence[int]) -> str:

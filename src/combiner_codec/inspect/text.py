@@ -12,7 +12,7 @@ def report(found: Inspection) -> str:
 
 
 def _budget(found) -> list[str]:
-    header, point, totals = found.contents.header, found.contents.point, found.totals
+    header, point, totals = found.contents.header, found.point, found.totals
     pixels = header.width * header.height
     parts = [(level.name, level_facts(found, level)) for level in found.levels]
     rows = [("header and checksum", {"bits": totals["header"]}), ("class map", {"bits": totals["class_map"]})]
@@ -42,8 +42,8 @@ def _budget(found) -> list[str]:
 
 
 def _spread(found) -> list[str]:
-    point, tile = found.contents.point, found.architecture.tile
-    figures = [("streams, bits each", found.contents.lengths), ("groups, latents each", found.groups.dims)]
+    point, tile = found.point, found.architecture.tile
+    figures = [("streams, bits each", found.lengths), ("groups, latents each", found.groups.dims)]
     if found.kl is not None:
         figures.append((f"groups, KL each ({point.group_bits} bits)", found.group_sums(found.kl)))
     figures.append((f"tiles of {tile} x {tile}, bits each", found.tile_bits.reshape(-1)))

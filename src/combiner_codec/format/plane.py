@@ -1,0 +1,399 @@
+"""A plane: what a file stores of a picture's colour, or of its alpha (FORMAT.md, section 3).
+
+    OneColour    the colour's bytes
+    InrPlane     [modulated, 1 bit] | class map | [stream of the modulations] | a stream for every block
+
+A kind of plane writes its order down once, in `code`. A `BitReader` goes through it and gives the plane back, a
+`BitWriter` goes through it with a plane and keeps its bits, a `BitCounter` keeps their number alone.
+
+An INR's latents stand in *sections*, each of which has streams of one kind: the modulations, then the blocks. A
+section knows everything that its streams take to be decoded: the walk, the groups and the length of each, the prior
+of its latents, and what the decoded latents change (`commit`). To add a section, write a subclass of `Section` and
+name it in `InrPlane.sections`; to add a kind, write a subclass of `Plane` and name it in `kind_of`.
+
+Shapes: Rt x Ct tiles; B blocks of a section with D latents each, of which b are asked for at once.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+
+from ..errors import FormatError
+from ..synthesis.architecture import Architecture, blocks_of, counts
+from . import classmap
+from .header import ONE_COLOUR, Header
+from .modulation import modulated
+from .prior import OperatingPoint, Prior
+from .streams import UNIT, from_bits, kl_table, to_bits
+
+ALL = slice(None)
+
+
+class Bits(Protocol):
+    """Where a plane's bits come from or go to. Each method takes what is written and returns it, or what is read."""
+
+    position: int  # bits read or written so far
+
+    def flag(self, value: bool | None) -> bool:
+        """One bit."""
+
+    def octets(self, count: int, value: bytes | None) -> bytes:
+        """Whole bytes."""
+
+    def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None) -> np.ndarray:
+        """Classes of all tiles: (Rt, Ct) int64."""
+
+    def stream(self, length: int, stream: np.ndarray | None) -> np.ndarray | None:
+        """Bits of a section: (length,) uint8 of 0 and 1."""
+
+
+class BitReader:
+    """Reads planes from a payload: (n,) uint8 of 0 and 1."""
+
+    def __init__(self, bits: np.ndarray):
+        self.bits = bits
+        self.position = 0
+
+    @property
+    def left(self) -> np.ndarray:
+        """What was not read yet."""
+        return self.bits[self.position :]
+
+    def take(self, count: int) -> np.ndarray:
+        """The next bits. Raises FormatError where there are not so many."""
+        end = self.position + count
+        if end > len(self.bits):
+            raise FormatError(f"truncated: payload of {len(self.bits) // 8} bytes where {-(-end // 8)} are expected")
+        taken = self.bits[self.position : end]
+        self.position = end
+        return taken
+
+    def flag(self, value: bool | None = None) -> bool:
+        return bool(self.take(1)[0])
+
+    def octets(self, count: int, value: bytes | None = None) -> bytes:
+        return np.packbits(self.take(8 * count)).tobytes()
+
+    def class_map(
+        self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None = None
+    ) -> np.ndarray:
+        if point.contexts is not None:
+            found, used = classmap.decode(self.left, rows, columns, point.contexts, point.single)
+            self.position += used
+            return found.astype(np.int64)
+        tiles = rows * columns
+        if tiles * point.class_bits > len(self.left):
+            raise FormatError(f"truncated: {tiles} tiles need more than {len(self.left) // 8} bytes")
+        if not point.class_bits:
+            return np.zeros((rows, columns), np.int64)
+        found = from_bits(self.take(tiles * point.class_bits), point.class_bits)
+        if found.max() >= point.classes:
+            raise FormatError("a tile names a class that its prior does not have")
+        return found.reshape(rows, columns)
+
+    def stream(self, length: int, stream: np.ndarray | None = None) -> np.ndarray:
+        return self.take(length)
+
+
+class BitWriter:
+    """Writes planes; `bits` is what `BitReader` takes."""
+
+    def __init__(self):
+        self.parts: list[np.ndarray] = []
+        self.position = 0
+
+    @property
+    def bits(self) -> np.ndarray:
+        """All that was written: (n,) uint8 of 0 and 1."""
+        return np.concatenate([*self.parts, np.zeros(0, np.uint8)])
+
+    def put(self, bits: np.ndarray) -> None:
+        """Some more of them."""
+        self.parts.append(bits)
+        self.position += len(bits)
+
+    def flag(self, value: bool) -> bool:
+        self.put(np.array([value], np.uint8))
+        return value
+
+    def octets(self, count: int, value: bytes) -> bytes:
+        self.put(np.unpackbits(np.frombuffer(value, np.uint8)))
+        return value
+
+    def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray) -> np.ndarray:
+        if point.contexts is not None:
+            self.put(classmap.encode(classes.astype(np.uint8), point.contexts, point.single))
+        else:
+            self.put(to_bits(classes, point.class_bits))
+        return classes
+
+    def stream(self, length: int, stream: np.ndarray) -> np.ndarray:
+        self.put(stream)
+        return stream
+
+
+class BitCounter(BitWriter):
+    """Counts the bits of a plane whose streams are not known yet."""
+
+    def stream(self, length: int, stream: np.ndarray | None = None) -> None:
+        self.position += length
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What the sections of an INR that are decoded so far say: numpy arrays in a decoder, tensors in an encoder."""
+
+    shared: dict  # weights of the shared layers
+    latents: Callable[[slice], np.ndarray] | None = None  # those of some blocks: -> (b, D)
+
+
+@dataclass(frozen=True)
+class Section:
+    """Streams of one kind, one for each of B blocks of D latents."""
+
+    point: OperatingPoint
+
+    name = ""  # in figures of where a file's bits went
+    few = False  # latents that are computed in double precision whatever the size of the picture
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """Bits of every stream: (B,) int64."""
+        raise NotImplementedError
+
+    @property
+    def length(self) -> int:
+        """Bits of all streams."""
+        return int(self.lengths.sum())
+
+    def kl_index(self, blocks: slice = ALL) -> np.ndarray:
+        """KL indices of some blocks' latents: (b, D) uint8."""
+        raise NotImplementedError
+
+    @property
+    def mean(self) -> np.ndarray:
+        """Prior means of a block's latents, which those have that no group holds: (D,) float32."""
+        raise NotImplementedError
+
+    def scale(self, kl_index: np.ndarray, latents: np.ndarray | slice = ALL) -> np.ndarray:
+        """Prior scales of some latents of a block from their KL indices: (..., n) -> (..., n) float32."""
+        raise NotImplementedError
+
+    def posterior_scale(self, kl_index: np.ndarray) -> np.ndarray:
+        """Typical posterior scales, the unit of an encoder's steps: (D,) or, from KL indices (b, D), the same."""
+        raise NotImplementedError
+
+    def commit(self, decoded: Decoded, latents: Callable[[slice], np.ndarray]) -> Decoded:
+        """What is known once the latents of this section are; they are computed when they are asked for."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class ModulationSection(Section):
+    """Factors and shifts of the shared layers: one block (FORMAT.md, section 7)."""
+
+    pixels: int  # of the picture
+    first: int  # number of the first layer that is modulated
+
+    name = "modulations"
+    few = True
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        return np.array([self.point.length_of(self.kl_index())])
+
+    def kl_index(self, blocks: slice = ALL) -> np.ndarray:
+        return self.point.modulation_kl(self.pixels)
+
+    @property
+    def mean(self) -> np.ndarray:
+        return np.zeros_like(self.point.modulations.scale)
+
+    def scale(self, kl_index: np.ndarray, latents: np.ndarray | slice = ALL) -> np.ndarray:
+        coded = kl_table()[kl_index] > 0
+        return np.where(coded, self.point.modulations.scale[latents], np.float32(0))
+
+    def posterior_scale(self, kl_index: np.ndarray) -> np.ndarray:
+        narrower = np.exp2(-kl_table()[kl_index] / UNIT)
+        return (self.scale(kl_index) * narrower).astype(np.float32)
+
+    def commit(self, decoded: Decoded, latents: Callable[[slice], np.ndarray]) -> Decoded:
+        (values,) = latents(ALL)
+        return replace(decoded, shared=modulated(decoded.shared, self.first, values))
+
+
+@dataclass(frozen=True)
+class BlockSection(Section):
+    """Latents of the field (FORMAT.md, section 5)."""
+
+    architecture: Architecture
+    classes: np.ndarray  # (B, n, n) of the tiles of every block, -1 beyond the picture
+
+    name = "streams"
+
+    @cached_property
+    def lengths(self) -> np.ndarray:
+        return self.point.stream_lengths(self.classes)
+
+    def kl_index(self, blocks: slice = ALL) -> np.ndarray:
+        return self.point.block_kl(self.classes[blocks])
+
+    @property
+    def mean(self) -> np.ndarray:
+        return self.point.mean[self.architecture.columns]
+
+    def scale(self, kl_index: np.ndarray, latents: np.ndarray | slice = ALL) -> np.ndarray:
+        return self.point.scale_of(kl_index, self.architecture.columns[latents])
+
+    def posterior_scale(self, kl_index: np.ndarray) -> np.ndarray:
+        return self.point.posterior_scale[self.architecture.columns]
+
+    def commit(self, decoded: Decoded, latents: Callable[[slice], np.ndarray]) -> Decoded:
+        return replace(decoded, latents=latents)
+
+
+@dataclass(frozen=True)
+class Plane:
+    """A plane, and the header that says how to read it: that of the file, or its `of_alpha`."""
+
+    header: Header  # with width and height filled in
+    prior: Prior
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Bits by what they are for."""
+        raise NotImplementedError
+
+    @property
+    def length(self) -> int:
+        """Bits of the plane."""
+        return sum(self.parts.values())
+
+
+@dataclass(frozen=True)
+class OneColour(Plane):
+    """A plane that is the same everywhere."""
+
+    value: bytes  # 1 or 3
+
+    @staticmethod
+    def code(bits: Bits, header: Header, prior: Prior, plane: "OneColour | None" = None) -> "OneColour":
+        """Read a plane, or write the given one."""
+        value = bits.octets(1 if header.grey else 3, plane.value if plane else None)
+        return OneColour(header, prior, value)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return {"one_colour": 8 * len(self.value)}
+
+
+@dataclass(frozen=True)
+class InrPlane(Plane):
+    """A plane as a sample of a network's weights."""
+
+    classes: np.ndarray  # (Rt, Ct) int64
+    modulated: bool = False  # whether there are modulations
+    streams: tuple[np.ndarray, ...] = ()  # of each section, one block's after another: uint8 of 0 and 1
+    class_map_bits: int = 0
+
+    @staticmethod
+    def code(bits: Bits, header: Header, prior: Prior, plane: "InrPlane | None" = None) -> "InrPlane":
+        """Read a plane, or write the given one. Raises FormatError for what no encoder wrote."""
+        found = InrPlane(header, prior, np.zeros((0, 0), np.int64))
+        found.check()
+        if found.may_be_modulated:
+            found = replace(found, modulated=bits.flag(plane.modulated if plane else None))
+        if isinstance(bits, BitReader):
+            found.check_tiles(len(bits.left))
+        begin = bits.position
+        classes = bits.class_map(found.point, *found.tiles, plane.classes if plane else None)
+        found = replace(found, classes=classes, class_map_bits=bits.position - begin)
+        known = plane.streams if plane and plane.streams else [None] * len(found.sections)
+        streams = [bits.stream(section.length, stream) for section, stream in zip(found.sections, known, strict=True)]
+        return replace(found, streams=tuple(streams))
+
+    @property
+    def point(self) -> OperatingPoint:
+        """For colour or for grey pictures. Raises FormatError where the prior has none of this number."""
+        return self.prior.operating_point(self.header.point, self.header.grey)
+
+    @property
+    def architecture(self) -> Architecture:
+        return self.prior.architecture
+
+    @property
+    def pixels(self) -> int:
+        return self.header.width * self.header.height
+
+    @property
+    def tiles(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return counts(self.header.width, self.header.height, self.architecture.tile)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of blocks."""
+        return counts(self.header.width, self.header.height, self.architecture.block)
+
+    @property
+    def may_be_modulated(self) -> bool:
+        """Whether a bit says if there are modulations."""
+        return self.point.modulation_kl(self.pixels) is not None
+
+    @cached_property
+    def sections(self) -> tuple[Section, ...]:
+        """In the order of the file."""
+        if not self.modulated:
+            return (self.blocks,)
+        return ModulationSection(self.point, self.pixels, self.architecture.colour + 1), self.blocks
+
+    @cached_property
+    def blocks(self) -> BlockSection:
+        """The section of the field's latents."""
+        return BlockSection(self.point, self.architecture, blocks_of(self.classes[None], self.architecture))
+
+    @property
+    def parts(self) -> dict[str, int]:
+        sizes = {section.name: section.length for section in self.sections}
+        return {"modulated": int(self.may_be_modulated), "class_map": self.class_map_bits} | sizes
+
+    def check(self) -> None:
+        """Raises FormatError for an index width that does not go with the operating point."""
+        bits, point = self.header.index_bits, self.point
+        if bits < point.group_bits or (not point.chained and bits != point.index_bits):
+            raise FormatError(f"prior {self.prior.name} cannot have made this file")
+
+    def check_tiles(self, bits: int) -> None:
+        """Raises FormatError for more tiles than so many bits can hold, where no class map tells."""
+        rows, columns = self.tiles
+        if self.point.classes == 1 and rows * columns > self.architecture.side**2 * bits:
+            raise FormatError(f"truncated: {bits // 8} bytes are too few for {rows} x {columns} tiles")
+
+
+def kind_of(header: Header) -> type[OneColour] | type[InrPlane]:
+    """What a plane with this header is."""
+    return OneColour if header.point == ONE_COLOUR else InrPlane
+
+
+def read(bits: BitReader, header: Header, prior: Prior) -> OneColour | InrPlane:
+    """The plane that the next bits hold. Raises FormatError."""
+    return kind_of(header).code(bits, header, prior)
+
+
+def write(*planes: OneColour | InrPlane) -> bytes:
+    """Payload of a file: its colour and, where it has one, its alpha."""
+    bits = BitWriter()
+    for plane in planes:
+        type(plane).code(bits, plane.header, plane.prior, plane)
+    return np.packbits(bits.bits).tobytes()
+
+
+def count(*planes: OneColour | InrPlane) -> int:
+    """Bits of these planes, whose streams need not be known."""
+    bits = BitCounter()
+    for plane in planes:
+        type(plane).code(bits, plane.header, plane.prior, plane)
+    return bits.position
