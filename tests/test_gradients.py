@@ -13,6 +13,7 @@ from combiner_codec.format.modulation import count, modulated
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.synthesis.lapped import Borders
 from combiner_codec.synthesis.network import Network
+from combiner_codec.synthesis.rectangle import Rectangle
 from combiner_codec.synthesis.torch_ops import TorchOps
 from conftest import busy_pictures
 
@@ -27,7 +28,8 @@ LAYERS = (
 )
 ARCHITECTURE = Architecture("cosine", 8, LAYERS, side=2)
 SHAPE = (2, 6, 4)  # pictures, rows and columns of tiles
-ROWS = [(0, 48), (8, 40), (0, 24), (24, 48)]
+PARTS = [Rectangle(range(*rows), range(*columns))
+         for rows in ((0, 48), (8, 40), (0, 24), (24, 48)) for columns in ((0, 32), (16, 21))]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -50,24 +52,22 @@ def random(*shape) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_layers_as_autograd_has_them(network, rows):
-    low, high = network.support(rows)
-    x = random(2, high - low, 32, 3).requires_grad_()
-    theirs, ours = network.layers(x, rows), Layers.apply(x, None, network, rows)
+@pytest.mark.parametrize("part", PARTS)
+def test_layers_as_autograd_has_them(network, part):
+    x = random(2, *network.support(part).shape, 3).requires_grad_()
+    theirs, ours = network.layers(x, part), Layers.apply(x, None, network, part)
     weights = random(*ours.shape)
     torch.testing.assert_close(ours, theirs)
     (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), x) for y in (theirs, ours))
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_modulations_as_autograd_has_them(network, rows):
-    low, high = network.support(rows)
-    x = random(2, high - low, 32, 3).requires_grad_()
+@pytest.mark.parametrize("part", PARTS)
+def test_modulations_as_autograd_has_them(network, part):
+    x = random(2, *network.support(part).shape, 3).requires_grad_()
     values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
     own = replace(network, shared=modulated(network.shared, 2, values[0]))
-    theirs, ours = own.layers(x, rows), Layers.apply(x, values, network, rows)
+    theirs, ours = own.layers(x, part), Layers.apply(x, values, network, part)
     weights = random(*ours.shape)
     torch.testing.assert_close(ours, theirs)
     expected, found = (torch.autograd.grad((y * weights).sum(), [x, values]) for y in (theirs, ours))
@@ -75,10 +75,15 @@ def test_modulations_as_autograd_has_them(network, rows):
         torch.testing.assert_close(one, other)
 
 
-def test_the_field_as_autograd_has_it(network):
+@pytest.mark.parametrize("part", PARTS)
+def test_the_field_as_autograd_has_it(network, part):
     latents = random(2, 3, 2, ARCHITECTURE.latents).requires_grad_()
-    theirs = network.field(latents)
-    ours = LappedColumns.apply(LappedRows.apply(latents, network), Borders.of(network.merged, 8), 0)
+    rows, columns = part.slices
+    theirs = network.field(latents)[:, rows, columns]
+    borders = Borders.of(network.merged, 8)
+    reached = borders.reached(part.columns)
+    half = LappedRows.apply(latents, network)[:, rows, :, reached.start : reached.stop]
+    ours = LappedColumns.apply(half, borders, part)
     weights = random(*ours.shape)
     torch.testing.assert_close(ours, theirs)
     (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), latents) for y in (theirs, ours))

@@ -10,8 +10,9 @@ from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
-from combiner_codec.synthesis.network import Network, forward
+from combiner_codec.synthesis.network import WIDE_STRIP, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
+from combiner_codec.synthesis.rectangle import Rectangle
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training.recipes import linear_part, siren_architecture
 from conftest import busy_pictures
@@ -108,18 +109,63 @@ def test_torch_and_numpy_compute_the_same_sirens():
     )
 
 
-def test_strips_of_the_network_are_parts_of_the_whole(each_prior):
-    architecture = each_prior.architecture
-    _, classes, shared = inputs(architecture, each_prior.operating_point(1), 3, 2)
-    last = f"w{len(architecture.layers) - 1}"
+def some_network(prior, rows, columns):
+    """Two pictures of so many tiles, with a last layer that does something."""
+    _, classes, shared = inputs(prior.architecture, prior.operating_point(1), rows, columns)
+    last = f"w{len(prior.architecture.layers) - 1}"
     shared[last] = np.random.default_rng(1).normal(size=shared[last].shape)
-    x = np.random.default_rng(2).normal(size=(2, 3 * architecture.tile, 2 * architecture.tile, 3))
-    network = Network(architecture, shared, classes, OPS)
-    whole, height = network.layers(x), x.shape[1]
-    parts = [(0, 1), (0, 7), (1, 2), (2, 20), (height - 5, height), (height // 2, height), (0, height)]
-    for first, end in parts:
-        strip = network.strip(lambda support: x[:, slice(*support)], (first, end))
-        np.testing.assert_allclose(strip, whole[:, first:end], atol=1e-11)
+    return Network(prior.architecture, shared, classes, OPS, single=prior.operating_point(1).single)
+
+
+PARTS = [((0, 1), (0, 1)), ((0, 7), (3, 40)), ((1, 2), (0, 64)), ((2, 40), (63, 64)), ((43, 48), (17, 18)),
+         ((0, 48), (30, 50)), ((0, 48), (0, 64))]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "columns"), PARTS)
+def test_parts_of_the_network_are_parts_of_the_whole(each_prior, rows, columns):
+    network = some_network(each_prior, 3, 4)
+    part = Rectangle(range(*rows), range(*columns))
+    x = np.random.default_rng(2).normal(size=(2, *network.whole.shape, 3))
+
+    def field_of(support):
+        down, across = support.slices
+        return x[:, down, across]
+
+    found = network.show(field_of, part)
+    np.testing.assert_allclose(found, network.layers(x)[:, slice(*rows), slice(*columns)], atol=1e-11)
+
+
+@pytest.mark.parametrize(("rows", "columns"), PARTS)
+def test_parts_of_the_field_are_parts_of_the_whole(each_prior, rows, columns):
+    network = some_network(each_prior, 3, 4)
+    latents, _, _ = inputs(each_prior.architecture, each_prior.operating_point(1), 3, 4)
+    half = network.down(latents)
+    found = network.across(half, Rectangle(range(*rows), range(*columns)))
+    np.testing.assert_allclose(found, network.across(half)[:, slice(*rows), slice(*columns)], atol=1e-12)
+
+
+def test_a_layer_of_torch_is_that_of_numpy_on_parts(tiny_photo_prior):
+    network = some_network(tiny_photo_prior, 3, 4)
+    shared = {name: torch.from_numpy(value) for name, value in network.shared.items()}
+    theirs = Network(network.architecture, shared, torch.from_numpy(network.classes), TorchOps, single=network.single)
+    part = Rectangle(range(9, 30), range(20, 41))
+    rows, columns = network.support(part).slices
+    x = np.random.default_rng(2).normal(size=(2, *network.whole.shape, 3))[:, rows, columns]
+    np.testing.assert_allclose(network.layers(x, part), theirs.layers(torch.from_numpy(x), part).numpy(), atol=1e-11)
+
+
+@pytest.mark.parametrize(("height", "width"), [(512, 768), (4096, 4096), (16, 2**20), (700, 2**15)])
+def test_pictures_are_cut_into_columns_only_where_they_are_very_wide(each_prior, height, width):
+    architecture = each_prior.architecture
+    tile = architecture.tile
+    network = Network(architecture, {}, np.zeros((1, -(-height // tile), width // tile), int), OPS)
+    for pixels in (2**16, 2**18):
+        parts = network.parts(pixels)
+        assert sum(part.size for part in parts) == network.whole.size
+        assert all(part.size <= max(pixels, WIDE_STRIP) for part in parts)
+        starts = {part.columns.start for part in parts}
+        assert (len(starts) == 1) == (width <= 4096)
+        assert not any(start % tile for start in starts)
 
 
 def test_a_window_layer_is_a_dense_layer_on_every_neighbourhood():
@@ -131,11 +177,11 @@ def test_a_window_layer_is_a_dense_layer_on_every_neighbourhood():
     ]
     heights = np.arange(19.0)[:, None, None]
 
-    def finished(y, rows):
-        y += heights[slice(*rows)]
+    def epilogue(y, rows):
+        y += heights[rows]
 
     wanted = np.array(expected).transpose(2, 0, 1, 3) + heights
-    np.testing.assert_allclose(OPS.window(x, weights, finished), wanted, atol=1e-12)
+    np.testing.assert_allclose(OPS.window(x, weights, epilogue), wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (2, 5), (8, 6)])

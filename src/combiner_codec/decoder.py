@@ -24,6 +24,7 @@ from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
 from .synthesis.network import Network
 from .synthesis.numpy_ops import NumpyOps
+from .synthesis.rectangle import Rectangle
 
 EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
@@ -175,14 +176,16 @@ def decode_band(
     of_band = replace(network, classes=network.classes[:, band.tiles(network.architecture)])
     half = of_band.down(latents)
     del latents  # of large pictures as large as the field
-    each = -(-len(band.visible) * width // threads)  # pixels of a thread
+    visible = Rectangle(band.visible, range(width))
+    each = -(-visible.size // threads)  # pixels of a thread
     below = band.rows.start
 
-    def show(rows):
-        strip = of_band.strip(lambda support: of_band.across(half, support), rows)
-        pixels[below + rows[0] : below + rows[1]] = to_uint8(strip[0, :, :width])
+    def show(part):
+        shown = of_band.show(lambda support: of_band.across(half, support), part)
+        rows, columns = part.slices
+        pixels[below + rows.start : below + rows.stop, columns] = to_uint8(shown[0])
 
-    list(parallel(show, of_band.strips(min(max(each, FEWEST), MOST), band.visible), threads))
+    list(parallel(show, of_band.parts(min(max(each, FEWEST), MOST), visible), threads))
 
 
 @cache

@@ -1,7 +1,7 @@
 """What the stored layers make of their latents: a field over the whole picture. One class for each kind of features.
 
-Synthesis is done in two halves: `down` for all rows, then `across` for the rows that are wanted, so that a decoder can
-go strip by strip. Shapes: see architecture.py.
+Synthesis is done in two halves: `down` for all pixels, then `across` for the part that is wanted, so that a decoder can
+go part by part. Shapes: see architecture.py; a part of h x w pixels.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .lapped import Borders, coefficients, synthesise
+from .rectangle import Rectangle
 
 if TYPE_CHECKING:
     from .architecture import Architecture
@@ -52,10 +53,10 @@ class Field(Protocol):
         """Multiply-adds per pixel of the field."""
 
     def down(self, architecture: "Architecture", latents, merged: np.ndarray, ops):
-        """First half, for all rows: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes."""
+        """First half, for all pixels: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes."""
 
-    def across(self, half, ops, rows=(0, None)):
-        """Second half, for some rows (first, end): -> (P, end - first, W, C)."""
+    def across(self, half, ops, part: Rectangle):
+        """Second half, for a part of the pictures: -> (P, h, w, C)."""
 
 
 class Cosines:
@@ -110,10 +111,11 @@ class Cosines:
         parts = list(each(some_columns, range(0, block_columns, COLUMNS_AT_ONCE)))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, 2)
 
-    def across(self, half, ops, rows=(0, None)):
+    def across(self, half, ops, part):
         """Borders between columns."""
         pixels, borders = half
-        mixed = borders.mixed(pixels[:, slice(*rows)], 3, ops, first=rows[0])
+        rows, columns = Rectangle(part.rows, borders.reached(part.columns)).slices
+        mixed = borders.mixed_part(pixels[:, rows, :, columns], part, ops)
         return ops.permute(mixed, (0, 1, 3, 2))
 
 
@@ -154,8 +156,9 @@ class Siren:
         tiles = x.reshape(pictures, rows, columns, n, n, -1)
         return ops.permute(tiles, (0, 1, 3, 2, 4, 5)).reshape(pictures, rows * n, columns * n, -1)
 
-    def across(self, half, ops, rows=(0, None)):
-        return half[:, slice(*rows)]
+    def across(self, half, ops, part):
+        rows, columns = part.slices
+        return half[:, rows, columns]
 
 
 FIELDS: dict[str, Field] = {"cosine": Cosines(), "fourier": Siren()}

@@ -13,10 +13,12 @@ marks all four tiles of a merged one, which begins at an even row and an even co
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from itertools import product
 
 import numpy as np
+
+from .rectangle import Rectangle, grown
 
 REMEMBERED_TILES = 2**12  # of pictures whose borders are remembered, at most
 REMEMBERED_PICTURES = 16
@@ -62,12 +64,38 @@ class Borders:
         mix = {half: values[some] for half, values in self.mix.items()}
         return Borders(self.hop, self.keep[some], mix)
 
-    def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0):
+    def reached(self, line: range) -> range:
+        """Pixels along the axis that have to be mixed at once for some of them: from one widest border to another, with
+        more than what a border mirrors on either side.
+        """
+        size = self.keep.shape[2]
+        return grown(line, self.hop, 2 * self.hop, size)
+
+    def mixed_part(self, y, part: Rectangle, ops):
+        """Borders between columns mixed in a part of the pictures: (P, h, 3, w'), its rows and the columns `reached`,
+        -> (P, h, 3, w).
+        """
+        reached = self.reached(part.columns)
+        mixed = self.mixed(y, 3, ops, 1, part.rows.start, reached.start)
+        start = part.columns.start - reached.start
+        return mixed[..., start : start + len(part.columns)]
+
+    def mixed_part_back(self, y, part: Rectangle, ops):
+        """The transpose: (P, h, 3, w) -> (P, h, 3, w')."""
+        reached = self.reached(part.columns)
+        start = part.columns.start - reached.start
+        if reached != part.columns:
+            wide = ops.zeros((*y.shape[:3], len(reached)), y)
+            wide[..., start : start + len(part.columns)] = y
+            y = wide
+        return self.mixed(y, 3, ops, -1, part.rows.start, reached.start)
+
+    def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0, along: int = 0):
         """Pixels (P, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it.
 
-        first: number of the first of y's lines across the axis.
+        first: number of the first of y's lines across the axis; along: of the first of its columns, for axis 3.
         """
-        placed = self._between_rows if axis == 1 else self._between_columns
+        placed = self._between_rows if axis == 1 else partial(self._between_columns, along)
         total = y * placed(self.keep, 0, y, ops, first)
         for half, values in self.mix.items():
             other = mirrored(y, half, axis, ops)
@@ -75,10 +103,11 @@ class Borders:
             total += other if sign > 0 else -other
         return total
 
-    def _between_columns(self, values, half: int, y, ops, first: int):
-        """Values where the pixels of y have them: (P, n, W) -> (P, H, 1, W)."""
+    def _between_columns(self, along: int, values, half: int, y, ops, first: int):
+        """Values where the pixels of y have them: (P, n, S) -> (P, H, 1, W)."""
         tiles = (first + np.arange(y.shape[1])) // self.hop
-        return ops.constant(values, y)[:, tiles][:, :, None]
+        here = values[:, tiles[0] : tiles[-1] + 1, along : along + y.shape[3]]
+        return ops.constant(here, y)[:, tiles - tiles[0]][:, :, None]
 
     def _between_rows(self, values, half: int, y, ops, first: int):
         """The same for borders between rows: (P, n, H) -> (P, H, 1, W)."""

@@ -1,17 +1,19 @@
-"""The forward pass: field, shared layers, strips of rows; encoder and decoder share it (FORMAT.md, section 7).
+"""The forward pass: field, shared layers, part after part; encoder and decoder share it (FORMAT.md, section 7).
 
-Shapes: see architecture.py. `ops` is a NumpyOps or TorchOps.
+Shapes: see architecture.py; a part of h x w pixels. `ops` is a NumpyOps or TorchOps.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from functools import cached_property
+from math import isqrt
 
 import numpy as np
 
 from .architecture import Architecture
+from .rectangle import Rectangle
 
-Rows = tuple[int, int]  # first row and the one after the last
+WIDE_STRIP = 2**18  # pixels of a row of tiles from where on pictures are cut into columns too
 
 
 @dataclass(frozen=True)
@@ -28,95 +30,127 @@ class Network:
     @cached_property
     def merged(self) -> np.ndarray:
         """Tiles that are part of a merged one: (P, Rt, Ct) bool."""
+        classes = self.classes
         if self.single is None:
-            return np.zeros(tuple(self.classes.shape), bool)
-        return np.asarray(self.classes if isinstance(self.classes, np.ndarray) else self.classes.cpu()) >= self.single
+            return np.zeros(tuple(classes.shape), bool)
+        if not isinstance(classes, np.ndarray):
+            classes = np.asarray(classes.cpu())
+        return classes >= self.single
 
     def of(self, pictures: slice) -> "Network":
         """The same of some of the pictures only."""
         return replace(self, classes=self.classes[pictures])
 
+    def of_tiles(self, tiles: Rectangle) -> "Network":
+        """The same of a part of the pictures."""
+        rows, columns = tiles.slices
+        return replace(self, classes=self.classes[:, rows, columns])
+
     @property
-    def height(self) -> int:
-        """Rows of pixels, whole tiles."""
-        return self.classes.shape[1] * self.architecture.tile
+    def whole(self) -> Rectangle:
+        """All pixels, whole tiles."""
+        _, rows, columns = self.classes.shape
+        return Rectangle.of(rows, columns).times(self.architecture.tile)
 
     def down(self, latents):
-        """First half of the field, for all rows: (P, Rb, Cb, D)."""
+        """First half of the field, for all pixels: (P, Rb, Cb, D)."""
         return self.architecture.field.down(self.architecture, latents, self.merged, self.ops)
 
-    def across(self, half, rows: Rows | tuple[int, None] = (0, None)):
-        """Second half of the field, for some rows: -> (P, end - first, W, C)."""
-        return self.architecture.field.across(half, self.ops, rows)
+    def across(self, half, part: Rectangle | None = None):
+        """Second half of the field, for a part of the pictures, or all: -> (P, h, w, C)."""
+        return self.architecture.field.across(half, self.ops, part or self.whole)
 
     def field(self, latents):
         """The whole field: (P, Rb, Cb, D) -> (P, H, W, C)."""
         return self.across(self.down(latents))
 
-    def support(self, rows: Rows) -> Rows:
-        """Rows of the field that the shared layers need for some rows of the picture: whole folds."""
-        margin, fold = self.architecture.margin, self.architecture.fold
-        return max(0, (rows[0] - margin) // fold * fold), min(self.height, -(-(rows[1] + margin) // fold) * fold)
+    def support(self, part: Rectangle) -> Rectangle:
+        """What of the field the shared layers need for a part of the pictures: whole folds, and columns of whole tiles,
+        since products of rows of few divisors are slow.
+        """
+        architecture = self.architecture
+        down = part.grown(architecture.margin, architecture.fold, self.whole.shape)
+        across = part.grown(architecture.margin, architecture.tile, self.whole.shape)
+        return Rectangle(down.rows, across.columns)
 
-    def strips(self, pixels: int, rows: range | None = None) -> list[Rows]:
-        """Some rows, or all, cut into parts of about so many pixels."""
-        rows = rows or range(self.height)
-        (pictures, _, columns), tile = self.classes.shape, self.architecture.tile
-        each = max(tile, pixels // (pictures * columns * tile))
-        return [(first, min(first + each, rows.stop)) for first in range(rows.start, rows.stop, each)]
+    def parts(self, pixels: int, within: Rectangle | None = None) -> list[Rectangle]:
+        """A rectangle, or all, in parts of about so many pixels: strips as wide as it is, unless it is very wide."""
+        within = within or self.whole
+        tile = self.architecture.tile
+        width = -(-len(within.columns) // tile) * tile
+        pixels = pixels // len(self.classes)
+        if width * tile > WIDE_STRIP:
+            rows = min(len(within.rows), max(tile, isqrt(pixels)))
+            width = max(1, pixels // rows // tile) * tile
+        return within.cut(max(tile, pixels // width), width)
 
-    def shown(self, x, rows: Rows):
-        """Some rows of the pictures from the field's rows of their `support`: -> (P, end - first, W, 1 or 3)."""
-        out = self.layers(x, rows)
+    def show(self, field_of: Callable, part: Rectangle):
+        """A part of the pictures from a function that gives parts of the field: -> (P, h, w, 1 or 3)."""
+        field = field_of(self.support(part))
+        out = self.layers(field, part)
         return out.mean(-1)[..., None] if self.grey else out
 
-    def strip(self, field_of: Callable, rows: Rows):
-        """Some rows of the pictures from a function that gives rows of the field: -> (P, end - first, W, 1 or 3)."""
-        return self.shown(field_of(self.support(rows)), rows)
-
-    def layers(self, x, rows: Rows | None = None):
-        """All shared layers: field (P, rows of the support, W, C) -> (P, end - first, W, 3), about 0 to 1."""
-        first, end = rows or (0, self.height)
-        low, _ = self.support((first, end))
-        layers, number = self.architecture.layers, self.architecture.colour
-        outputs = [None] * (number - 1) + [(self.ops.cast(x), 1)]  # of every layer, and its fold
-        for i, layer in enumerate(layers[number:], number):
-            x, residual = refold(*outputs[-1], layer.fold, self.ops), None
-            outputs[-1] = x, layer.fold  # as a residual it is asked for in the same fold
+    def layers(self, x, part: Rectangle | None = None):
+        """All shared layers: field of a part's support, or all, (P, h', w', C) -> (P, h, w, 3), about 0 to 1."""
+        part = part or self.whole
+        support = self.support(part)
+        layers, first = self.architecture.layers, self.architecture.colour
+        outputs = {first - 1: (self.ops.cast(x), 1)}  # of every layer, and its fold
+        for i in range(first, len(layers)):
+            layer = layers[i]
+            x = refold(*outputs[i - 1], layer.fold, self.ops)
+            outputs[i - 1] = x, layer.fold  # as a residual it is asked for in the same fold
+            residual = None
             if layer.residual_of is not None:
                 residual = refold(*outputs[layer.residual_of], layer.fold, self.ops)
-            finished = partial(self.finished, i, residual, self.biases(i), low // layer.fold)
-            outputs.append((self.ops.window(x, self.shared[f"w{i}"], finished), layer.fold))
-        return refold(*outputs[-1], 1, self.ops)[:, first - low : end - low]
+            outputs[i] = self._layer(i, x, residual, support), layer.fold
+        shown = refold(*outputs[len(layers) - 1], 1, self.ops)
+        rows, columns = part.within(support).slices
+        return shown[:, rows, columns]
 
-    def finished(self, i: int, residual, biases, start: int, y, rows: Rows):
-        """Output of layer i for some rows from their products, (P, end - first, W, O), which are overwritten.
-
-        rows: first and end, counted from row `start` of the layer's positions. residual: what is added, all rows of it.
-        """
+    def _layer(self, i: int, x, residual, support: Rectangle):
+        """Output of layer i on the positions of a part of the field. residual: what is added, or None."""
         layer = self.architecture.layers[i]
-        y += self.between(i, biases, start + rows[0], start + rows[1])
-        if layer.omega != 1:
-            y *= layer.omega
-        y = self.ops.activation(layer.kind, y)
-        if residual is not None:
-            y += residual[:, slice(*rows)]
-        return y
+        positions = support.over(layer.fold)
+        biases, tiles = self._biases(i, positions)
 
-    def bias(self, i: int, first: int, end: int):
-        """Biases of layer i: (O,), or for some rows of its positions (P, end - first, columns, O)."""
-        return self.between(i, self.biases(i), first, end)
+        def epilogue(y, rows: slice):
+            """Output for some rows from their products (P, h, w, O), which are overwritten."""
+            some = Rectangle(positions.rows[rows], positions.columns)
+            y += self._between(i, biases, tiles, some)
+            if layer.omega != 1:
+                y *= layer.omega
+            y = self.ops.activation(layer.kind, y)
+            if residual is not None:
+                y += residual[:, rows]
+            return y
 
-    def biases(self, i: int):
-        """Biases of layer i: (O,), or at the centres of tiles (P, Rt, Ct, O)."""
+        return self.ops.window(x, self.shared[f"w{i}"], epilogue)
+
+    def bias(self, i: int, positions: Rectangle):
+        """Biases of layer i: (O,), or at some of its positions (P, h, w, O)."""
+        return self._between(i, *self._biases(i, positions), positions)
+
+    def _biases(self, i: int, positions: Rectangle):
+        """Biases of layer i, (O,), and None; or at the centres of tiles about some of its positions, (P, r, c, O), and
+        which tiles these are.
+        """
         bias = self.shared[f"b{i}"]
-        return bias if bias.ndim == 1 else self.ops.look_up(bias, self.classes)
+        if bias.ndim == 1:
+            return bias, None
+        tiles = positions.over(self._positions(i)).grown(1, 1, self.classes.shape[1:])
+        return self.ops.look_up(bias, self.of_tiles(tiles).classes), tiles
 
-    def between(self, i: int, biases, first: int, end: int):
-        """`bias` from `biases`."""
-        if biases.ndim == 1:
+    def _between(self, i: int, biases, tiles: Rectangle | None, positions: Rectangle):
+        """`bias` from what `_biases` gives."""
+        if tiles is None:
             return biases
-        return self.ops.between(biases, self.architecture.tile // self.architecture.layers[i].fold, first, end)
+        size = self._positions(i)
+        return self.ops.between(biases, size, positions.within(tiles.times(size)))
+
+    def _positions(self, i: int) -> int:
+        """Positions of layer i along the side of a tile."""
+        return self.architecture.tile // self.architecture.layers[i].fold
 
 
 def forward(architecture: Architecture, latents, shared: dict, classes, ops, single: int | None = None):
@@ -130,11 +164,26 @@ def refold(x, fold: int, wanted: int, ops):
 
     Channels count (row in the fold, column in it, channel of the pixel), the last fastest.
     """
-    if fold != 1 != wanted or wanted == fold:
-        return x if wanted == fold else refold(refold(x, fold, 1, ops), 1, wanted, ops)
-    p, h, w, c = x.shape
+    if wanted == fold:
+        return x
+    if fold > 1:
+        x = _unfolded(x, fold, ops)
     if wanted > 1:
-        x = ops.permute(x.reshape(p, h // wanted, wanted, w // wanted, wanted, c), (0, 1, 3, 2, 4, 5))
-        return x.reshape(p, h // wanted, w // wanted, wanted * wanted * c)
-    x = ops.permute(x.reshape(p, h, w, fold, fold, c // fold**2), (0, 1, 3, 2, 4, 5))
-    return x.reshape(p, h * fold, w * fold, c // fold**2)
+        x = _folded(x, wanted, ops)
+    return x
+
+
+def _folded(x, fold: int, ops):
+    """(P, H, W, C) -> (P, H / fold, W / fold, fold fold C)."""
+    pictures, height, width, channels = x.shape
+    rows, columns = height // fold, width // fold
+    squares = ops.permute(x.reshape(pictures, rows, fold, columns, fold, channels), (0, 1, 3, 2, 4, 5))
+    return squares.reshape(pictures, rows, columns, fold * fold * channels)
+
+
+def _unfolded(x, fold: int, ops):
+    """The inverse of `_folded`."""
+    pictures, rows, columns, channels = x.shape
+    squares = x.reshape(pictures, rows, columns, fold, fold, channels // fold**2)
+    lines = ops.permute(squares, (0, 1, 3, 2, 4, 5))
+    return lines.reshape(pictures, rows * fold, columns * fold, channels // fold**2)

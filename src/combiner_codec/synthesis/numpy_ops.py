@@ -58,49 +58,67 @@ class NumpyOps:
         return table[classes]
 
     @staticmethod
-    def between(values, tile, low, high):
-        """Rows low … high between centres of tiles, bilinearly: (P, Rt, Ct, O) -> (P, high - low, W, O)."""
-        if values.shape[1:3] == (1, 1):
+    def between(values, tile, part):
+        """Some positions between centres of tiles, bilinearly: (P, Rt, Ct, O) -> (P, h, w, O).
+
+        part: a Rectangle of positions, of which there are `tile` along the side of a tile.
+        """
+        _, tile_rows, tile_columns, outputs = values.shape
+        if (tile_rows, tile_columns) == (1, 1):
             return values
-        above, below, down = shares(tile, values.shape[1], low, high, values.dtype)
-        left, across = columns(tile, *values.shape[2:], values.dtype)
+        above, below, down = shares_of_rows(tile, tile_rows, part.rows.start, part.rows.stop, values.dtype)
+        left, across = shares_of_columns(tile, part.columns.start, part.columns.stop, outputs, values.dtype)
         rows = values[:, above]
         rows = rows + down * (values[:, below] - rows)
-        ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)  # (P, rows, Ct + 2, O)
-        between = (ends[:, :, 1:] - ends[:, :, :-1]).take(left, 2)  # from centre to centre
+        ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)  # (P, h, Ct + 2, O)
+        steps = ends[:, :, 1:] - ends[:, :, :-1]  # from centre to centre
+        between = steps.take(left, 2)
         between *= across
         between += ends.take(left, 2)
         return between
 
     @staticmethod
-    def window(x, weights, finished):
+    def window(x, weights, epilogue):
         """Dense layer over size x size neighbourhoods: (P, H, W, C) (size, size, C, O) -> (P, H, W, O).
 
-        finished: makes products of some rows, (P, end - first, W, O) and (first, end), the layer's output, in place.
+        epilogue: makes products of some rows, (P, h, W, O) and which rows (a slice), the layer's output, in place.
         """
-        size, (pictures, height, width, channels) = len(weights), x.shape
-        r, each = size // 2, max(NumpyOps.ROWS, NumpyOps.FEWEST // width)
-        padded = edged(x, r)
-        picture, row, column, item = padded.strides
-        slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
-        across = np.lib.stride_tricks.as_strided(  # the pixels of a row that each pixel looks at, gathered below
-            padded,
-            (pictures, height + 2 * r, width // slab, slab, size * channels),
-            (picture, row, slab * column, column, item),
-            writeable=False,
-        )
-        weights = weights.reshape(size, size * channels, -1)
-        out = np.empty((pictures, height, width, weights.shape[2]), x.dtype)
+        size = len(weights)
+        pictures, height, width, channels = x.shape
+        outputs = weights.shape[3]
+        weights = weights.reshape(size, size * channels, outputs)
+        neighbours, slab = gathered(x, size)
+        out = np.empty((pictures, height, width, outputs), x.dtype)
+        each = max(NumpyOps.ROWS, NumpyOps.FEWEST // width)
         for first in range(0, height, each):
-            part = np.ascontiguousarray(across[:, first : first + each + 2 * r])
-            rows = first, min(first + each, height)
-            total = out[:, slice(*rows)]
-            products = total.reshape(pictures, -1, width // slab, slab, weights.shape[2])
-            np.matmul(part[:, : products.shape[1]], weights[0], out=products)
+            rows = slice(first, min(first + each, height))
+            count = rows.stop - first
+            seen = np.ascontiguousarray(neighbours[:, first : first + count + size - 1])
+            total = out[:, rows]
+            products = total.reshape(pictures, count, width // slab, slab, outputs)
+            np.matmul(seen[:, :count], weights[0], out=products)
             for u in range(1, size):
-                products += part[:, u : u + products.shape[1]] @ weights[u]
-            finished(total, rows)
+                products += seen[:, u : u + count] @ weights[u]
+            epilogue(total, rows)
         return out
+
+
+def gathered(x: np.ndarray, size: int) -> tuple[np.ndarray, int]:
+    """The `size` pixels of a row that each pixel looks at, edges repeated, as a view: (P, H, W, C) ->
+    (P, H + size - 1, W / slab, slab, size C), and slab.
+    """
+    padded = edged(x, size // 2)
+    pictures, height, _, channels = padded.shape
+    width = x.shape[2]
+    slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
+    picture, row, column, item = padded.strides
+    view = np.lib.stride_tricks.as_strided(
+        padded,
+        (pictures, height, width // slab, slab, size * channels),
+        (picture, row, slab * column, column, item),
+        writeable=False,
+    )
+    return view, slab
 
 
 def edged(x: np.ndarray, r: int) -> np.ndarray:
@@ -110,27 +128,30 @@ def edged(x: np.ndarray, r: int) -> np.ndarray:
     pictures, height, width, channels = x.shape
     out = np.empty((pictures, height + 2 * r, width + 2 * r, channels), x.dtype)
     out[:, r:-r, r:-r] = x
-    out[:, r:-r, :r], out[:, r:-r, -r:] = x[:, :, :1], x[:, :, -1:]
-    out[:, :r], out[:, -r:] = out[:, r : r + 1], out[:, -r - 1 : -r]
+    out[:, r:-r, :r] = x[:, :, :1]
+    out[:, r:-r, -r:] = x[:, :, -1:]
+    out[:, :r] = out[:, r : r + 1]
+    out[:, -r:] = out[:, -r - 1 : -r]
     return out
 
 
 @lru_cache(256)
-def shares(tile: int, count: int, low: int, high: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
+def shares_of_rows(tile: int, count: int, start: int, stop: int, dtype: np.dtype) -> tuple[np.ndarray, ...]:
     """For `NumpyOps.between`, of `count` rows of tiles: those above and below each row, and the share of the latter:
     (rows,) each.
     """
-    place = (np.arange(low, high) + 0.5) / tile - 0.5
+    place = (np.arange(start, stop) + 0.5) / tile - 0.5
     above = np.clip(np.floor(place).astype(np.int64), 0, count - 1)
-    down = np.clip(place - above, 0, 1).astype(dtype)[:, None, None]
-    return above, np.minimum(above + 1, count - 1), down
+    below = np.minimum(above + 1, count - 1)
+    share = np.clip(place - above, 0, 1).astype(dtype)
+    return above, below, share[:, None, None]
 
 
 @lru_cache(16)
-def columns(tile: int, count: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """For `NumpyOps.between`, of `count` columns of tiles and one more at the left: the one at the left of each
-    column, (W,), and the share of that at its right, (W, O).
+def shares_of_columns(tile: int, start: int, stop: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
+    """For `NumpyOps.between`, of columns of tiles and one more at the left: the one at the left of each column, (w,),
+    and the share of that at its right, (w, O).
     """
-    place = np.arange(count * tile) + tile // 2
+    place = np.arange(start, stop) + tile // 2
     share = ((np.arange(tile) + 0.5) / tile).astype(dtype)[place % tile]
     return place // tile, np.repeat(share[:, None], outputs, 1)

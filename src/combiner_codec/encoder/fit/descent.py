@@ -19,7 +19,8 @@ from ...synthesis.architecture import blocks_of, counts
 from ...synthesis.bands import Band, whole
 from ...synthesis.fields import blocks_from
 from ...synthesis.lapped import Borders
-from ...synthesis.network import Network, Rows
+from ...synthesis.network import Network
+from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from .analysis import decompose
 from .budget import Budget
@@ -120,38 +121,57 @@ class Subject:
         architecture = self.network.architecture
         return Borders.of(self.network.merged, architecture.tile) if architecture.field.linear else None
 
-    def parts(self, threads: int) -> list[tuple[slice, Rows]]:
-        """What the layers do at once: some of the pictures, or some rows of one, enough for every thread."""
+    def parts(self, threads: int) -> list[tuple[slice, Rectangle]]:
+        """What the layers do at once: some of the pictures, or a part of one, enough for every thread."""
         pictures, height, width, _ = self.target.shape
         pixels = min(PIXELS, max(FEWEST, -(-pictures * height * width // threads)))
         if pictures == 1:
-            return [(slice(1), rows) for rows in self.network.strips(pixels)]
+            return [(slice(1), part) for part in self.network.parts(pixels)]
         some = max(1, pixels // (height * width))
-        return [(slice(i, i + some), (0, height)) for i in range(0, pictures, some)]
+        return [(slice(i, i + some), self.network.whole) for i in range(0, pictures, some)]
 
-    def pull(self, half: torch.Tensor, values: torch.Tensor | None, part: tuple[slice, Rows]):
-        """How a part of the pictures pulls: distortion / point.beta in nats, (p,), and its gradients for half a field's
-        rows of the support, and for modulations (1, M) where there are any.
+    def seen(self, part: tuple[slice, Rectangle]) -> tuple[slice, ...]:
+        """Where half a field has what a part of the pictures needs."""
+        pictures, area = part
+        support = self.network.support(area)
+        rows, columns = support.slices
+        if not self.borders:
+            return pictures, rows, columns
+        reached = self.borders.reached(support.columns)
+        return pictures, rows, slice(None), slice(reached.start, reached.stop)
+
+    def pull(self, half: torch.Tensor, values: torch.Tensor | None, part: tuple[slice, Rectangle]):
+        """How a part of the pictures pulls: distortion / point.beta in nats, (p,), and its gradients for what it has
+        `seen` of half a field, and for modulations (1, M) where there are any.
         """
-        pictures, rows = part
-        network, support = self.network.of(pictures), self.network.support(rows)
-        x = leaf = half[pictures, slice(*support)].detach().requires_grad_()
+        pictures, area = part
+        network = self.network.of(pictures)
+        x = leaf = half[self.seen(part)].detach().requires_grad_()
         own = None if values is None else values.detach().requires_grad_()
         if self.borders:
-            x = LappedColumns.apply(leaf, self.borders.of_pictures(pictures), support[0])
-        shown = Layers.apply(x, own, network, rows)
+            x = LappedColumns.apply(leaf, self.borders.of_pictures(pictures), network.support(area))
+        shown = Layers.apply(x, own, network, area)
         shown = shown.mean(-1, keepdim=True) if network.grey else shown
-        error = distortion(shown, self.target[pictures, slice(*rows)]) * self.inside[slice(*rows)]
+        rows, columns = area.slices
+        error = distortion(shown, self.target[pictures, rows, columns]) * self.inside[rows, columns]
         nats = error.sum((1, 2)) / self.point.beta
         return nats.detach(), torch.autograd.grad(nats.sum(), [leaf] if own is None else [leaf, own])
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
         """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
-        x, strips = self.field(latents), self.network.strips(PIXELS, self.band.visible)
-        shown = (self.network.strip(lambda support: x[:, slice(*support)], rows) for rows in strips)
-        pictures = np.concatenate([to_uint8(strip.cpu().numpy()) for strip in shown], 1)[:, :, : self.shape[1]]
-        return pictures[..., 0] if pictures.shape[-1] == 1 else pictures
+        x = self.field(latents)
+        visible = Rectangle(self.band.visible, range(self.shape[1]))
+        shown = np.empty((len(x), *visible.shape, self.target.shape[3]), np.uint8)
+
+        def field_of(support):
+            rows, columns = support.slices
+            return x[:, rows, columns]
+
+        for part in self.network.parts(PIXELS, visible):
+            rows, columns = part.within(visible).slices
+            shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
+        return shown[..., 0] if shown.shape[-1] == 1 else shown
 
     def start(self, above: torch.Tensor | None = None) -> Posterior:
         """Closed form of the linear part where there is one, else the prior's mean and scale.
@@ -249,9 +269,9 @@ class Descent:
         slopes = torch.zeros_like(values) if own else None
         parts = subject.parts(threads())
         pulls = each(partial(subject.pull, half, values), parts)
-        for (pictures, rows), (nats, found) in zip(parts, pulls, strict=True):
-            total[pictures] += nats
-            gradient[pictures, slice(*subject.network.support(rows))] += found[0]
+        for part, (nats, found) in zip(parts, pulls, strict=True):
+            total[part[0]] += nats
+            gradient[subject.seen(part)] += found[0]
             if own:
                 slopes += found[1]
         pull_back(half, gradient)

@@ -11,7 +11,8 @@ from torch.nn import functional
 from ...format.modulation import modulated, parts
 from ...synthesis.architecture import Layer
 from ...synthesis.lapped import Borders
-from ...synthesis.network import Network, Rows, refold
+from ...synthesis.network import Network, refold
+from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from .workers import each
 
@@ -37,17 +38,17 @@ class LappedRows(torch.autograd.Function):
 
 
 class LappedColumns(torch.autograd.Function):
-    """Second half of such a field, for some rows from `first` on."""
+    """Second half of such a field, for a part of the pictures."""
 
     @staticmethod
-    def forward(ctx, pixels: torch.Tensor, borders: Borders, first: int):
-        """(P, n, 3, W) -> (P, n, W, 3)."""
-        ctx.borders, ctx.first = borders, first
-        return borders.mixed(pixels, 3, TorchOps, 1, first).permute(0, 1, 3, 2)
+    def forward(ctx, pixels: torch.Tensor, borders: Borders, part: Rectangle):
+        """Of its rows and the columns that its borders reach, (P, h, 3, w') -> (P, h, w, 3)."""
+        ctx.borders, ctx.part = borders, part
+        return borders.mixed_part(pixels, part, TorchOps).permute(0, 1, 3, 2)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
-        return ctx.borders.mixed(gradient.permute(0, 1, 3, 2), 3, TorchOps, -1, ctx.first), None, None
+        return ctx.borders.mixed_part_back(gradient.permute(0, 1, 3, 2), ctx.part, TorchOps), None, None
 
 
 class Layers(torch.autograd.Function):
@@ -57,19 +58,19 @@ class Layers(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, values: torch.Tensor | None, network: Network, rows: Rows):
-        """Field (P, rows of the support, W, C), modulations (1, M) or None -> (P, end - first, W, 3)."""
-        low, _ = network.support(rows)
-        ctx.run = run = Run(network, low, None if values is None else values[0])
-        ctx.rows = slice(rows[0] - low, rows[1] - low)
+    def forward(ctx, x: torch.Tensor, values: torch.Tensor | None, network: Network, part: Rectangle):
+        """Field of the part's support (P, h', w', C), modulations (1, M) or None -> (P, h, w, 3)."""
+        support = network.support(part)
+        ctx.run = run = Run(network, support, None if values is None else values[0])
+        ctx.rows, ctx.columns = part.within(support).slices
         ctx.asked = ctx.needs_input_grad[1]
-        return run.forward(x)[:, ctx.rows]
+        return run.forward(x)[:, ctx.rows, ctx.columns]
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         run = ctx.run
-        whole = gradient.new_zeros(len(gradient), run.height, *gradient.shape[2:])
-        whole[:, ctx.rows] = gradient
+        whole = gradient.new_zeros(len(gradient), *run.support.shape, gradient.shape[3])
+        whole[:, ctx.rows, ctx.columns] = gradient
         found = run.backward(whole, ctx.asked)
         return found, torch.cat(run.slopes)[None] if ctx.asked else None, None, None
 
@@ -77,8 +78,8 @@ class Layers(torch.autograd.Function):
 class Run:
     """One pass through the shared layers, and back."""
 
-    def __init__(self, network: Network, low: int, values: torch.Tensor | None):
-        self.layers, self.first, self.low = network.architecture.layers, network.architecture.colour, low
+    def __init__(self, network: Network, support: Rectangle, values: torch.Tensor | None):
+        self.layers, self.first, self.support = network.architecture.layers, network.architecture.colour, support
         self.network, self.own, own = network, {}, self.first + 1
         if values is not None:
             self.network = replace(network, shared=modulated(network.shared, own, values))
@@ -87,11 +88,11 @@ class Run:
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(P, H, W, C) -> (P, H, W, 3)."""
-        self.height, outputs = x.shape[1], {self.first - 1: (x, 1)}
+        outputs = {self.first - 1: (x, 1)}
         for i in range(self.first, len(self.layers)):
             layer = self.layers[i]
-            x, low = refold(*outputs[i - 1], layer.fold, TorchOps), self.low // layer.fold
-            bias = self.network.bias(i, low, low + x.shape[1])
+            x = refold(*outputs[i - 1], layer.fold, TorchOps)
+            bias = self.network.bias(i, self.support.over(layer.fold))
             total = correlate(x, self.network.shared[f"w{i}"]).add_(bias)
             if i in self.own:
                 self.seen[i] = x, bias
