@@ -58,6 +58,11 @@ class PriorFile:
         return self.group_bits < self.index_bits
 
     @property
+    def modulates(self) -> bool:
+        """Whether it has modulations at all."""
+        return any(name.endswith(".modulation_kl") for name in self.arrays.files)
+
+    @property
     def latent_layers(self) -> list[dict]:
         """Layers whose weights come from the file."""
         return [layer for layer in self.layers if layer.get("latent", False)]
@@ -191,15 +196,22 @@ def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> 
     checksum = data[-2] + 256 * data[-1]
     refuse_if(crc16(prior.digest + data[:-2]) != checksum, "checksum")
     payload = [byte >> bit & 1 for byte in data[header.start : -2] for bit in range(7, -1, -1)]
+    file, used = read_planes(header, priors, payload)
+    refuse_if(-(-used // 8) * 8 != len(payload), "length of the payload")
+    refuse_if(any(payload[used:]), "padding")
+    return file
+
+
+def read_planes(header: Header, priors: Mapping[int, bytes], payload: list[int]) -> tuple[File, int]:
+    """Colour and alpha of a payload's bits, and how many they take."""
+    prior = opened(priors[header.prior])
     colour = Plane(header, prior, header.point, grey=header.channels > 0)
     used = read_plane(colour, payload, 0)
     file = File(header, colour)
     if header.alpha is not None:
         file.alpha = Plane(header, prior, header.alpha, grey=True)
         used = read_plane(file.alpha, payload, used)
-    refuse_if(-(-used // 8) * 8 != len(payload), "length of the payload")
-    refuse_if(any(payload[used:]), "padding")
-    return file
+    return file, used
 
 
 # Section 2: header
@@ -476,8 +488,8 @@ def candidate(seed: int, group: int, index: int, length: int) -> Iterator[float]
 
 
 @cache
-def order(count: int) -> list[int]:
-    return sorted(range(count), key=words(0, 2, 0, count).__getitem__)
+def order(count: int) -> np.ndarray:
+    return np.array(sorted(range(count), key=words(0, 2, 0, count).__getitem__))
 
 
 # Section 5: partition
@@ -513,35 +525,37 @@ def costs_of_tile(plane: Plane, row: int, column: int) -> np.ndarray:
 
 def partition(kl: np.ndarray, prior: PriorFile) -> list[list[int]]:
     """The latents of each group, from the cost indices of a block."""
-    cost = (kl * kl // 16).tolist()
-    walk = [i for i in order(len(cost)) if cost[i] > 0]
+    cost = kl * kl // 16
+    latents = order(len(cost))
+    walk = latents[cost[latents] > 0]
+    costs = cost[walk].tolist()
     if prior.chained:
-        return chained_groups(walk, cost, prior.group_bits)
-    return independent_groups(walk, cost, prior.group_bits)
+        return chained_groups(walk.tolist(), costs, prior.group_bits)
+    return independent_groups(walk.tolist(), costs, prior.group_bits)
 
 
-def chained_groups(walk: list[int], cost: list[int], group_bits: int) -> list[list[int]]:
+def chained_groups(walk: list[int], costs: list[int], group_bits: int) -> list[list[int]]:
     capacity = 256 * group_bits
-    count = (sum(cost) + capacity // 2) // capacity
+    count = (sum(costs) + capacity // 2) // capacity
     groups = [[] for _ in range(count)]
     if count == 0:
         return groups
     total = 0
-    for i in walk:
-        total += cost[i]
+    for i, cost in zip(walk, costs, strict=True):
+        total += cost
         group = min((total - 1 + capacity // 2) // capacity, count - 1)
         groups[group].append(i)
     return groups
 
 
-def independent_groups(walk: list[int], cost: list[int], group_bits: int) -> list[list[int]]:
+def independent_groups(walk: list[int], costs: list[int], group_bits: int) -> list[list[int]]:
     groups = []
     total = 0
-    for i in walk:
-        total += cost[i]
+    for i, cost in zip(walk, costs, strict=True):
+        total += cost
         if not groups or total > 256 * group_bits:
             groups.append([])
-            total = cost[i]
+            total = cost
         groups[-1].append(i)
     return groups
 
@@ -564,35 +578,35 @@ def read_stream(plane: Plane, payload: list[int], start: int, groups: int) -> li
 # Section 7: from indices to pixels
 
 
+def scales(kl: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    bits = (kl * kl // 16) / 256
+    return np.float32(noise * np.sqrt(2 ** (2 * bits) - 1)).astype(float)
+
+
+def samples(seed: int, block: int, groups: list[list[int]], indices: list[int], count: int) -> np.ndarray:
+    """sign * eps of each latent of a block, 0 where it is in no group."""
+    values = np.zeros(count)
+    signs = words(seed, 1, block, -(-count // 64))
+    for g, (group, index) in enumerate(zip(groups, indices, strict=True)):
+        for i, eps in zip(group, candidate(seed, g, index, len(group)), strict=True):
+            sign = 1 - 2 * (signs[i // 64] >> i % 64 & 1)
+            values[i] = sign * eps
+    return values
+
+
 def latents_of_block(plane: Plane, block: int) -> np.ndarray:
     """(n * n * U,)"""
-    point = plane.point
     tiles = plane.prior.side**2
-    mean = np.tile(point.mean, tiles)
-    noise = np.tile(point.noise, tiles)
-    kl = costs_of_block(plane, block).tolist()
-    values = mean.copy()
-    signs = words(plane.header.seed, 1, block, -(-len(kl) // 64))
-    for g, (group, index) in enumerate(zip(plane.groups[block], plane.indices[block], strict=True)):
-        drawn = candidate(plane.header.seed, g, index, len(group))
-        for i, eps in zip(group, drawn, strict=True):
-            bits = (kl[i] * kl[i] // 16) / 256
-            scale = single_precision(noise[i] * math.sqrt(2 ** (2 * bits) - 1))
-            sign = 1 - 2 * (signs[i // 64] >> i % 64 & 1)
-            values[i] = mean[i] + scale * sign * eps
-    return values
+    mean = np.tile(plane.point.mean, tiles)
+    noise = np.tile(plane.point.noise, tiles)
+    scale = scales(costs_of_block(plane, block), noise)
+    return mean + scale * samples(plane.header.seed, block, plane.groups[block], plane.indices[block], len(mean))
 
 
 def modulations_of(plane: Plane) -> np.ndarray:
     """(P,), 0 where the picture has none."""
-    values = np.zeros(len(plane.point.modulation_scale))
-    signs = words(plane.header.seed, 1, 0, -(-len(values) // 64))
-    for g, (group, index) in enumerate(zip(plane.modulation_groups, plane.modulation_indices, strict=True)):
-        drawn = candidate(plane.header.seed, g, index, len(group))
-        for m, eps in zip(group, drawn, strict=True):
-            sign = 1 - 2 * (signs[m // 64] >> m % 64 & 1)
-            values[m] = float(plane.point.modulation_scale[m]) * sign * eps
-    return values
+    scale = plane.point.modulation_scale.astype(float)
+    return scale * samples(plane.header.seed, 0, plane.modulation_groups, plane.modulation_indices, len(scale))
 
 
 def latents_of(plane: Plane) -> np.ndarray:
@@ -631,7 +645,7 @@ def cosine_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
                     square[i::s, j::s] = coefficients[row + i, column + j]
             down = basis(s * tile, row + s == rows)
             across = basis(s * tile, column + s == columns)
-            shown = np.einsum("vy,vhc,hx->yxc", down, square, across)
+            shown = np.einsum("vy,vhc,hx->yxc", down, square, across, optimize=True)
             values[row * tile : (row + s) * tile, column * tile : (column + s) * tile] = shown
     mix_down(values, size, tile)
     mix_down(values.swapaxes(0, 1), size.T, tile)

@@ -37,9 +37,10 @@ def web_priors(tmp_path_factory):
     return sorted(map(str, folder.iterdir()))
 
 
-def in_node(files, web_priors):
+def in_node(files, web_priors, max_pixels=2**24):
     """What the decoder in JavaScript makes of files: uint8 (H, W, 4), or a sentence."""
     job = {"priors": web_priors, "files": [base64.b64encode(data).decode() for data in files]}
+    job["maxPixels"] = max_pixels
     result = subprocess.run([NODE, SCRIPT], input=json.dumps(job), capture_output=True, text=True, check=True)
     return [told.get("error") or rgba(told) for told in map(json.loads, result.stdout.splitlines())]
 
