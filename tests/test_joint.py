@@ -68,7 +68,7 @@ def test_the_cost_falls_below_the_closed_form(sources, tmp_path):
 def test_an_interruption_changes_nothing(sources, tmp_path, monkeypatch):
     """As long as a number of steps is given: the clock has no say in it."""
     whole = learn(sources, tmp_path / "whole")
-    monkeypatch.setattr(endtoend, "SAVE_EVERY", 0)
+    monkeypatch.setattr(endtoend.checkpoint, "SAVE_EVERY", 0)
     saves, save = [], endtoend.checkpoint.save
 
     def interrupted(*arguments):

@@ -13,7 +13,7 @@ from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
 from combiner_codec.training import crops, data
 from combiner_codec.training.mixture import Mixture
-from combiner_codec.training.recipes import SIREN_METADATA, siren_architecture
+from combiner_codec.training.recipes import SIREN, SIREN_METADATA, siren_architecture
 from combiner_codec.training.run import load_point, save_point
 from combiner_codec.training.shards import Shards
 from combiner_codec.training.siren import PlainSiren, train_siren
@@ -23,7 +23,8 @@ from conftest import smooth_pictures
 def test_the_plain_siren_trains_and_codes(tmp_path):
     """All weights of all layers are stored: 1,123, in independent groups of 16-bit indices."""
     pixels = torch.from_numpy(smooth_pictures(4)).float() / 255
-    point = train_siren(pixels, 0.01, 0.05, tmp_path, lambda line: None)
+    settings = replace(SIREN, betas=(0.01,), minutes=0.05)
+    point = train_siren(pixels, settings, tmp_path, lambda line: None)
     architecture = siren_architecture()
     assert architecture.latents == 1123
     path = tmp_path / "siren.npz"
@@ -34,7 +35,7 @@ def test_the_plain_siren_trains_and_codes(tmp_path):
     assert 0 < len(groups.latents) <= 1123
     result = encode_arrays([smooth_pictures(1, 40)[0][:32]], prior, Settings(0.01, "fast"))[0]
     np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)
-    assert parse(result.data, prior).lengths.tolist() == [16 * groups.counts[0]] * 2
+    assert parse(result.data, prior).colour.blocks.lengths.tolist() == [16 * groups.counts[0]] * 2
 
 
 def test_kl_is_that_of_torch_distributions():

@@ -22,7 +22,7 @@ from .recipes import Recipe
 from .shards import Shards
 from .together import HELD_PIXELS, Measured, Plan, Progress, State, first_state, measured, take_step
 
-LOG_EVERY, SAVE_EVERY = 300, 900  # seconds
+LOG_EVERY = 300  # seconds
 SHOWN = 3  # operating points of a line about validation, which take turns
 THINNED = 97  # pixels of a crop, of which one is taken for the axes of colour
 OF_TRAINING, OF_HELD = 0, 1  # addresses of noise in measurements
@@ -128,13 +128,13 @@ def go_on(plan: Plan, state: State, path: Path, report: Report) -> None:
     """Steps until they or the time are over, with lines of the log and checkpoints in between."""
     progress = state.progress
     clock, first, logged, saved, shown = time.monotonic(), progress.step, progress.seconds, progress.seconds, 0
-    while plan.share(progress.step, progress.seconds) < 1:
+    while plan.settings.share(progress.step, progress.seconds) < 1:
         take_step(plan, state)
         clock = tick(plan, progress, clock)
         if progress.seconds - logged >= LOG_EVERY:
             report_on(plan, state, range(shown, shown + min(SHOWN, len(state.points))), report)
             logged, shown = progress.seconds, shown + SHOWN
-        if progress.seconds - saved >= SAVE_EVERY:
+        if progress.seconds - saved >= checkpoint.SAVE_EVERY:
             checkpoint.save(path, plan, state)
             saved = progress.seconds
     if progress.step > first:
@@ -145,7 +145,7 @@ def go_on(plan: Plan, state: State, path: Path, report: Report) -> None:
 def tick(plan: Plan, progress: Progress, clock: float) -> float:
     """Counts the time since the last tick, the same in all processes, so that they agree on what comes next."""
     now = time.monotonic()
-    progress.seconds += float(plan.shards.sum(torch.tensor([now - clock], dtype=torch.float64))[0]) / plan.shards.world
+    progress.seconds += plan.shards.agreed(now - clock)
     return now
 
 

@@ -69,6 +69,14 @@ class TrainSettings:
     index_bits: int = 16  # width of an index
     seed: int = 0  # of crops, batches, posterior samples and starting weights
 
+    def share(self, step: int, seconds: float) -> float:
+        """Of the steps or of the time that is over."""
+        if self.steps is not None:
+            limit, gone = self.steps, step
+        else:
+            limit, gone = 60 * self.minutes, seconds
+        return min(1.0, gone / limit) if limit else 1.0
+
 
 PHOTO = TrainSettings(
     (0.06, 0.03, 0.018, 0.011, 0.007, 0.0045, 0.0028, 0.0016, 0.0009, 0.0005, 0.00025),

@@ -94,10 +94,11 @@ def learn_siren(sources, recipe: Recipe, checkpoints, report, options: Options) 
     numbers = np.arange(options.crops or len(pictures))
     crops = random_crops(pictures, recipe.side, numbers, settings.seed, recipe.octaves)
     pixels = torch.from_numpy(crops).float() / 255
-    points = [train_siren(pixels, settings.betas[0], settings.minutes, checkpoints, report, settings.seed)]
+    points = [train_siren(pixels, settings, checkpoints, report)]
     training = f"{options.family} on {len(crops)} pictures of {', '.join(s.name for s in sources)}"
+    length = f"{settings.minutes:g} min" if settings.steps is None else f"{settings.steps} steps"
     cores = os.environ.get("WORLD_SIZE", "1")
-    trained = f"plain SIREN, trained for {settings.minutes:g} min on {cores} processor core(s)"
+    trained = f"plain SIREN, trained for {length} on {cores} processor core(s)"
     return points, {**SIREN_METADATA, "training": training, "trained": trained}
 
 

@@ -41,6 +41,11 @@ class Shards:
             tensors = tuple(p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True))
         return tensors
 
+    def agreed(self, seconds: float) -> float:
+        """The mean of what the processes' clocks say, so that all of them agree on what comes next."""
+        (total,) = self.sum(torch.tensor([seconds], dtype=torch.float64))
+        return float(total) / self.world
+
     def mean(self, sums: torch.Tensor) -> torch.Tensor:
         """Mean over all pictures, from each process's sum over its own: any shape, the same."""
         return self.sum(sums)[0] / self.count

@@ -16,24 +16,26 @@ from ..reports import Report
 from ..synthesis.latents import scale_factor
 from ..synthesis.network import forward
 from ..synthesis.torch_ops import TorchOps
-from ..whole import whole_file
+from . import checkpoint
 from .log import decibels
-from .recipes import siren_architecture
+from .recipes import TrainSettings, siren_architecture
 from .shards import SPREAD, Shards
 
 RATE = 5e-3  # of Adam, at the beginning
 LEAST_RATE = 2e-4  # at the end
 FIRST_SCALE = -3.5  # log of the posterior scales at the beginning: 0.03
 FIRST_VARIANCE = 0.05  # of the prior
-M_EVERY, LOG_EVERY = 20, 500  # steps between M-steps, and between lines of the log and checkpoints
+M_EVERY, LOG_EVERY = 20, 500  # steps between M-steps, and between lines of the log
 LOSS_UNIT = 100  # times beta: so that Adam's epsilon is small beside gradients
+MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, as torch names them
 GROUP_BITS = 16  # of independent groups, whose indices are as wide: the paper's coder
 
 
 class PlainSiren:
     """State of learning: posteriors and prior."""
 
-    KEPT = ("mu", "rho", "mean", "variance", "count", "seconds")  # of a checkpoint, the optimizer's state aside
+    OF_PICTURES = ("mu", "rho")  # tensors that a checkpoint keeps, of all processes' pictures
+    OF_PRIOR = ("mean", "variance")  # and those that all processes have alike
 
     def __init__(self, pixels: torch.Tensor, beta: float, seed: int):
         """Pixels: (all, side, side, 3) in [0, 1]; beta: squared error, summed over pixels, per nat."""
@@ -78,18 +80,41 @@ class PlainSiren:
         self.mean = self.shards.mean(self.mu.sum(0))
         self.variance = self.shards.mean((self.rho.exp() ** 2 + (self.mu - self.mean) ** 2).sum(0))
 
+    @property
+    def plan(self) -> dict:
+        """What a checkpoint is of."""
+        architecture = repr(self.architecture)
+        return {"siren": architecture, "beta": self.beta, "pictures": self.shards.count, "seed": self.seed}
+
     def save(self, path: Path) -> None:
-        """A checkpoint, written whole or not at all."""
-        kept = {name: getattr(self, name) for name in self.KEPT}
-        with whole_file(path) as file:
-            torch.save({**kept, "optimizer": self.optimizer.state_dict()}, file)
+        """A checkpoint, the same for any number of processes. All take part; the first one writes."""
+        state = self.optimizer.state_dict()["state"]
+        members = {"plan": self.plan, "count": self.count, "seconds": self.seconds}
+        for number, name in enumerate(self.OF_PICTURES):
+            members[name] = self.shards.whole(getattr(self, name).detach())
+            for moment in MOMENTS:
+                value = state[number][moment] if state else torch.zeros_like(self.mu)
+                members[f"{name}.{moment}"] = self.shards.whole(value)
+        for name in self.OF_PRIOR:
+            members[name] = getattr(self, name)
+        if self.shards.rank == 0:
+            checkpoint.write(path, members)
+        self.shards.wait()
 
     def resume(self, path: Path) -> None:
-        """Go on from a checkpoint of the same pictures."""
-        saved = torch.load(path)
-        self.mu.data, self.rho.data = saved["mu"].data, saved["rho"].data
-        self.mean, self.variance, self.count, self.seconds = (saved[name] for name in self.KEPT[2:])
-        self.optimizer.load_state_dict(saved["optimizer"])
+        """Go on from a checkpoint of the same pictures. Raises FormatError for another file."""
+        moments = {f"{name}.{moment}" for name in self.OF_PICTURES for moment in MOMENTS}
+        names = {"count", "seconds", *self.OF_PICTURES, *self.OF_PRIOR, *moments}
+        members = checkpoint.read(path, self.plan, names)
+        self.count = members["count"]
+        self.seconds = members["seconds"]
+        for name in self.OF_PRIOR:
+            setattr(self, name, members[name].clone())
+        for name in self.OF_PICTURES:
+            posteriors = getattr(self, name)
+            posteriors.data = members[name][self.shards.mine]
+            state = {moment: members[f"{name}.{moment}"][self.shards.mine] for moment in MOMENTS}
+            self.optimizer.state[posteriors] = {"step": torch.tensor(float(self.count)), **state}
 
     @torch.no_grad()
     def operating_point(self) -> OperatingPoint:
@@ -102,22 +127,27 @@ class PlainSiren:
         return OperatingPoint(self.beta, self.mean.numpy(), posterior_scale, index[None], merged, {}, *widths)
 
 
-def train_siren(
-    pixels: torch.Tensor, beta: float, minutes: float, folder: Path, report: Report, seed: int = 0
-) -> OperatingPoint:
-    """Learn the plain SIREN's prior on (N, side, side, 3) until the time is up, checkpoints in `folder` included."""
-    siren, path = PlainSiren(pixels, beta, seed), folder / "siren.pt"
+def train_siren(pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report) -> OperatingPoint:
+    """Learn the plain SIREN's prior on (N, side, side, 3) until steps or time are over, checkpoints in `folder`."""
+    siren = PlainSiren(pixels, settings.betas[0], settings.seed)
+    path = folder / "siren.pt"
     if path.exists():
         siren.resume(path)
-    started, limit = time.time() - siren.seconds, 60 * minutes
-    while siren.seconds < limit:
-        error, nats = siren.step(siren.seconds / limit)
-        siren.seconds = time.time() - started
+    first = siren.count
+    saved = siren.seconds
+    started = time.time() - siren.seconds
+    while settings.share(siren.count, siren.seconds) < 1:
+        error, nats = siren.step(settings.share(siren.count, siren.seconds))
+        siren.seconds = siren.shards.agreed(time.time() - started)
         if siren.count % M_EVERY == 0:
             siren.m_step()
         if siren.count % LOG_EVERY == 0:
             report(log_line(siren, error, nats))
+        if siren.seconds - saved >= checkpoint.SAVE_EVERY:
             siren.save(path)
+            saved = siren.seconds
+    if siren.count > first:
+        siren.save(path)
     return siren.operating_point()
 
 

@@ -42,12 +42,6 @@ class Plan:
     held: Shards  # of the validation crops
     device: torch.device
 
-    def share(self, step: int, seconds: float) -> float:
-        """Of the steps or of the time that is over."""
-        limit = self.settings.steps if self.settings.steps is not None else 60 * self.settings.minutes
-        gone = step if self.settings.steps is not None else seconds
-        return min(1.0, gone / limit) if limit else 1.0
-
     def rate(self, step: int, share: float) -> float:
         """Of AdamW: rises, then falls to about 0."""
         return RATE * min(1, (step + 1) / WARM_UP) * (1 - share) + LEAST_RATE
@@ -133,7 +127,7 @@ def first_state(plan: Plan, colour: dict, classes: list[torch.Tensor]) -> State:
 def take_step(plan: Plan, state: State) -> None:
     """One batch of one operating point moves its posteriors and the network; at the end of an epoch an M-step."""
     progress, settings = state.progress, plan.settings
-    step, share = progress.step, plan.share(progress.step, progress.seconds)
+    step, share = progress.step, settings.share(progress.step, progress.seconds)
     p = plan.point(step)
     point, learned = state.points[p], state.network.learned(p, share >= settings.own)
     e_rate = LEAST_E_RATE + E_RATE * (1 - share)
