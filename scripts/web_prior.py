@@ -68,9 +68,7 @@ def fewer(point: OperatingPoint, classes: int, merged: int) -> OperatingPoint:
     single, pairs = most(used[: point.single], classes), most(used[point.single :], merged)
     kept = np.concatenate([single, point.single + pairs])
     shared = {n: v[kept] if n[0] == "b" and v.ndim == 2 else v for n, v in point.shared.items()}
-    contexts = point.contexts
-    if contexts is not None:
-        contexts = contexts[:, [*kept, point.single + M]][:, :, kept]
+    contexts = point.contexts[:, [*kept, point.single + M]][:, :, kept]
     tables = {"kl_index": point.kl_index[single], "merged": point.merged[pairs], "contexts": contexts}
     return replace(point, **tables, shared=shared, modulations=None)
 
@@ -82,8 +80,6 @@ def most(used: np.ndarray, count: int) -> np.ndarray:
 
 def usage(point: OperatingPoint) -> np.ndarray:
     """How many tiles each class has in small maps that the point expects, as random bits give them: (K,)."""
-    if point.contexts is None:
-        return np.zeros(point.classes)
     rng = np.random.default_rng(0)
     maps = [
         classmap.decode(rng.integers(0, 2, 4096).astype(np.uint8), SIDE, SIDE, point.contexts, point.single)[0]

@@ -56,7 +56,7 @@ def as_file(path, architecture, points):
 
 @pytest.fixture(scope="session")
 def tiny_prior(tmp_path_factory):
-    """Two operating points: tiles of one size, class numbers as they are, layers at full resolution."""
+    """Two operating points: tiles of one size, layers at full resolution."""
     settings = replace(PHOTO, betas=(0.02, 0.004), classes=(5, 5), merged=0, visits=(), crops=64, batch=16, steps=24)
     folder = tmp_path_factory.mktemp("small")
     some = {"smooth": smooth_pictures(16), "smoother": smooth_pictures(32, 256), "busy": busy_pictures(16, 32)}
@@ -64,12 +64,12 @@ def tiny_prior(tmp_path_factory):
     for path, pictures in zip(paths, some.values(), strict=True):
         np.save(path, pictures)
     points = endtoend.learn(Sources.of(paths), Recipe(PLAIN, settings, 32, 0.0), folder, lambda line: None)
-    return as_file(folder / "tiny-small.npz", PLAIN, [replace(point, contexts=None) for point in points])
+    return as_file(folder / "tiny-small.npz", PLAIN, points)
 
 
 @pytest.fixture(scope="session")
 def tiny_photo_prior(tmp_path_factory):
-    """Two operating points: tiles of two sizes, classes with contexts, layers at half resolution."""
+    """Two operating points: tiles of two sizes, layers at half resolution."""
     settings = replace(PHOTO, betas=(0.01, 0.002), classes=(5, 5), merged=3, visits=(), crops=24, batch=4, steps=12)
     folder, recipe = tmp_path_factory.mktemp("photo"), replace(RECIPES["photo"], settings=settings, side=64)
     paths = [folder / f"{side}.npy" for side in (64, 128)]

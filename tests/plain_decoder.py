@@ -85,9 +85,7 @@ class Point:
         self.merged = np.zeros((0, 4, self.kl.shape[1]), int)  # (M, 4, U)
         if "merged" in tables:
             self.merged = columns_in_turns(tables["merged"])
-        self.contexts = None
-        if "contexts" in tables:
-            self.contexts = tables["contexts"].tolist()
+        self.contexts = tables["contexts"].tolist() if self.classes > 1 else None
         self.mean = tables["mean"].astype(float)
         self.noise = tables["noise"].astype(float)
         self.modulation_kl = tables.get("modulation_kl")
@@ -342,8 +340,6 @@ def check_tiles(plane: Plane, bits: int) -> None:
     merged = len(point.merged)
     if point.classes == 1:
         refuse_if(tiles > bits * plane.prior.side**2, "too many tiles")
-    elif point.contexts is None:
-        refuse_if(tiles * class_bits(point) > bits, "too many tiles")
     elif merged == 0:
         refuse_if(tiles * (point.classes - 1) > bits * 2**16, "too many tiles")
     else:
@@ -358,23 +354,13 @@ def number(bits: list[int]) -> int:
     return value
 
 
-def class_bits(point: Point) -> int:
-    """C, the number of binary digits of K - 1."""
-    return len(f"{point.classes - 1:b}")
-
-
 def read_classes(plane: Plane, bits: list[int]) -> tuple[list[list[int]], int]:
     """Classes row by row, and how many bits they take."""
     point = plane.point
     rows, columns = plane.grid
     if point.classes == 1:
         return [[0] * columns for _ in range(rows)], 0
-    if point.contexts is not None:
-        return class_map(bits, rows, columns, point.classes, point.single, point.contexts)
-    width = class_bits(point)
-    numbers = [number(bits[i * width : (i + 1) * width]) for i in range(rows * columns)]
-    refuse_if(max(numbers) >= point.classes, "a class that the prior does not have")
-    return [numbers[row * columns : (row + 1) * columns] for row in range(rows)], rows * columns * width
+    return class_map(bits, rows, columns, point.classes, point.single, point.contexts)
 
 
 def class_map(bits, rows, columns, count, single, tables) -> tuple[list[list[int]], int]:

@@ -18,6 +18,7 @@ from combiner_codec.encoder.settings import Settings, resolve_device
 from combiner_codec.errors import FormatError, MissingError
 from combiner_codec.format import header as file
 from combiner_codec.format import prior as priors
+from combiner_codec.format.classmap import ONE_CLASS
 from conftest import busy_pictures, smooth_pictures
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
@@ -192,9 +193,9 @@ def test_payloads_of_another_length_are_refused(each_prior):
 def only_dearest_class(point):
     """The point with one class of single tiles and no others."""
     dearest = point.tile_bits[: point.single].argmax()
-    contexts = None if point.contexts is None else np.zeros((3, 2, 1), np.int8)
     shared = {name: value[:1] if value.shape == (5, 24) else value for name, value in point.shared.items()}
-    return replace(point, kl_index=point.kl_index[[dearest]], merged=point.merged[:0], shared=shared, contexts=contexts)
+    tables = {"kl_index": point.kl_index[[dearest]], "merged": point.merged[:0], "contexts": ONE_CLASS}
+    return replace(point, **tables, shared=shared)
 
 
 def test_points_of_one_class_are_chosen_by_beta(each_prior):
@@ -207,7 +208,7 @@ def test_points_of_one_class_are_chosen_by_beta(each_prior):
 @pytest.mark.parametrize("classes", [5, 1])
 def test_a_small_file_cannot_claim_a_huge_picture(classes, each_prior):
     point = each_prior.operating_point(0)
-    contexts = point.contexts if classes > 1 or point.contexts is None else np.zeros((3, 2, 1), np.int8)
+    contexts = point.contexts if classes > 1 else ONE_CLASS
     shared = {name: value[:classes] if value.shape == (5, 24) else value for name, value in point.shared.items()}
     tables = {"kl_index": point.kl_index[:classes], "merged": point.merged[: 0 if classes == 1 else None]}
     prior = resaved(each_prior, [replace(point, **tables, shared=shared, contexts=contexts)])

@@ -34,8 +34,7 @@ def test_the_trained_classes_stay(pair):
         np.testing.assert_array_equal(after.merged, before.merged)
         np.testing.assert_array_equal(after.shared["w2"], before.shared["w2"])
         np.testing.assert_array_equal(after.shared["b2"][old], before.shared["b2"])
-        if before.contexts is not None:
-            np.testing.assert_array_equal(after.contexts[:, [*old, -1]][..., old], before.contexts)
+        np.testing.assert_array_equal(after.contexts[:, [*old, -1]][..., old], before.contexts)
 
 
 def test_writing_and_patterns_are_coded_better(pair):

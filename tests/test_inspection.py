@@ -20,6 +20,7 @@ from combiner_codec.encoder.fit.posterior import Gaussians, kl_nats
 from combiner_codec.encoder.fit.saved import Fitted
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
+from combiner_codec.format.classmap import ONE_CLASS
 from combiner_codec.format.streams import index_of
 from combiner_codec.inspect.facts import facts
 from combiner_codec.inspect.figures import ACTIVE, EQUAL, Inspection, unit_bits
@@ -40,7 +41,7 @@ def siren_prior(tmp_path_factory):
     d = architecture.latents
     kl_index = index_of(rng.uniform(0, 3, (1, d)))
     tables = rng.normal(size=d), np.full(d, 0.3), kl_index, np.zeros((0, 4, d), np.uint8)
-    point = priors.OperatingPoint(0.01, *tables, {}, group_bits=8, index_bits=8)
+    point = priors.OperatingPoint(0.01, *tables, {}, group_bits=8, index_bits=8, contexts=ONE_CLASS)
     return saved(tmp_path_factory.mktemp("siren"), architecture, {**recipes.SIREN_METADATA, "steps": 4}, point)
 
 

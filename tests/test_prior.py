@@ -106,7 +106,6 @@ def test_prior_files_keep_every_table(each_prior, tmp_path):
             if isinstance(value, np.ndarray):
                 np.testing.assert_array_equal(value, getattr(point, name), err_msg=name)
         assert again.operating_point(i).shared.keys() == point.shared.keys()
-    assert (again.operating_point(0).contexts is None) == (each_prior.architecture.side == 1)
 
 
 def test_kl_index_is_the_nearest():

@@ -169,7 +169,7 @@ function readPlane(bits, head, prior, number, grey) {
 	const modulated = point.modulation_kl && area > 16384 && bits.take(1);
 	const few = point.count === 1 && rows * cols > side * side * bits.left;
 	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${cols} tiles`);
-	const classes = (point.contexts ? classMap : classNumbers)(bits, rows, cols, point);
+	const classes = classMap(bits, rows, cols, point);
 	const plane = { bits, head, prior, point, grey, rows, cols, classes }, blocks = [];
 	const placed = (stream) => {
 		stream.start = bits.at;
@@ -189,14 +189,6 @@ function readPlane(bits, head, prior, number, grey) {
 	const need = ceil((bits.at - at) / 8);
 	check(bits.at <= bits.size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
 	return plane;
-}
-
-function classNumbers(bits, rows, cols, { count }) {
-	const tiles = rows * cols, width = 32 - clz32(count - 1);
-	check(tiles * width <= bits.left, `truncated: ${tiles} tiles need more than ${bits.left >> 3} bytes`);
-	const classes = new Uint16Array(tiles).map(() => bits.take(width));
-	check(classes.every((name) => name < count), "a tile names a class that its prior does not have");
-	return classes;
 }
 
 /** Arithmetic-coded classes. */

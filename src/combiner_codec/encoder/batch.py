@@ -14,7 +14,6 @@ from ..errors import FormatError
 from ..format import classmap, header
 from ..format.header import ONE_COLOUR, Header
 from ..format.prior import OperatingPoint, Prior
-from ..format.streams import to_bits
 from ..picture.image import largest_difference, png_bytes, psnr, squared_error
 from ..synthesis.architecture import blocks_of, counts
 from ..synthesis.bands import Band, bands
@@ -230,9 +229,7 @@ def together(points: np.ndarray, share: Callable[[int], int], pixels: int) -> It
 
 def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:
     """Bits of all tiles' classes, the inverse of `decoder.read_classes`: (Rt, Ct) -> uint8 of 0 and 1."""
-    if point.contexts is not None:
-        return classmap.encode(classes.astype(np.uint8), point.contexts, point.single)
-    return to_bits(classes, point.class_bits)
+    return classmap.encode(classes.astype(np.uint8), point.contexts, point.single)
 
 
 def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:

@@ -26,6 +26,7 @@ FREQUENCY = np.array([max(1, HALVING[x % UNIT] >> x // UNIT) for x in range(3 * 
 WORD = 32  # bits of the coder's registers
 MASK, HALF, QUARTER = (1 << WORD) - 1, 1 << WORD - 1, 1 << WORD - 2
 CACHED = 4096  # contexts: seven in ten recur within a photograph
+ONE_CLASS = np.zeros((3, 2, 1), np.int8)  # tables where K is 1: a map has no bits
 TAIL = 2  # bits that place the end of the code inside the last interval
 
 

@@ -27,7 +27,7 @@ from . import classmap
 from .header import ONE_COLOUR, Header
 from .modulation import modulated
 from .prior import OperatingPoint, Prior
-from .streams import UNIT, from_bits, kl_table, to_bits
+from .streams import UNIT, kl_table
 
 ALL = slice(None)
 
@@ -80,19 +80,9 @@ class BitReader:
     def class_map(
         self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None = None
     ) -> np.ndarray:
-        if point.contexts is not None:
-            found, used = classmap.decode(self.left, rows, columns, point.contexts, point.single)
-            self.position += used
-            return found.astype(np.int64)
-        tiles = rows * columns
-        if tiles * point.class_bits > len(self.left):
-            raise FormatError(f"truncated: {tiles} tiles need more than {len(self.left) // 8} bytes")
-        if not point.class_bits:
-            return np.zeros((rows, columns), np.int64)
-        found = from_bits(self.take(tiles * point.class_bits), point.class_bits)
-        if found.max() >= point.classes:
-            raise FormatError("a tile names a class that its prior does not have")
-        return found.reshape(rows, columns)
+        found, used = classmap.decode(self.left, rows, columns, point.contexts, point.single)
+        self.position += used
+        return found.astype(np.int64)
 
     def stream(self, length: int, stream: np.ndarray | None = None) -> np.ndarray:
         return self.take(length)
@@ -124,10 +114,7 @@ class BitWriter:
         return value
 
     def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray) -> np.ndarray:
-        if point.contexts is not None:
-            self.put(classmap.encode(classes.astype(np.uint8), point.contexts, point.single))
-        else:
-            self.put(to_bits(classes, point.class_bits))
+        self.put(classmap.encode(classes.astype(np.uint8), point.contexts, point.single))
         return classes
 
     def stream(self, length: int, stream: np.ndarray) -> np.ndarray:

@@ -22,6 +22,7 @@ from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
 from ..synthesis.latents import scale_factor, scale_of
 from ..whole import whole_file
+from .classmap import ONE_CLASS
 from .header import CUSTOM, INDEX_BITS
 from .modulation import Modulations
 from .streams import UNIT, Partition, group_count, kl_table, partition
@@ -50,7 +51,7 @@ class OperatingPoint:
     shared: dict[str, np.ndarray]  # weights of shared layers
     group_bits: int  # bits that a group adds
     index_bits: int  # width of an index that `--effort normal` uses
-    contexts: np.ndarray | None = None  # (3, K + 1, K) int8 tables of classmap.py; None: class numbers as they are
+    contexts: np.ndarray  # (3, K + 1, K) int8, the tables of classmap.py
     modulations: Modulations | None = None  # of shared layers, that a picture may have for its own
 
     @property
@@ -67,11 +68,6 @@ class OperatingPoint:
     def classes(self) -> int:
         """K."""
         return self.single + len(self.merged)
-
-    @property
-    def class_bits(self) -> int:
-        """Bits of a class number in the file where classes have no context."""
-        return (self.classes - 1).bit_length()
 
     @cached_property
     def rows(self) -> np.ndarray:
@@ -194,7 +190,7 @@ class Prior:
         kl_index = in_turns(arrays.pop("kl"))
         merged = in_turns(arrays.pop("merged")) if "merged" in arrays else np.zeros((0, 4, kl_index.shape[1]), np.uint8)
         tables = kl_index, merged
-        contexts = arrays.pop("contexts", None)
+        contexts = arrays.pop("contexts", ONE_CLASS)
         kl, scale = arrays.pop("modulation_kl", None), arrays.pop("modulation_scale", None)
         floats = {k: v.astype(np.float32) for k, v in arrays.items()}
         mean, posterior_scale = floats.pop("mean"), floats.pop("noise")
@@ -222,11 +218,13 @@ def save(
     arrays = {}
     for i, point in enumerate(points):
         merged, kl_index = (by_component(table, architecture.components) for table in (point.merged, point.kl_index))
-        tables = {"kl": kl_index, "merged": merged, "contexts": point.contexts}
+        tables = {"kl": kl_index, "merged": merged}
+        if point.classes > 1:
+            tables["contexts"] = point.contexts
         floats = {"mean": point.mean, "noise": point.posterior_scale, **pruned(architecture, point.shared)}
         if point.modulations:
             tables["modulation_kl"], floats["modulation_scale"] = point.modulations.kl_index, point.modulations.scale
-        arrays |= {f"{i:02}.{name}": np.ascontiguousarray(t) for name, t in tables.items() if t is not None and len(t)}
+        arrays |= {f"{i:02}.{name}": np.ascontiguousarray(t) for name, t in tables.items() if len(t)}
         arrays |= {f"{i:02}.{name}": value.astype(dtype) for name, value in floats.items()}
     metadata = {
         **metadata,

@@ -122,8 +122,8 @@ class Inspection:
     def class_bits(self) -> np.ndarray:
         """What every tile's class costs; the sum is what the class map takes: (Rt, Ct)."""
         classes, point = self.plane.classes, self.point
-        if point.contexts is None or point.classes == 1:
-            return np.full(classes.shape, float(point.class_bits))
+        if point.classes == 1:
+            return np.zeros(classes.shape)
         each = classmap.bits(classes.astype(np.uint8), point.contexts, point.single)
         return each * (len(classmap.encode(classes.astype(np.uint8), point.contexts, point.single)) / each.sum())
 

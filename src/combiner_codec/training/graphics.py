@@ -96,7 +96,7 @@ def add_classes(point: OperatingPoint, architecture: Architecture, side: int) ->
     kl_index = index_of(kl_bits_of(variance, noise2).numpy())
     layers = {f"b{i}": layer for i, layer in enumerate(architecture.layers) if layer.by_class}
     biases = {name: _with_new(point.shared[name], single, count, layer.kind) for name, layer in layers.items()}
-    contexts = None if point.contexts is None else _widen(point.contexts, single, count)
+    contexts = _widen(point.contexts, single, count)
     return replace(
         point, kl_index=np.concatenate([point.kl_index, kl_index]), shared=point.shared | biases, contexts=contexts
     )

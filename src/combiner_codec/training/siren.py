@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ..encoder.fit.posterior import Gaussians, distortion, kl_nats
+from ..format.classmap import ONE_CLASS
 from ..format.prior import OperatingPoint
 from ..format.streams import UNIT, index_of, kl_table
 from ..reports import Report
@@ -123,8 +124,17 @@ class PlainSiren:
         index = index_of((nats / np.log(2)).numpy())
         least = np.maximum(kl_table()[index], 1) / UNIT  # bits; every latent is given a posterior scale
         posterior_scale = self.variance.sqrt().numpy() / scale_factor(least)
-        merged, widths = np.zeros((0, 4, len(index)), np.uint8), (GROUP_BITS, GROUP_BITS)
-        return OperatingPoint(self.beta, self.mean.numpy(), posterior_scale, index[None], merged, {}, *widths)
+        return OperatingPoint(
+            beta=self.beta,
+            mean=self.mean.numpy(),
+            posterior_scale=posterior_scale,
+            kl_index=index[None],
+            merged=np.zeros((0, 4, len(index)), np.uint8),
+            shared={},
+            group_bits=GROUP_BITS,
+            index_bits=GROUP_BITS,
+            contexts=ONE_CLASS,
+        )
 
 
 def train_siren(pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report) -> OperatingPoint:

@@ -50,7 +50,7 @@ class Tables:
         return Gaussians(self.mean, scale[self.rows_of(assigned)], self.posterior_variance.sqrt())
 
     def frozen(
-        self, shared: dict[str, torch.Tensor], contexts: np.ndarray | None, group_bits: int, index_bits: int
+        self, shared: dict[str, torch.Tensor], contexts: np.ndarray, group_bits: int, index_bits: int
     ) -> OperatingPoint:
         """As the prior file holds it, with weights of the shared layers and tables of the class map."""
         rows = index_of(self.kl_bits().cpu().numpy())

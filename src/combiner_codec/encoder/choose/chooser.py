@@ -81,8 +81,8 @@ class Chooser:
         return choose_tiling(lambda merged: self.least(point, pictures, merged), *rest) if rest else first
 
     def least(self, point: OperatingPoint, pictures, merged: np.ndarray) -> np.ndarray:
-        """`tile_costs` of the best class, and of its number where classes have contexts: (P, Rt, Ct)."""
-        number = NUMBER * (point.contexts is not None) * self.beta * np.log(2)
+        """`tile_costs` of the best class, and of its number where there are several: (P, Rt, Ct)."""
+        number = NUMBER * self.beta * np.log(2) if point.classes > 1 else 0.0
         if not self.linear:
             return self.tile_costs(point, pictures, merged)[..., 0] + number
         rates, costs, (single, four) = self._rates(point), np.zeros(merged.shape, np.float32), self._kinds(point)

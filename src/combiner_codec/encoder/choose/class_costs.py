@@ -129,5 +129,5 @@ def kinds(point: OperatingPoint, side: int) -> tuple[Classes, Classes]:
 
 
 def tile_nats(point: OperatingPoint) -> np.ndarray:
-    """What a tile of each class costs, class number included where it has no context: (K,) nats."""
-    return np.log(2) * (point.tile_bits + (point.class_bits if point.contexts is None else 0))
+    """What a tile of each class costs, its class apart: (K,) nats."""
+    return np.log(2) * point.tile_bits

@@ -16,8 +16,8 @@ from .tiling import begins
 
 def cheapest(point: OperatingPoint, costs: np.ndarray, beta: float) -> np.ndarray:
     """Classes that minimise costs and class maps together: (P, Rt, Ct, K) -> (P, Rt, Ct) int64."""
-    if point.contexts is None:
-        return costs.argmin(-1)
+    if point.classes == 1:
+        return np.zeros(costs.shape[:-1], np.int64)
     bits = costs / (beta * np.log(2))
     return np.stack([choose_map(one, point.contexts, point.single) for one in bits]).astype(np.int64)
 

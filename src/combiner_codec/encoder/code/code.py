@@ -231,8 +231,6 @@ def kl_bits(subject: Subject, posterior: Posterior) -> np.ndarray:
 
 def class_bits(classes: np.ndarray, point: OperatingPoint) -> float:
     """What a class map costs: (Rt, Ct)."""
-    if point.contexts is None:
-        return float(point.class_bits * classes.size)
     return float(classmap.bits(classes.astype(np.uint8), point.contexts, point.single).sum())
 
 
