@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from combiner_codec import FormatError, decoder
-from combiner_codec.format import header
+from combiner_codec.format import header, plane
 from combiner_codec.format import prior as priors
+from combiner_codec.format.plane import BitReader
 from combiner_codec.picture.scaling import data_url
 from experiments import web_speed
 from experiments.reliability import golden, hostile
@@ -77,7 +78,7 @@ def random_files(count):
 def random_payload(head, prior, rng):
     """Bits that a decoder can read to their end, as many as it reads."""
     planes = [head] if head.alpha is None else [head, head.of_alpha]
-    bits = [random_plane(plane, prior, rng) for plane in planes]
+    bits = [random_plane(each, prior, rng) for each in planes]
     return np.packbits(np.concatenate(bits)).tobytes()
 
 
@@ -85,7 +86,9 @@ def random_plane(head, prior, rng):
     """Bits of one plane; a few start with numbers of classes that there are not."""
     while True:
         try:
-            return decoder.read_plane(rng.integers(0, 2, 2**18).astype(np.uint8), head, prior, 0).payload
+            bits = BitReader(rng.integers(0, 2, 2**18).astype(np.uint8))
+            plane.read(bits, head, prior)
+            return bits.bits[: bits.position]
         except FormatError:
             pass
 

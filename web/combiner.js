@@ -138,6 +138,12 @@ class Bits {
 		return max(0, this.size - this.at);
 	}
 
+	/** Refuses to have read beyond the end. */
+	whole() {
+		const need = ceil(this.at / 8);
+		check(this.at <= this.size, `truncated: payload of ${this.size >> 3} bytes where ${need} are expected`);
+	}
+
 	/** The number in some bits, highest first; zeros follow the last. */
 	number(from, end) {
 		let value = 0;
@@ -153,11 +159,10 @@ class Bits {
 
 /** What a plane's bits say: one colour, or classes and groups. Memory is that of file and classes. */
 function readPlane(bits, head, prior, number, grey) {
-	const { at, left } = bits;
 	if (number === 31) {
 		const next = () => bits.take(8) / 255;
 		const colour = grey ? Array(3).fill(next()) : [next(), next(), next()];
-		check(bits.at <= bits.size, "truncated in the picture's colour");
+		bits.whole();
 		return { colour, grey };
 	}
 	const { groupBits, indexBits, side, tile } = prior, point = prior.points[number];
@@ -167,8 +172,9 @@ function readPlane(bits, head, prior, number, grey) {
 	check(coder, `prior ${prior.name} cannot have made this file`);
 	const rows = ceil(head.height / tile), cols = ceil(head.width / tile), area = head.width * head.height;
 	const modulated = point.modulation_kl && area > 16384 && bits.take(1);
+	bits.whole();
 	const few = point.count === 1 && rows * cols > side * side * bits.left;
-	check(!few, `truncated: ${left >> 3} bytes are too few for ${rows} x ${cols} tiles`);
+	check(!few, `truncated: ${bits.left >> 3} bytes are too few for ${rows} x ${cols} tiles`);
 	const classes = classMap(bits, rows, cols, point);
 	const plane = { bits, head, prior, point, grey, rows, cols, classes }, blocks = [];
 	const placed = (stream) => {
@@ -180,23 +186,23 @@ function readPlane(bits, head, prior, number, grey) {
 		const [, levels, size] = point.shapes.modulation_kl;
 		const at = size * min(31 - clz32(area / 16384), levels - 1); // a row of cost indices
 		plane.changes = placed(grouped(point.modulation_kl.subarray(at, at + size), order(size), prior));
+		bits.whole();
 	}
 	classes.forEach((name, n) => {
 		const [r, c] = split(n, cols), block = floor(r / side) * ceil(cols / side) + floor(c / side);
 		(blocks[block] ??= []).push({ r, c, name, at: ((r % side) * side + (c % side)) * prior.own });
 	});
 	plane.blocks = blocks.map((tiles) => placed(partition(plane, tiles)));
-	const need = ceil((bits.at - at) / 8);
-	check(bits.at <= bits.size, `truncated: payload of ${left >> 3} bytes where ${need} are expected`);
+	bits.whole();
 	return plane;
 }
 
 /** Arithmetic-coded classes. */
 function classMap(bits, rows, cols, { count, single, contexts }) {
-	const classes = new Uint16Array(rows * cols);
-	if (count === 1) return classes;
+	if (count === 1) return new Uint16Array(rows * cols);
 	const { left } = bits, most = left * 2 ** (single < count ? 18 : 16), tiles = `the classes of ${rows} x ${cols} tiles`;
-	check(classes.length * (single - 1) <= most, `truncated: ${left} bits are too few for ${tiles}`);
+	check(rows * cols * (single - 1) <= most, `truncated: ${left} bits are too few for ${tiles}`);
+	const classes = new Uint16Array(rows * cols);
 	const end = bits.at + left + 30; // the decoder is so far ahead of the map
 	const at = (r, c) => (r < 0 || c < 0 || c >= cols ? count : classes[r * cols + c]);
 	const table = (n, neighbour) => contexts.subarray((n * (count + 1) + neighbour) * count);
