@@ -15,6 +15,7 @@ import numpy as np
 from combiner_codec.format import classmap
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import OperatingPoint, Prior
+from combiner_codec.format.prior_file import in_turns, is_shared
 
 MAGIC = b"CMBW"
 MEMBERS = "kl", "merged", "contexts", "mean", "noise", "modulation_kl", "modulation_scale"  # and w1, b1, w2, …
@@ -27,7 +28,7 @@ def web(prior: Prior) -> bytes:
     for i in range(len(prior.betas)):
         names = [name for name in prior.arrays if name.startswith(f"{i:02}.") and is_member(name[3:])]
         arrays = {name[3:]: prior.arrays[name] for name in names}
-        arrays |= {name: priors.in_turns(arrays[name]) for name in ("kl", "merged") if name in arrays}
+        arrays |= {name: in_turns(arrays[name]) for name in ("kl", "merged") if name in arrays}
         points.append({name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()})
         parts += [planes(array) for array in arrays.values()]
     head = {
@@ -45,7 +46,7 @@ def web(prior: Prior) -> bytes:
 
 def is_member(name: str) -> bool:
     """Whether a decoder needs this array of an operating point."""
-    return name in MEMBERS or (name[0] in "wb" and name[1:].isdigit())
+    return name in MEMBERS or is_shared(name)
 
 
 def planes(array: np.ndarray) -> bytes:

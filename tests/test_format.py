@@ -12,7 +12,8 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import candidates, streams
 from combiner_codec.format import prior as priors
-from combiner_codec.format.modulation import Modulations, count
+from combiner_codec.format.operating_point import Modulations
+from combiner_codec.synthesis.modulation import count
 from conftest import as_file, busy_pictures
 
 

@@ -9,9 +9,9 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, Layers, pull_back
 from combiner_codec.encoder.fit.workers import ahead, each, side_by_side, threads
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.format.modulation import count, modulated
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.synthesis.lapped import Borders
+from combiner_codec.synthesis.modulation import count, modulated
 from combiner_codec.synthesis.network import Network
 from combiner_codec.synthesis.rectangle import Rectangle
 from combiner_codec.synthesis.torch_ops import TorchOps

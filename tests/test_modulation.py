@@ -14,7 +14,8 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.modulation import DECAYS, WORTH, Adam, worth
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
-from combiner_codec.format.modulation import SMALLEST, Modulations, count, modulated
+from combiner_codec.format.operating_point import UNMODULATED_PIXELS, Modulations
+from combiner_codec.synthesis.modulation import count, modulated
 from combiner_codec.training import modulations as training
 from conftest import as_file, busy_pictures
 
@@ -46,7 +47,8 @@ def encoded(prior, picture):
 
 def test_a_larger_picture_knows_its_modulations_more_exactly():
     point = Modulations(np.ones(1, np.float32), np.arange(3, dtype=np.uint8)[:, None])
-    sizes = SMALLEST, SMALLEST + 1, 2 * SMALLEST - 1, 2 * SMALLEST, 4 * SMALLEST, 2**30
+    least = UNMODULATED_PIXELS
+    sizes = least, least + 1, 2 * least - 1, 2 * least, 4 * least, 2**30
     assert [None if (row := point.kl_of(size)) is None else row.item() for size in sizes] == [None, 0, 0, 1, 2, 2]
 
 

@@ -15,7 +15,7 @@ from .format import candidates, header, streams
 from .format import plane as planes
 from .format import prior as priors
 from .format.header import GREY_AS_RGB, MAX_PIXELS, Header
-from .format.modulation import SMALLEST
+from .format.operating_point import UNMODULATED_PIXELS
 from .format.plane import BitReader, Decoded, InrPlane, OneColour, Section
 from .format.prior import Prior
 from .picture.planes import join, sharpened
@@ -26,7 +26,7 @@ from .synthesis.network import Network
 from .synthesis.numpy_ops import NumpyOps
 from .synthesis.rectangle import Rectangle
 
-EXACT_PIXELS = SMALLEST  # pictures up to this size are decoded in double precision throughout
+EXACT_PIXELS = UNMODULATED_PIXELS  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
 FEWEST, MOST = 2**16, 2**18  # pixels of a strip that the network computes at once: one for each thread within these
 

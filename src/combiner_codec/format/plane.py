@@ -23,9 +23,9 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, blocks_of, counts
+from ..synthesis.modulation import modulated
 from . import classmap
 from .header import ONE_COLOUR, Header
-from .modulation import modulated
 from .prior import OperatingPoint, Prior
 from .streams import UNIT, kl_table
 

@@ -1,6 +1,6 @@
 """How far modulations lie from 0 in pictures: their prior, by turns of fitting pictures and taking variances (EM).
 
-Needs torch. Shapes: M modulations (format/modulation.py), N pictures.
+Needs torch. Shapes: M modulations (synthesis/modulation.py), N pictures.
 """
 
 from collections.abc import Sequence
@@ -14,10 +14,11 @@ from ..encoder.choose.chooser import Chooser
 from ..encoder.fit.descent import Descent, Subject
 from ..encoder.fit.gradients import Layers
 from ..encoder.fit.modulation import Fit, Modulation
-from ..format.modulation import SMALLEST, Modulations, count
-from ..format.prior import OperatingPoint, Prior
+from ..format.operating_point import UNMODULATED_PIXELS, Modulations, OperatingPoint
+from ..format.prior import Prior
 from ..format.streams import index_of
 from ..reports import Report
+from ..synthesis.modulation import count
 from .crops import Picture
 
 SIDE, PICTURES = 384, 6  # of the crops that are fitted, and how many at each operating point
@@ -50,7 +51,7 @@ def learn(prior: Prior, pictures: Sequence[Picture], report: Report, seed: int =
 
 def modulations(scale: np.ndarray, curvature: np.ndarray) -> Modulations:
     """From scales and curvatures a pixel: (M,) each."""
-    pixels = SMALLEST * 2.0 ** (np.arange(ROWS) + 0.5)
+    pixels = UNMODULATED_PIXELS * 2.0 ** (np.arange(ROWS) + 0.5)
     return Modulations(scale.astype(np.float32), index_of(0.5 * np.log2(1 + pixels[:, None] * curvature * scale**2)))
 
 

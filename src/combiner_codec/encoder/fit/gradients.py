@@ -1,6 +1,6 @@
 """Gradients of the synthesis by hand: what a fit spends most of its time on, in two thirds of autograd's. Needs torch.
 
-Shapes: see synthesis/architecture.py; M modulations of a picture (format/modulation.py).
+Shapes: see synthesis/architecture.py; M modulations of a picture (synthesis/modulation.py).
 """
 
 from dataclasses import replace
@@ -8,9 +8,9 @@ from dataclasses import replace
 import torch
 from torch.nn import functional
 
-from ...format.modulation import modulated, parts
 from ...synthesis.architecture import Layer
 from ...synthesis.lapped import Borders
+from ...synthesis.modulation import modulated, parts
 from ...synthesis.network import Network, refold
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps

@@ -1,6 +1,6 @@
 """A picture's modulations: fitted together with its latents, coded before them. Needs torch.
 
-Shapes: M modulations (format/modulation.py), as one block of that many latents.
+Shapes: M modulations (synthesis/modulation.py), as one block of that many latents.
 """
 
 from dataclasses import dataclass, field, replace
@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import torch
 
-from ...format.modulation import modulated
 from ...format.prior import OperatingPoint
 from ...format.streams import UNIT, Partition, kl_table
+from ...synthesis.modulation import modulated
 from ...synthesis.network import Network
 from ..code.streams import Code, Draws, bundles, code_segment, streams
 from .noise import Noise

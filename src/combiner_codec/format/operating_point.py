@@ -1,0 +1,165 @@
+"""An operating point: what a prior learned for one beta (FORMAT.md, section 8).
+
+A point has K classes, the last M of them of merged tiles, and a tile names its class. For a latent d of class c,
+`kl_index[c, d]` is the index of its average KL in a table of integers, and the prior's scale follows from it
+(synthesis/latents.py): one integer gives both the partition and the scale. Floats are only kept here, for synthesis.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cache, cached_property, lru_cache
+
+import numpy as np
+
+from ..synthesis.architecture import Architecture
+from ..synthesis.latents import scale_factor, scale_of
+from .streams import UNIT, Partition, group_count, kl_table, partition
+
+UNMODULATED_PIXELS = 2**14  # a picture of no more has no modulations, and is decoded in double precision
+
+
+@dataclass(frozen=True, eq=False)
+class Modulations:
+    """The prior of the modulations that a large picture may have: M latents, coded as one block's."""
+
+    scale: np.ndarray  # (M,) float32, prior scales; the means are 0
+    kl_index: np.ndarray  # (R, M) uint8, index into kl_table, of pictures of 2^(14 + row) pixels and more
+
+    def kl_of(self, pixels: int) -> np.ndarray | None:
+        """KL indices for a picture of so many pixels, as a block's: (1, M) uint8, None where it can have none."""
+        if pixels <= UNMODULATED_PIXELS:
+            return None
+        digits = (pixels // UNMODULATED_PIXELS).bit_length()
+        row = min(digits, len(self.kl_index)) - 1
+        return self.kl_index[row : row + 1]
+
+
+@dataclass(frozen=True, eq=False)
+class OperatingPoint:
+    """Tables of one beta. Shapes: K classes, of which the last M are of merged tiles; U latents of a tile."""
+
+    beta: float  # squared error, summed over pixels, per nat
+    mean: np.ndarray  # (U,) float32
+    posterior_scale: np.ndarray  # (U,) float32, typical sigma
+    kl_index: np.ndarray  # (K - M, U) uint8, index into kl_table
+    merged: np.ndarray  # (M, 4, U) uint8, the same of the four tiles that form one
+    shared: dict[str, np.ndarray]  # weights of shared layers
+    group_bits: int  # bits that a group adds
+    index_bits: int  # width of an index that `--effort normal` uses
+    contexts: np.ndarray  # (3, K + 1, K) int8, the tables of classmap.py
+    modulations: Modulations | None = None
+
+    @property
+    def chained(self) -> bool:
+        """Whether indices overlap."""
+        return self.group_bits < self.index_bits
+
+    @property
+    def single(self) -> int:
+        """K - M, classes of tiles on their own."""
+        return len(self.kl_index)
+
+    @property
+    def classes(self) -> int:
+        """K."""
+        return self.single + len(self.merged)
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """KL indices of every class, at each place in a merged tile, and beyond the picture: (K + 3 M + 1, U) uint8."""
+        columns = self.kl_index.shape[1]
+        places = self.merged.reshape(-1, columns)
+        beyond = np.zeros((1, columns), np.uint8)
+        return np.concatenate([self.kl_index, places, beyond])
+
+    def row_of(self, classes: np.ndarray) -> np.ndarray:
+        """Number in `rows` of each tile; -1 beyond the picture, as in the classes."""
+        return row_of(classes, self.single)
+
+    @cached_property
+    def row_cost(self) -> np.ndarray:
+        """Average KL of each row in 1/256 bit: int64."""
+        return kl_table()[self.rows].sum(1)
+
+    @cached_property
+    def tile_cost(self) -> np.ndarray:
+        """Average KL of a tile of each class in 1/256 bit, all of a merged one: (K,) int64."""
+        single = self.row_cost[: self.single]
+        merged = self.row_cost[self.single : -1].reshape(-1, 4).sum(1)
+        return np.concatenate([single, merged])
+
+    @property
+    def tile_bits(self) -> np.ndarray:
+        """The same in bits: (K,) float64."""
+        return self.tile_cost / UNIT
+
+    def modulation_kl(self, pixels: int) -> np.ndarray | None:
+        """KL indices of the modulations of a picture of so many pixels: (1, M) uint8, None where it can have none."""
+        if self.modulations is None:
+            return None
+        return self.modulations.kl_of(pixels)
+
+    def block_kl(self, classes: np.ndarray) -> np.ndarray:
+        """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
+        return self.rows[self.row_of(classes)].reshape(len(classes), -1)
+
+    def partition(self, kl_index: np.ndarray) -> Partition:
+        """Groups of blocks: (B, D) KL indices."""
+        return partition(kl_index, self.group_bits, self.chained)
+
+    def length_of(self, kl_index: np.ndarray) -> int:
+        """Bits of the stream of some latents with these KL indices."""
+        total = kl_table()[kl_index].sum()
+        return self.group_bits * int(group_count(total, self.group_bits))
+
+    def stream_lengths(self, classes: np.ndarray) -> np.ndarray:
+        """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
+        if not self.chained:
+            return self._independent_lengths(classes)
+        cost = self.row_cost[self.row_of(classes)]
+        total = cost.reshape(len(classes), -1).sum(1)
+        return self.group_bits * group_count(total, self.group_bits)
+
+    def _independent_lengths(self, classes):
+        """The same by partitions, made once for blocks of like classes."""
+        flat = classes.reshape(len(classes), -1)
+        kinds, kind = np.unique(flat, axis=0, return_inverse=True)
+        kl_index = self.block_kl(kinds.reshape(-1, *classes.shape[1:]))
+        counts = self.partition(kl_index).counts
+        return self.group_bits * counts[kind.reshape(-1)]
+
+    def scale_of(self, kl_index: np.ndarray, columns) -> np.ndarray:
+        """Prior scales of some columns' latents from their KL indices: float32."""
+        return scale_of(_scale_factors()[kl_index], self.posterior_scale[columns])
+
+    def shared_in(self, dtype) -> dict[str, np.ndarray]:
+        """Weights of shared layers in some precision."""
+        return _shared_in(self, np.dtype(dtype))
+
+    def for_grey(self, architecture: Architecture) -> "OperatingPoint":
+        """The point for grey pictures: the colour components after the first are not coded (FORMAT.md, section 5)."""
+        if architecture.components == 1:
+            return self
+        component = np.arange(len(self.mean)) % architecture.components
+        coded = component == 0
+        return replace(self, kl_index=self.kl_index * coded, merged=self.merged * coded)
+
+
+def row_of(classes: np.ndarray, single: int) -> np.ndarray:
+    """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int."""
+    rows, columns = classes.shape[-2:]
+    down = np.arange(rows) % 2
+    across = np.arange(columns) % 2
+    place = np.add.outer(2 * down, across)  # of a tile within a merged one: 0 to 3
+    first = single + 4 * (classes - single)
+    return np.where(classes < single, classes, first + place)
+
+
+@lru_cache(4)
+def _shared_in(point, dtype):
+    return {name: value.astype(dtype) for name, value in point.shared.items()}
+
+
+@cache
+def _scale_factors() -> np.ndarray:
+    """`scale_factor` of every KL index: (256,) float64."""
+    return scale_factor(kl_table() / UNIT)
