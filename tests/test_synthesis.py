@@ -10,7 +10,7 @@ from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
-from combiner_codec.synthesis.network import WIDE_STRIP, Network, forward
+from combiner_codec.synthesis.network import WIDEST, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
 from combiner_codec.synthesis.rectangle import Rectangle
 from combiner_codec.synthesis.torch_ops import TorchOps
@@ -162,9 +162,9 @@ def test_pictures_are_cut_into_columns_only_where_they_are_very_wide(each_prior,
     for pixels in (2**16, 2**18):
         parts = network.parts(pixels)
         assert sum(part.size for part in parts) == network.whole.size
-        assert all(part.size <= max(pixels, WIDE_STRIP) for part in parts)
+        assert all(part.size <= max(pixels, WIDEST * tile) for part in parts)
         starts = {part.columns.start for part in parts}
-        assert (len(starts) == 1) == (width <= 4096)
+        assert (len(starts) == 1) == (width <= WIDEST)
         assert not any(start % tile for start in starts)
 
 

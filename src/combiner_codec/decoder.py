@@ -28,7 +28,9 @@ from .synthesis.rectangle import Rectangle
 
 EXACT_PIXELS = UNMODULATED_PIXELS  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
-FEWEST, MOST = 2**16, 2**18  # pixels of a strip that the network computes at once: one for each thread within these
+SMALLEST_PART = 2**16  # pixels that the network computes at once: one part for each thread, within these
+LARGEST_PART = 2**18
+WIDEST_PART = 2**12  # columns of wide pictures' parts, at most: lower strips would be computed twice for the most part
 
 
 @dataclass(frozen=True)
@@ -177,7 +179,8 @@ def decode_band(
     half = of_band.down(latents)
     del latents  # of large pictures as large as the field
     visible = Rectangle(band.visible, range(width))
-    each = -(-visible.size // threads)  # pixels of a thread
+    of_thread = -(-visible.size // threads)
+    pixels_at_once = min(max(of_thread, SMALLEST_PART), LARGEST_PART)
     below = band.rows.start
 
     def show(part):
@@ -185,7 +188,7 @@ def decode_band(
         rows, columns = part.slices
         pixels[below + rows.start : below + rows.stop, columns] = to_uint8(shown[0])
 
-    list(parallel(show, of_band.parts(min(max(each, FEWEST), MOST), visible), threads))
+    list(parallel(show, of_band.parts(pixels_at_once, visible, WIDEST_PART), threads))
 
 
 @cache

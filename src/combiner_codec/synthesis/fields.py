@@ -91,8 +91,15 @@ class Cosines:
             pixels = synthesise(cosines, merged, ops, columns)
             return borders.mixed(pixels, 1, ops, first=columns[0] * hop)
 
-        parts = list(each(some_columns, range(0, latents.shape[2], COLUMNS_AT_ONCE)))
-        return parts[0] if len(parts) == 1 else ops.concatenate(parts, 3)
+        firsts = range(0, latents.shape[2], COLUMNS_AT_ONCE)
+        if len(firsts) == 1:
+            return some_columns(0)
+        pictures, rows, columns = merged.shape
+        out = ops.empty((pictures, rows * hop, 3, columns * hop), latents)
+        for first, pixels in zip(firsts, each(some_columns, firsts), strict=True):
+            start = tile_columns(architecture, first)[0] * hop
+            out[..., start : start + pixels.shape[3]] = pixels
+        return out
 
     def rows_back(self, architecture, pixels, merged, ops, each=map):
         """Transpose of `rows`: (P, H, 3, W) -> (P, Rb, Cb, D)."""

@@ -124,7 +124,8 @@ class Borders:
     def _turned(self, values, y, ops, first: int):
         """A fit, which asks for these in every step, has them made once."""
         tiles = (first + np.arange(y.shape[3])) // self.hop
-        return ops.constant(values, y)[:, tiles].swapaxes(1, 2)[:, :, None]
+        here = values[:, tiles[0] : tiles[-1] + 1]
+        return ops.constant(here, y)[:, tiles - tiles[0]].swapaxes(1, 2)[:, :, None]
 
 
 @lru_cache(REMEMBERED_PICTURES)
@@ -176,9 +177,9 @@ def _kinds(merged: np.ndarray, hop: int, columns: tuple[int, int | None]) -> Ite
     stop = columns[1] or merged.shape[2]
     for size in (1, 2):  # of a tile, in cells
         begins = ~merged if size == 1 else merged[:, ::2, ::2]
-        tiles = np.argwhere(begins)  # (N, 3): picture, row, column
-        column = tiles[:, 2] * size
-        tiles = tiles[(start <= column) & (column < stop)]
+        before = start // size
+        tiles = np.argwhere(begins[:, :, before : -(-stop // size)])  # (N, 3): picture, row, column
+        tiles[:, 2] += before
         at_end = (tiles[:, 1:] + 1) * size == merged.shape[1:]  # (N, 2): in the last row, in the last column
         for ends in product((False, True), repeat=2):
             chosen = tiles[(at_end == ends).all(1)]

@@ -13,7 +13,7 @@ import numpy as np
 from .architecture import Architecture
 from .rectangle import Rectangle
 
-WIDE_STRIP = 2**18  # pixels of a row of tiles from where on pictures are cut into columns too
+WIDEST = 2**14  # columns of a strip, at most: wider pictures are cut into columns too
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Network:
         across = part.grown(architecture.margin, architecture.tile, self.whole.shape)
         return Rectangle(down.rows, across.columns)
 
-    def parts(self, pixels: int, within: Rectangle | None = None) -> list[Rectangle]:
-        """A rectangle, or all, in parts of about so many pixels: strips as wide as it is, unless it is very wide."""
+    def parts(self, pixels: int, within: Rectangle | None = None, widest: int = WIDEST) -> list[Rectangle]:
+        """A rectangle, or all, in parts of about so many pixels: strips, or squares if it has over `widest` columns."""
         within = within or self.whole
         tile = self.architecture.tile
         width = -(-len(within.columns) // tile) * tile
         pixels = pixels // len(self.classes)
-        if width * tile > WIDE_STRIP:
+        if width > widest:
             rows = min(len(within.rows), max(tile, isqrt(pixels)))
             width = max(1, pixels // rows // tile) * tile
         return within.cut(max(tile, pixels // width), width)

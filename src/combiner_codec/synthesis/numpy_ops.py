@@ -41,6 +41,10 @@ class NumpyOps:
         return np.zeros(shape, like.dtype)
 
     @staticmethod
+    def empty(shape, like):
+        return np.empty(shape, like.dtype)
+
+    @staticmethod
     def flip(x, axis):
         return np.flip(x, axis)
 

@@ -33,6 +33,10 @@ class TorchOps:
         return like.new_zeros(shape)
 
     @staticmethod
+    def empty(shape, like):
+        return like.new_empty(shape)
+
+    @staticmethod
     def flip(x, axis):
         return torch.flip(x, (axis,))
 
