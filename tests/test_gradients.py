@@ -1,12 +1,13 @@
 """Gradients by hand against autograd's, and threads against none."""
 
 from dataclasses import replace
+from itertools import product
 
 import pytest
 import torch
 
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, Layers, pull_back
+from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, layers, modulated_layers, pull_back
 from combiner_codec.encoder.fit.workers import ahead, each, side_by_side, threads
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.synthesis.architecture import Architecture, Layer
@@ -28,8 +29,9 @@ LAYERS = (
 )
 ARCHITECTURE = Architecture("cosine", 8, LAYERS, side=2)
 SHAPE = (2, 6, 4)  # pictures, rows and columns of tiles
-PARTS = [Rectangle(range(*rows), range(*columns))
-         for rows in ((0, 48), (8, 40), (0, 24), (24, 48)) for columns in ((0, 32), (16, 21))]  # fmt: skip
+ROWS = range(0, 48), range(8, 40), range(0, 24), range(24, 48)
+COLUMNS = range(0, 32), range(16, 21)
+PARTS = [Rectangle(rows, columns) for rows, columns in product(ROWS, COLUMNS)]
 
 
 @pytest.fixture(scope="module")
@@ -52,27 +54,73 @@ def random(*shape) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
 
+def compare(theirs: torch.Tensor, ours: torch.Tensor, leaves: list[torch.Tensor]) -> None:
+    """Equal values, and equal gradients by all leaves."""
+    torch.testing.assert_close(ours, theirs)
+    weights = random(*ours.shape)
+    both = [torch.autograd.grad((y * weights).sum(), leaves, retain_graph=True) for y in (theirs, ours)]
+    for expected, found in zip(*both, strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def field_of(network, part) -> torch.Tensor:
+    """A random one, of the part's support."""
+    return random(2, *network.support(part).shape, 3).requires_grad_()
+
+
 @pytest.mark.parametrize("part", PARTS)
 def test_layers_as_autograd_has_them(network, part):
-    x = random(2, *network.support(part).shape, 3).requires_grad_()
-    theirs, ours = network.layers(x, part), Layers.apply(x, None, network, part)
-    weights = random(*ours.shape)
-    torch.testing.assert_close(ours, theirs)
-    (expected,), (found,) = (torch.autograd.grad((y * weights).sum(), x) for y in (theirs, ours))
-    torch.testing.assert_close(found, expected)
+    x = field_of(network, part)
+    compare(network.layers(x, part), layers(x, network, part), [x])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_weights_and_biases_as_autograd_has_them(network, part):
+    x = field_of(network, part)
+    shared = {name: value.clone().requires_grad_() for name, value in network.shared.items()}
+    learned = replace(network, shared=shared)
+    compare(learned.layers(x, part), layers(x, learned, part), [x, *shared.values()])
+
+
+@pytest.mark.parametrize("names", [("w2",), ("b3",), ("b1", "w5"), ("w3", "b4")])
+def test_only_weights_that_are_asked_for_have_gradients(network, names):
+    x = field_of(network, PARTS[1]).detach()
+    leaves = [network.shared[name].clone().requires_grad_() for name in names]
+    learned = replace(network, shared=network.shared | dict(zip(names, leaves, strict=True)))
+    ours = layers(x, learned, PARTS[1])
+    compare(learned.layers(x, PARTS[1]), ours, leaves)
+    kept = {i for i, step in ours.grad_fn.run.steps.items() if step.seen is not None}
+    assert kept == {int(name[1:]) for name in names if name.startswith("w")}
+
+
+def low_rank(shared: dict, values: torch.Tensor) -> dict:
+    """Weights of layer 3 with an outer product added, biases of layer 2 scaled."""
+    into, out = values[:5], values[5:10]
+    return shared | {"w3": shared["w3"] + torch.outer(into, out), "b2": shared["b2"] * values[10]}
+
+
+@pytest.mark.parametrize("change", [low_rank, lambda shared, values: modulated(shared, 2, values)])
+def test_any_change_of_the_weights_differentiates_itself(network, change):
+    x = field_of(network, PARTS[0])
+    values = (0.2 * random(count(network.shared, 2))).requires_grad_()
+    changed = replace(network, shared=change(network.shared, values))
+    compare(changed.layers(x, PARTS[0]), layers(x, changed, PARTS[0]), [x, values])
 
 
 @pytest.mark.parametrize("part", PARTS)
 def test_modulations_as_autograd_has_them(network, part):
-    x = random(2, *network.support(part).shape, 3).requires_grad_()
+    x = field_of(network, part)
     values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
-    own = replace(network, shared=modulated(network.shared, 2, values[0]))
-    theirs, ours = own.layers(x, part), Layers.apply(x, values, network, part)
-    weights = random(*ours.shape)
-    torch.testing.assert_close(ours, theirs)
-    expected, found = (torch.autograd.grad((y * weights).sum(), [x, values]) for y in (theirs, ours))
-    for one, other in zip(found, expected, strict=True):
-        torch.testing.assert_close(one, other)
+    changed = replace(network, shared=modulated(network.shared, 2, values[0]))
+    compare(changed.layers(x, part), modulated_layers(x, values, network, part), [x, values])
+
+
+def test_a_second_way_back_is_as_the_first(network):
+    """Training probes curvature on the graph that it has gone back through."""
+    x = field_of(network, PARTS[0])
+    shown = layers(x, network, PARTS[0])
+    first, second = (torch.autograd.grad(shown.square().sum(), x, retain_graph=True)[0] for _ in range(2))
+    assert (first == second).all()
 
 
 @pytest.mark.parametrize("part", PARTS)

@@ -12,7 +12,7 @@ import torch
 from ..encoder.batch import as_pixels
 from ..encoder.choose.chooser import Chooser
 from ..encoder.fit.descent import Descent, Subject
-from ..encoder.fit.gradients import Layers
+from ..encoder.fit.gradients import modulated_layers
 from ..encoder.fit.modulation import Fit, Modulation
 from ..format.operating_point import UNMODULATED_PIXELS, Modulations, OperatingPoint
 from ..format.prior import Prior
@@ -83,7 +83,7 @@ def curvature_of(subject: Subject, posterior, size: int, generator: torch.Genera
     total, x = np.zeros(size), subject.field(posterior.mean).detach()
     for _ in range(PROBES):
         values = torch.zeros(1, size, requires_grad=True)
-        shown = Layers.apply(x, values, subject.network, (0, subject.network.height))
+        shown = modulated_layers(x, values, subject.network, subject.network.whole)
         signs = torch.randint(0, 2, shown.shape, generator=generator) * 2.0 - 1
         (gradient,) = torch.autograd.grad((shown * signs).sum(), values)
         total += gradient[0].double().numpy() ** 2 / PROBES

@@ -24,7 +24,7 @@ from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from .analysis import decompose
 from .budget import Budget
-from .gradients import LappedColumns, LappedRows, Layers, pull_back
+from .gradients import LappedColumns, LappedRows, layers, modulated_layers, pull_back
 from .modulation import Fit
 from .noise import Noise
 from .posterior import Gaussians, Posterior, as_tensor, closed_form, distortion, kl_nats, reachable, shared_weights
@@ -150,7 +150,7 @@ class Subject:
         own = None if values is None else values.detach().requires_grad_()
         if self.borders:
             x = LappedColumns.apply(leaf, self.borders.of_pictures(pictures), network.support(area))
-        shown = Layers.apply(x, own, network, area)
+        shown = layers(x, network, area) if own is None else modulated_layers(x, own, network, area)
         shown = shown.mean(-1, keepdim=True) if network.grey else shown
         rows, columns = area.slices
         error = distortion(shown, self.target[pictures, rows, columns]) * self.inside[rows, columns]
