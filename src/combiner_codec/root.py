@@ -13,12 +13,18 @@ def next_guess(known: Sequence[tuple[float, float]], slope: float, factor: float
     Between the nearest points of both signs, else from the nearest along the slope; where two points lie near each
     other, along theirs, up to `factor` times steeper or flatter.
     """
-    below = max((p for p in known if p[1] <= 0), key=lambda p: p[1], default=None)
-    above = min((p for p in known if p[1] > 0), key=lambda p: p[1], default=None)
+    below = [point for point in known if point[1] <= 0]
+    above = [point for point in known if point[1] > 0]
     if below and above:
-        share = np.clip(below[1] / (below[1] - above[1]), *INSIDE)
-        return float(below[0] + share * (above[0] - below[0]))
-    (x, y), (u, v) = sorted(known, key=lambda p: abs(p[1]))[:2] if len(known) > 1 else [known[0]] * 2
-    if factor > 1 and x != u:
-        slope *= np.clip((y - v) / (x - u) / slope, 1 / factor, factor)
+        low_x, low_y = max(below, key=lambda point: point[1])
+        high_x, high_y = min(above, key=lambda point: point[1])
+        share = np.clip(low_y / (low_y - high_y), *INSIDE)
+        return float(low_x + share * (high_x - low_x))
+    nearest = sorted(known, key=lambda point: abs(point[1]))
+    x, y = nearest[0]
+    if len(nearest) > 1 and factor > 1:
+        other_x, other_y = nearest[1]
+        if x != other_x:
+            measured = (y - other_y) / (x - other_x)
+            slope *= np.clip(measured / slope, 1 / factor, factor)
     return float(x - y / slope)

@@ -10,7 +10,8 @@ from ..format.prior import Prior
 from ..picture.planes import one_value
 from ..root import next_guess
 from .batch import Batch, Encoded
-from .choose.search import Search
+from .choose.choices import Choices
+from .choose.search import within_size
 from .choose.target import MET, Goal
 from .planes import Planes, assembled, encode_planes
 from .settings import Progress, Settings, between
@@ -88,7 +89,7 @@ def _sizes(size, own, prior, settings) -> list[Goal]:
         return [Goal(size=size if value else max(1, rest)) for value in values]
     batches = [Batch(prior, settings, [plane]) for plane in planes]
     usable = size - 1 + batches[0].empty
-    searches = [Search(batch.chooser, batch.stack, batch.pixels, batch.file_size) for batch in batches]
+    searches = [Choices(batch.chooser, batch.stack, batch.pixels, batch.file_size) for batch in batches]
     splits = [(usable - second, second) for second in np.rint(SHARES * usable).astype(int).tolist()]
     error, split = min((_predicted(own, searches, split), split) for split in splits)
     if np.isinf(error):
@@ -100,7 +101,7 @@ def _sizes(size, own, prior, settings) -> list[Goal]:
 def _predicted(own, searches, split):
     """Error of the whole at a split of its bytes; infinite where a part is too small."""
     try:
-        colour, alpha = (search.within_size(size)[0] for search, size in zip(searches, split, strict=True))
+        colour, alpha = (within_size(search, size)[0] for search, size in zip(searches, split, strict=True))
     except TargetError:
         return np.inf
     return colour.error + own.weight * alpha.error

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from ..encoder.fit.analysis import colour_map
+from ..encoder.fit.analysis import colour_components
 from ..synthesis.architecture import Architecture
 from ..synthesis.lapped import Borders, cosines, join_frequencies, join_pixels, lapped, mirrored, split_frequencies
 from ..synthesis.torch_ops import TorchOps
@@ -86,9 +86,8 @@ class Lapping:
 
 
 def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, lapping: Lapping) -> torch.Tensor:
-    """As `encoder.analysis.decompose`: (N, H, W, 3) -> (N, Rt, Ct, U)."""
-    axes, offset = colour_map(architecture, shared)
-    return lapping.latents((pixels - offset) @ torch.linalg.inv(axes))
+    """As `encoder.fit.analysis.decompose`: (N, H, W, 3) -> (N, Rt, Ct, U)."""
+    return lapping.latents(colour_components(architecture, shared, pixels))
 
 
 def _values(merged: np.ndarray, hop: int, device) -> Values:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..encoder.fit.posterior import REACH
+from ..encoder.fit.posterior import out_of_reach
 from .shards import Shards, random
 
 MAP_SHARE = 0.6  # of a class number's own information, which its place in a class map costs about
@@ -103,5 +103,4 @@ def within_reach(energy, marginal, posterior_variance, nats) -> tuple[torch.Tens
 
 def beyond(deviation: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
     """Error of latents out of reach, in posterior scales, over the second axis: nats."""
-    far = torch.where(scale > 1, deviation - REACH * scale, 0.0).clamp(min=0)
-    return 0.5 * (far**2).sum(1)
+    return 0.5 * out_of_reach(deviation, scale, 1.0).sum(1)

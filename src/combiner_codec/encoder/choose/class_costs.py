@@ -1,29 +1,78 @@
 """What a tile costs in each class, by the linear part, whose posterior has a closed form. Needs torch.
 
-Shapes: T tiles of n latents each, K classes.
+Shapes: T tiles of one size with n latents each, K classes of tiles of that size.
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 
 import numpy as np
 import torch
 
-from ...format.prior import OperatingPoint
+from ...format.operating_point import OperatingPoint
 from ...format.streams import UNIT, kl_table
-from ..fit.posterior import REACH, undamped
+from ..fit.posterior import out_of_reach, undamped
 from ..fit.workers import each
 
-TILES = 1024  # whose costs are computed at once
+TILES_AT_ONCE = 1024  # whose costs are computed together
 OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach; most tiles have none
-POINTS = 4  # operating points whose tables are kept, some megabytes each
+POINTS_KEPT = 4  # operating points whose tables are remembered, some megabytes each
 CODED = 0.4  # prior variance, in posterior variances, from which a latent counts as coded
 SURPLUS = (-3.0, 20.0)  # logarithms of the distortion's growth that are told apart
 
 
 @dataclass(frozen=True)
-class Classes:
-    """Classes of tiles of one size at one operating point."""
+class ClassSums:
+    """What of a class's costs does not depend on the tile."""
+
+    evidence: torch.Tensor  # (K,) nats of a tile of no energy: half the logs of marginal over posterior variances
+    least_kl: torch.Tensor  # (K,) nats of KL of such a tile
+    coded: torch.Tensor  # (K,) number of latents that count as coded, 1 at least
+    precision: torch.Tensor  # (n, K) of the marginal: twice the nats of a unit of energy
+    kl_slope: torch.Tensor  # (n, K) twice the nats of KL of a unit of energy
+
+    @staticmethod
+    def of(scale: torch.Tensor, posterior_variance: torch.Tensor) -> "ClassSums":
+        """From prior scales (K, n) and posterior variances (n,) float64."""
+        variance = scale.double() ** 2
+        marginal = variance + posterior_variance
+        log_ratio = torch.log(marginal / posterior_variance)
+        evidence = 0.5 * log_ratio.sum(1)
+        least_kl = 0.5 * (log_ratio - variance / marginal).sum(1)
+        coded = (variance > CODED * posterior_variance).sum(1).clamp(min=1)
+        precision = (1 / marginal).T
+        kl_slope = (variance / marginal**2).T
+        return ClassSums(evidence, least_kl, coded, precision, kl_slope)
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """The latents of each of T tiles that lie furthest out, in posterior scales: (T, outliers) each."""
+
+    place: torch.Tensor  # number of the latent in its tile
+    size: torch.Tensor  # absolute deviation, float32
+    posterior_scale: torch.Tensor  # float32
+
+    def beyond(self, scale: torch.Tensor) -> torch.Tensor:
+        """Error of what candidates do not reach, in posterior variances: scales (T, outliers, K) -> (T, K)."""
+        size = self.size[..., None]
+        posterior_scale = self.posterior_scale[..., None]
+        return out_of_reach(size, scale, posterior_scale).sum(1)
+
+    def of(self, tiles: torch.Tensor) -> "Outliers":
+        """Those of some tiles, by number."""
+        return Outliers(self.place[tiles], self.size[tiles], self.posterior_scale[tiles])
+
+
+@dataclass(frozen=True)
+class ClassCosts:
+    """Costs of the classes of tiles of one size at one operating point.
+
+    With the point's own beta and a code that spends what the posterior wants, distortion / beta + nats is -log of the
+    marginal likelihood. Ours spends a fixed number of bits: where the KL exceeds it by y m / (2 ln 2) bits, the
+    distortion of the m coded latents (m / 2 nats) grows by e^y, unless other tiles of the block leave bits over. And no
+    candidate lies much further out than REACH prior scales: what is beyond stays as error.
+    """
 
     beta: float  # that the point was learned for
     scale: torch.Tensor  # (K, n) float32 prior scales
@@ -32,100 +81,99 @@ class Classes:
     share: float  # of what a tile's KL exceeds these bits by that no other tile makes up for
 
     @staticmethod
-    def of(point: OperatingPoint, kl_index: np.ndarray, side: int) -> "Classes":
+    def of(point: OperatingPoint, kl_index: np.ndarray, side: int) -> "ClassCosts":
         """From KL indices of the cells of a tile (K, cells, U); a block, and so a stream, has side * side tiles."""
         count, cells, size = kl_index.shape
         scale = point.scale_of(kl_index, slice(None)).reshape(count, cells * size)
+        posterior_scale = np.tile(point.posterior_scale, cells)
         bits = kl_table()[kl_index].sum((1, 2)) / UNIT
-        tables = scale, np.tile(point.posterior_scale, cells), bits
-        return Classes(point.beta, *(torch.from_numpy(table) for table in tables), cells**0.5 / side)
+        share = cells**0.5 / side  # one over the root of the tiles in a stream, which make up for each other
+        tables = (torch.from_numpy(table) for table in (scale, posterior_scale, bits))
+        return ClassCosts(point.beta, *tables, share)
 
     def errors(self, deviation: torch.Tensor) -> np.ndarray:
         """Distortion of coding each tile with each class, as far as classes differ in it.
 
-        (T, n) latents less the prior's mean -> (T, K). With the point's own beta and a code that spends what the
-        posterior wants, distortion / beta + nats is -log of the marginal likelihood. Ours spends a fixed number of
-        bits: where the KL exceeds it by y n / (2 ln 2) bits, the distortion of the n coded latents (n / 2 nats) grows
-        by e^y, unless other tiles of the block leave bits over. And no candidate lies much further out than REACH prior
-        scales: what is beyond stays as error.
+        Latents less the prior's mean (T, n) -> (T, K) float32.
         """
-        parts = each(lambda part: self._errors(part).numpy(), deviation.split(TILES))
-        return np.concatenate(parts) if parts else np.zeros((0, len(self.scale)), np.float32)
+        return np.concatenate(each(self._errors, deviation.split(TILES_AT_ONCE)))
 
     def least(self, deviation: torch.Tensor, rates: np.ndarray) -> np.ndarray:
-        """Errors and rates of the best classes: (T, n), rates (K,) float32 -> (T,). See `errors`.
+        """Errors and rates of the best classes: (T, n), rates (K,) float32 -> (T,) float32.
 
         What candidates do not reach only adds to a class, so it is asked for where a class might be the best alone.
         """
-        parts = [part for part in deviation.split(TILES) if len(part)]
-        parts = each(lambda part: self._least(part, torch.from_numpy(rates)).numpy(), parts)
-        return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        if not len(deviation):
+            return np.zeros(0, np.float32)
+        parts = deviation.split(TILES_AT_ONCE)
+        work = partial(self._least, rates=torch.from_numpy(rates))
+        return np.concatenate(each(work, parts))
 
     @cached_property
-    def _noise2(self):
+    def _posterior_variance(self):
         return self.posterior_scale.double() ** 2
 
     @cached_property
-    def _tables(self):
-        """What of the sums below depends on classes alone: (K,) each, and three (n, K)."""
-        scale2, noise2 = self.scale.double() ** 2, self._noise2
-        marginal = scale2 + noise2
-        log_ratio = torch.log(marginal / noise2)
-        coded = (scale2 > CODED * noise2).sum(1).clamp(min=1)
-        sums = 0.5 * log_ratio.sum(1), 0.5 * (log_ratio - scale2 / marginal).sum(1), coded
-        return *sums, (1 / marginal).T, (scale2 / marginal**2).T
+    def _sums(self):
+        return ClassSums.of(self.scale, self._posterior_variance)
 
     def _errors(self, deviation):
-        deviation = undamped(deviation, self._noise2, self.beta)
-        far, size, noise = self._outliers(deviation)
-        return self._error(self._within(deviation), self._beyond(size, noise, self.scale.T[far]))
+        deviation = undamped(deviation, self._posterior_variance, self.beta)
+        nats = self._nats(deviation)
+        outliers = self._outliers(deviation)
+        beyond = outliers.beyond(self.scale.T[outliers.place])
+        return self._error(nats, beyond, self.bits).numpy()
 
     def _least(self, deviation, rates):
-        deviation = undamped(deviation, self._noise2, self.beta)
-        (far, size, noise), within = self._outliers(deviation), self._within(deviation)
+        deviation = undamped(deviation, self._posterior_variance, self.beta)
+        outliers = self._outliers(deviation)
+        nats = self._nats(deviation)
 
-        def costs(tile, own):
-            beyond = self._beyond(size[tile], noise[tile], self.scale[own[:, None], far[tile]][..., None])
-            return self._error(within[tile, own], beyond[:, 0], own) + rates[own]
+        def costs(tile, chosen):
+            """Of one class for each of some tiles: (m,)."""
+            far = outliers.of(tile)
+            scale = self.scale[chosen[:, None], far.place]
+            beyond = far.beyond(scale[..., None])[:, 0]
+            errors = self._error(nats[tile, chosen], beyond, self.bits[chosen])
+            return errors + rates[chosen]
 
-        bounds = self._error(within, 0) + rates
-        best = costs(torch.arange(len(far)), bounds.argmin(1))
-        tile, own = torch.nonzero(bounds < best[:, None], as_tuple=True)
-        return best.scatter_reduce(0, tile, costs(tile, own), "amin")
+        bounds = self._error(nats, 0, self.bits) + rates  # (T, K)
+        every = torch.arange(len(deviation))
+        best = costs(every, bounds.argmin(1))
+        tile, chosen = torch.nonzero(bounds < best[:, None], as_tuple=True)
+        others = costs(tile, chosen)
+        return best.scatter_reduce(0, tile, others, "amin").numpy()
 
-    def _error(self, within, beyond, own=slice(None)):
-        """Distortion of all classes, or of one each, in single precision."""
-        return (self.beta * (within + 0.5 * beyond - np.log(2) * self.bits[own])).float()
+    def _error(self, nats, beyond, bits):
+        """Distortion, in single precision: nats less the bits that are paid for apart."""
+        lost = nats + 0.5 * beyond - np.log(2) * bits
+        return (self.beta * lost).float()
 
-    def _within(self, deviation):
-        """Nats of each tile in each class, as if candidates reached all: (T, n) -> (T, K) float64."""
-        log_ratio, least, coded, precision, slope = self._tables
-        energy = deviation**2
-        nats = log_ratio + 0.5 * energy @ precision
-        spent = least + 0.5 * energy @ slope
-        surplus = (2 * (spent - np.log(2) * self.bits) / coded).clamp(*SURPLUS)
-        return nats + 0.5 * self.share * coded * (torch.exp(surplus) - 1 - surplus)
+    def _nats(self, deviation):
+        """Distortion / beta + nats of each tile in each class, as if candidates reached all: (T, n) -> (T, K)."""
+        sums = self._sums
+        energy = 0.5 * deviation**2
+        nats = sums.evidence + energy @ sums.precision
+        kl = sums.least_kl + energy @ sums.kl_slope
+        surplus = 2 * (kl - np.log(2) * self.bits) / sums.coded  # y
+        surplus = surplus.clamp(*SURPLUS)
+        growth = torch.exp(surplus) - 1 - surplus
+        return nats + 0.5 * self.share * sums.coded * growth
 
     def _outliers(self, deviation):
-        """The furthest latents of each tile: their numbers, sizes and noise, (T, outliers) each."""
-        noise = self._noise2.sqrt()
-        far = torch.topk(deviation.abs() / noise, min(OUTLIERS, len(noise))).indices
-        return far, deviation.gather(1, far).abs().float(), noise.float()[far]
-
-    @staticmethod
-    def _beyond(size, noise, scale):
-        """Squares of what lies out of reach of classes' candidates, in posterior variances: sizes and noise of N tiles'
-        outliers, scales (N, outliers, K) -> (N, K).
-        """
-        noise = noise[..., None]
-        beyond = (size[..., None] - REACH * scale).clamp(min=0)
-        return (torch.where(scale > noise, beyond / noise, 0.0) ** 2).sum(1)
+        posterior_scale = self._posterior_variance.sqrt()
+        ratio = deviation.abs() / posterior_scale
+        place = torch.topk(ratio, min(OUTLIERS, len(posterior_scale))).indices
+        size = deviation.gather(1, place).abs().float()
+        return Outliers(place, size, posterior_scale.float()[place])
 
 
-@lru_cache(POINTS)
-def kinds(point: OperatingPoint, side: int) -> tuple[Classes, Classes]:
-    """Classes of tiles on their own and of merged ones, of which a block has side * side and a fourth of them."""
-    return Classes.of(point, point.kl_index[:, None], side), Classes.of(point, point.merged, side)
+@lru_cache(POINTS_KEPT)
+def costs_by_size(point: OperatingPoint, side: int) -> tuple[ClassCosts, ClassCosts]:
+    """Of tiles on their own and of merged ones, of which a block has side * side and a fourth of them."""
+    single = ClassCosts.of(point, point.kl_index[:, None], side)
+    merged = ClassCosts.of(point, point.merged, side)
+    return single, merged
 
 
 def tile_nats(point: OperatingPoint) -> np.ndarray:

@@ -11,16 +11,20 @@ from ...synthesis.lapped import analyse
 from ...synthesis.torch_ops import TorchOps
 
 
-def decompose(architecture: Architecture, shared: dict, pixels, merged: np.ndarray):
+def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, merged: np.ndarray) -> torch.Tensor:
     """Latents whose linear part reproduces the pixels: (P, H, W, C), merged (P, Rt, Ct) bool -> (P, Rt, Ct, U).
 
     C is 3, or 1 for grey pictures, which stands for three equal channels.
     """
-    axes, offset = colour_map(architecture, shared)
-    rest = ((pixels - offset) @ torch.linalg.inv(axes)).permute(0, 1, 3, 2)
-    return analyse(rest, merged, architecture.tile, TorchOps).flatten(3)
+    components = colour_components(architecture, shared, pixels)
+    field = components.permute(0, 1, 3, 2)  # (P, H, 3, W)
+    tiles = analyse(field, merged, architecture.tile, TorchOps)
+    return tiles.flatten(3)
 
 
-def colour_map(architecture: Architecture, shared: dict) -> tuple[torch.Tensor, torch.Tensor]:
-    """The layer from colour components to RGB: (3, 3) and (3,)."""
-    return shared[f"w{architecture.colour}"].reshape(3, 3), shared[f"b{architecture.colour}"]
+def colour_components(architecture: Architecture, shared: dict, pixels: torch.Tensor) -> torch.Tensor:
+    """What the field has to be for the colour map to give the pixels: (..., 3 or 1) -> (..., 3)."""
+    number = architecture.colour
+    axes = shared[f"w{number}"].reshape(3, 3)
+    offset = shared[f"b{number}"]
+    return (pixels - offset) @ torch.linalg.inv(axes)

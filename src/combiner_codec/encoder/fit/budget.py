@@ -1,4 +1,7 @@
-"""Per-group beta control (COMBINER, section 3.3). Needs torch."""
+"""Per-group beta control (COMBINER, section 3.3). Needs torch.
+
+Shapes: B blocks with D latents each, R runs of groups in each.
+"""
 
 import numpy as np
 import torch
@@ -7,8 +10,8 @@ from ...format.candidates import within
 from ...format.streams import Partition
 from .posterior import as_tensor
 
-FACTOR = 1.05  # of a group's beta, up or down, every few steps
-RANGE = (0.05, 20)  # of beta_g / beta
+FACTOR = 1.05  # of a run's beta, up or down, every few steps
+FACTORS = (0.05, 20)  # within which beta_g / beta stays
 
 
 class Budget:
@@ -16,20 +19,23 @@ class Budget:
 
     def __init__(self, run: torch.Tensor, allowed: torch.Tensor):
         self.run = run  # (B, D) number of each latent's run of groups; 0 where it is not coded
-        self.allowed = allowed  # (B, runs) nats
+        self.allowed = allowed  # (B, R) nats
         self.factor = torch.ones_like(allowed)  # beta_g / beta
 
     @staticmethod
-    def of(parts: Partition, latents: int, size: int, group_bits: int, device) -> "Budget":
+    def of(parts: Partition, latents: int, size: int, group_bits: int, device: torch.device) -> "Budget":
         """Runs of `size` groups, of blocks with so many latents."""
+        blocks = len(parts.counts)
         runs = 2 + int(parts.counts.max(initial=0)) // size
-        owner = np.repeat(np.arange(len(parts.counts)), parts.counts)
-        run = within(parts.counts) // size + 1
-        table = np.zeros((len(parts.counts), latents), np.int64)
-        table[np.repeat(owner, parts.dims), parts.latents] = np.repeat(run, parts.dims)
-        allowed = np.zeros((len(parts.counts), runs), np.float32)
-        np.add.at(allowed, (owner, run), np.log(2) * group_bits)
-        return Budget(as_tensor(table, device), as_tensor(allowed, device))
+        block_of_group = np.repeat(np.arange(blocks), parts.counts)
+        run_of_group = within(parts.counts) // size + 1
+        block_of_latent = np.repeat(block_of_group, parts.dims)
+        run = np.zeros((blocks, latents), np.int64)
+        run[block_of_latent, parts.latents] = np.repeat(run_of_group, parts.dims)
+        nats = np.log(2) * group_bits
+        allowed = np.zeros((blocks, runs), np.float32)
+        np.add.at(allowed, (block_of_group, run_of_group), nats)
+        return Budget(as_tensor(run, device), as_tensor(allowed, device))
 
     def weights(self) -> torch.Tensor:
         """beta_g / beta of every latent: (B, D)."""
@@ -37,5 +43,7 @@ class Budget:
 
     def control(self, nats: torch.Tensor) -> None:
         """Move every beta_g by what its latents spend: (B, D)."""
-        spent = torch.zeros_like(self.factor).scatter_add(1, self.run, nats)
-        self.factor.mul_(torch.where(spent > self.allowed, FACTOR, 1 / FACTOR)).clamp_(*RANGE)
+        nothing = torch.zeros_like(self.factor)
+        spent = nothing.scatter_add(1, self.run, nats)
+        factor = torch.where(spent > self.allowed, FACTOR, 1 / FACTOR)
+        self.factor.mul_(factor).clamp_(*FACTORS)

@@ -21,10 +21,12 @@ class Noise:
     def turn(self) -> None:
         """The next sample begins."""
         if self.before is None:
-            self.before, self.sign = self.generator.get_state(), 1
+            self.before = self.generator.get_state()
+            self.sign = 1
         else:
             self.generator.set_state(self.before)
-            self.before, self.sign = None, -1
+            self.before = None
+            self.sign = -1
 
     def normal(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Some of this turn's normals."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ...format.prior import OperatingPoint
+from ...format.operating_point import OperatingPoint
 
-BLOCKS = 256  # whose KL is computed at once
+BLOCKS_AT_ONCE = 256  # whose KL is computed together
 REACH = 3.5  # prior scales that candidates reach: of 2^16 normals about 15 lie beyond on either side
 
 
@@ -42,15 +42,21 @@ class Posterior:
 
     def nats(self, prior: Gaussians) -> torch.Tensor:
         """KL of every latent that is still free: (B, D)."""
-        return torch.where(self.free, kl_nats(self.mean, torch.where(self.free, self.scale, 1.0), prior), 0.0)
+        scale = torch.where(self.free, self.scale, 1.0)  # of which there is a logarithm
+        nats = kl_nats(self.mean, scale, prior)
+        return torch.where(self.free, nats, 0.0)
 
     def block_nats(self, prior: Gaussians) -> torch.Tensor:
         """Sums over blocks, a few at a time, so that copies are small: (B,)."""
-        parts = range(0, max(len(self.mean), 1), BLOCKS)
-        return torch.cat([self.of(some).nats(prior.of(some)).sum(1) for some in (slice(i, i + BLOCKS) for i in parts)])
+        sums = []
+        for first in range(0, max(len(self.mean), 1), BLOCKS_AT_ONCE):
+            some = slice(first, first + BLOCKS_AT_ONCE)
+            nats = self.of(some).nats(prior.of(some))
+            sums.append(nats.sum(1))
+        return torch.cat(sums)
 
     def of(self, blocks: slice) -> "Posterior":
-        """Some blocks' own."""
+        """That of some blocks."""
         return Posterior(self.mean[blocks], self.scale[blocks], self.free[blocks])
 
     def moved(self, mean: torch.Tensor, scale: torch.Tensor) -> "Posterior":
@@ -59,9 +65,13 @@ class Posterior:
 
     def fixed(self, places: list[tuple], values: list) -> "Posterior":
         """Latents at some places (row, latent) stay at these values from now on."""
-        mean, scale, free = self.mean.clone(), self.scale.clone(), self.free.clone()
+        mean = self.mean.clone()
+        scale = self.scale.clone()
+        free = self.free.clone()
         for place, value in zip(places, values, strict=True):
-            mean[place], scale[place], free[place] = value, 0.0, False
+            mean[place] = value
+            scale[place] = 0.0
+            free[place] = False
         return Posterior(mean, scale, free)
 
 
@@ -83,10 +93,11 @@ def undamped(deviation, posterior_variance, beta: float):
 
 def kl_nats(mu, sigma, prior: Gaussians):
     """KL(q || p) per latent in nats."""
-    safe = torch.where(prior.coded, prior.scale, 1.0)
-    ratio = sigma / safe
-    value = 0.5 * (ratio**2 + ((mu - prior.mean) / safe) ** 2 - 1) - torch.log(ratio)
-    return torch.where(prior.coded, value, 0.0)
+    scale = torch.where(prior.coded, prior.scale, 1.0)
+    ratio = sigma / scale
+    deviation = (mu - prior.mean) / scale
+    nats = 0.5 * (ratio**2 + deviation**2 - 1) - torch.log(ratio)
+    return torch.where(prior.coded, nats, 0.0)
 
 
 def distortion(pixels, target):
@@ -97,14 +108,29 @@ def distortion(pixels, target):
 def closed_form(target, prior: Gaussians):
     """Posterior of a linear decoder with likelihood terms of scale `prior.posterior_scale`: mean and scale."""
     precision = 1 / prior.posterior_scale**2
-    variance = torch.where(prior.coded, 1 / (precision + 1 / torch.where(prior.coded, prior.scale, 1.0) ** 2), 0.0)
+    prior_scale = torch.where(prior.coded, prior.scale, 1.0)
+    together = precision + 1 / prior_scale**2
+    variance = torch.where(prior.coded, 1 / together, 0.0)
     mu = prior.mean + variance * precision * (target - prior.mean)
     return mu, variance.sqrt()
 
 
 def reachable(mu, prior: Gaussians):
     """Means that candidates can come close to: at most REACH prior scales from the prior's mean."""
-    return torch.minimum(torch.maximum(mu, prior.mean - REACH * prior.scale), prior.mean + REACH * prior.scale)
+    reach = REACH * prior.scale
+    least = prior.mean - reach
+    most = prior.mean + reach
+    return torch.minimum(torch.maximum(mu, least), most)
+
+
+def out_of_reach(size, scale, posterior_scale):
+    """Squared error of what lies further out than candidates reach, in posterior variances; all broadcast.
+
+    size: absolute deviations from the prior's mean. 0 for a latent whose prior is narrower than its posterior, which is
+    hardly coded anyway.
+    """
+    beyond = (size - REACH * scale).clamp(min=0)
+    return torch.where(scale > posterior_scale, beyond / posterior_scale, 0.0) ** 2
 
 
 def shared_weights(point: OperatingPoint, device="cpu") -> dict[str, torch.Tensor]:

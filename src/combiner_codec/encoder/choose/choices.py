@@ -1,0 +1,152 @@
+"""The files that a picture may have, as far as they are known without a fit: sizes and predicted errors. Needs torch.
+
+The length of a file follows from its classes alone (FORMAT.md, sections 3 and 5). Its quality is predicted by the
+linear part (`ClassCosts.errors`). Which tiles are merged follows from the operating point. Shapes: Rt x Ct
+tiles, T of them that name a class (the first of each four that are merged), K classes.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ...format.operating_point import OperatingPoint
+from .chooser import Chooser
+from .class_costs import tile_nats
+from .class_maps import cheapest
+from .tiling import begins
+
+NATS_PER_BYTE = 8 * np.log(2)
+NO_ERROR = 1e-9  # squared error that counts as none
+ERROR_ALONE = 1e-9  # beta at which nothing but the error counts
+SIZE_ALONE = 1e9  # beta at which nothing but the size counts
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What decides a file's length, and what is known of the file without a fit."""
+
+    point: int  # number of the operating point
+    classes: np.ndarray  # (Rt, Ct)
+    size: int  # bytes of the file
+    error: float  # predicted squared error, summed over pixels, averaged over channels
+
+    @property
+    def key(self) -> tuple[int, bytes]:
+        """Equal for equal files."""
+        return self.point, self.classes.tobytes()
+
+
+@dataclass(frozen=True)
+class Tiles:
+    """A picture's tiles at one operating point."""
+
+    point: OperatingPoint
+    merged: np.ndarray  # (Rt, Ct) bool
+    errors: np.ndarray  # (Rt, Ct, K) distortion by class
+
+    @cached_property
+    def nats(self) -> np.ndarray:
+        """Nats of a tile by class: (K,)."""
+        return tile_nats(self.point)
+
+    @cached_property
+    def places(self) -> np.ndarray:
+        """Where the tiles are that name a class: (T, 2)."""
+        return np.argwhere(begins(self.merged))
+
+    def named(self, values: np.ndarray) -> np.ndarray:
+        """Those of the tiles that name a class: (Rt, Ct, ...) -> (T, ...)."""
+        return values[tuple(self.places.T)]
+
+    def cheapest(self, beta: float) -> np.ndarray:
+        """Classes that minimise distortion + beta nats: (Rt, Ct)."""
+        rates = (beta * self.nats).astype(np.float32)
+        costs = self.errors + rates * begins(self.merged)[..., None]
+        return cheapest(self.point, costs[None], beta)[0]
+
+    def error_of(self, classes: np.ndarray) -> float:
+        """Distortion of classes (Rt, Ct)."""
+        errors = np.take_along_axis(self.errors, classes[..., None], -1)
+        return max(float(errors.sum(dtype=np.float64)), NO_ERROR)
+
+    def nats_of(self, classes: np.ndarray) -> float:
+        """What the tiles of classes (Rt, Ct) cost."""
+        return float(self.nats[self.named(classes)].sum())
+
+    def changed(self, classes: np.ndarray, tile: int, to: int) -> np.ndarray:
+        """Classes (Rt, Ct) with another one for a tile, by its number among those that name one."""
+        row, column = self.places[tile]
+        side = 2 if self.merged[row, column] else 1
+        out = classes.copy()
+        out[row : row + side, column : column + side] = to
+        return out
+
+
+@dataclass(frozen=True)
+class Choices:
+    """All choices for one picture."""
+
+    chooser: Chooser
+    picture: torch.Tensor  # (1, H, W, 1 or 3)
+    pixels: int  # of the picture that are kept
+    size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
+    tiles_known: dict[int, Tiles] = field(default_factory=dict, repr=False)  # by operating point, as asked for
+    overheads_known: dict[int, float] = field(default_factory=dict, repr=False)  # the same
+
+    @property
+    def points(self) -> tuple[int, ...]:
+        """Numbers of the operating points to choose from."""
+        return self.chooser.points
+
+    @property
+    def tile_count(self) -> int:
+        """Tiles of the picture, merged or not."""
+        _, height, width, _ = self.picture.shape
+        return height * width // self.chooser.prior.architecture.tile**2
+
+    def tiles(self, number: int) -> Tiles:
+        """The tiles at an operating point."""
+        if number not in self.tiles_known:
+            grey = self.picture.shape[-1] == 1
+            point = self.chooser.prior.operating_point(number, grey)
+            merged = self.chooser.tiling(point, self.picture)
+            errors = self.chooser.costs(point, self.picture).errors(merged)
+            self.tiles_known[number] = Tiles(point, merged[0], errors[0])
+        return self.tiles_known[number]
+
+    def overhead(self, number: int) -> float:
+        """Nats of header and class map at an operating point's own beta."""
+        if number not in self.overheads_known:
+            tiles = self.tiles(number)
+            usual = self.at(number, tiles.point.beta)
+            self.overheads_known[number] = NATS_PER_BYTE * usual.size - tiles.nats_of(usual.classes)
+        return self.overheads_known[number]
+
+    def at(self, number: int, beta: float) -> Choice:
+        """The classes that minimise distortion + beta nats at an operating point."""
+        return self.choice(number, self.tiles(number).cheapest(beta))
+
+    def choice(self, number: int, classes: np.ndarray) -> Choice:
+        """Given classes: (Rt, Ct)."""
+        size = self.size_of(number, classes)
+        error = self.tiles(number).error_of(classes)
+        return Choice(number, classes, size, error)
+
+    @cached_property
+    def smallest(self) -> Choice:
+        """The smallest file."""
+        files = [self.at(number, SIZE_ALONE) for number in self.points]
+        return min(files, key=lambda choice: choice.size)
+
+    @cached_property
+    def richest(self) -> Choice:
+        """The file of least error."""
+        files = [self.at(number, ERROR_ALONE) for number in self.points]
+        return min(files, key=lambda choice: choice.error)
+
+    def psnr_of(self, error):
+        """Of a squared error, as `Choice.error` has it: dB. Floats or arrays."""
+        return 10 * np.log10(self.pixels / np.maximum(error, NO_ERROR))
