@@ -34,7 +34,7 @@ format: setup  ## mend what can be mended of it
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 docs: setup  ## docs/cli.md from the commands, docs/tile.md from an encoding
 	$(BIN)/python scripts/manual.py docs/cli.md
-	$(BIN)/python scripts/tile.py docs/tile.md
+	$(BIN)/python -m scripts.tile docs/tile.md
 web: setup  ## the page that shows files, and its prior, in build/web; WEB=photo; GALLERY="--gallery pictures"
 	mkdir -p build/web && cp web/index.html web/combiner.js build/web
 	$(BIN)/python scripts/web_prior.py $(WEB) -o build/web/prior.cmbw

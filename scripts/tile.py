@@ -1,216 +1,21 @@
-"""`python scripts/tile.py docs/tile.md`: one tile from pixels to bits and back, with the numbers of a real file.
-
-The encoder is called once. All else is computed here from the prior, step by step as FORMAT.md has it, and compared
-with what the decoder shows. Shapes: one tile of 16 x 16 pixels, U = 768 latents, G groups.
-"""
+"""`python -m scripts.tile docs/tile.md`: a page that follows one tile, with the numbers of a real file."""
 
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from combiner_codec import decoder
-from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.saved import Fitted
-from combiner_codec.encoder.settings import Settings
-from combiner_codec.format import candidates, classmap, streams
-from combiner_codec.format import prior as priors
-from combiner_codec.format.prior import OperatingPoint, Prior
-from combiner_codec.synthesis.lapped import analyse
-from combiner_codec.synthesis.latents import latent
-from combiner_codec.synthesis.network import Network
-from combiner_codec.synthesis.numpy_ops import NumpyOps
+from combiner_codec.format import candidates, classmap
+from scripts.tile_steps import BETA, EFFORT, LEFT, SAMPLE, SIDE, TOP, Tile
 
-ROOT = Path(__file__).parents[1]
-SAMPLE, LEFT, TOP = "hippos.png", 189, 280
-SIDE = 16  # pixels of the tile
-BETA, EFFORT = 0.006, "fast"
 GROUP = 4  # the one that is looked at closely
 CORNER = 4  # frequencies that are shown
 SHOWN = 8  # groups of the stream
 WIDTH = 120  # characters of a line
 ZOOM, GAP = 10, 12  # of the drawing: screen pixels of a pixel, and between pictures
-OUTSIDE = -1  # class of a tile beyond the picture
-
-
-@dataclass(frozen=True)
-class Tile:
-    """A picture of one tile, its file, and the posterior that the encoder found for it."""
-
-    pixels: np.ndarray  # (16, 16, 3) uint8
-    data: bytes  # the file
-    posterior: Fitted  # (1, D) each
-
-    @staticmethod
-    def encoded() -> "Tile":
-        """Cut from a shipped sample and encoded."""
-        picture = np.array(Image.open(ROOT / "assets" / "samples" / SAMPLE).convert("RGB"))
-        pixels = picture[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
-        settings = Settings(BETA, EFFORT, device="cpu", threads=1, keep_posterior=True)
-        (result,) = encode_arrays([pixels], priors.load("small"), settings)
-        return Tile(pixels, result.data, result.fitted)
-
-    @property
-    def prior(self) -> Prior:
-        """The family for small pictures."""
-        return priors.load("small")
-
-    @cached_property
-    def contents(self) -> decoder.Contents:
-        """The parsed file."""
-        return decoder.parse(self.data, self.prior)
-
-    @property
-    def number(self) -> int:
-        """Of the operating point."""
-        return self.contents.header.point
-
-    @property
-    def point(self) -> OperatingPoint:
-        """What the prior learned for the file's operating point."""
-        return self.prior.operating_point(self.number)
-
-    @property
-    def chosen_class(self) -> int:
-        """The tile's."""
-        return int(self.contents.colour.classes[0, 0])
-
-    @property
-    def index_bits(self) -> int:
-        """L."""
-        return self.contents.header.index_bits
-
-    @cached_property
-    def kl_index(self) -> np.ndarray:
-        """Of every latent of the block, whose other three tiles lie beyond the picture: (1, D)."""
-        side = self.prior.architecture.side
-        classes = np.full((1, side, side), OUTSIDE)
-        classes[0, 0, 0] = self.chosen_class
-        return self.point.block_kl(classes)
-
-    @cached_property
-    def cost(self) -> np.ndarray:
-        """Average KL of every latent of the tile, in bits: (U,)."""
-        return streams.kl_table()[self.kl_index[0, : self.latents]] / 256
-
-    @property
-    def latents(self) -> int:
-        """U."""
-        return len(self.point.mean)
-
-    @cached_property
-    def scale(self) -> np.ndarray:
-        """Prior scales of the tile's latents: (U,)."""
-        return self.point.scale_of(self.kl_index[0, : self.latents], slice(None))
-
-    @cached_property
-    def target(self) -> np.ndarray:
-        """Coefficients whose field is the picture: (U,)."""
-        axes, offset = self.colour_map
-        components = (self.pixels / 255 - offset) @ np.linalg.inv(axes)
-        one = np.moveaxis(components, 2, 1)[None]  # (1, H, 3, W)
-        alone = np.zeros((1, 1, 1), bool)
-        return analyse(one, alone, SIDE, NumpyOps()).reshape(-1)
-
-    @property
-    def colour_map(self) -> tuple[np.ndarray, np.ndarray]:
-        """From colour components to red, green and blue: (3, 3) and (3,)."""
-        layer = self.prior.architecture.colour
-        shared = self.point.shared_in(np.float64)
-        return shared[f"w{layer}"].reshape(3, 3), shared[f"b{layer}"]
-
-    @cached_property
-    def groups(self) -> list[np.ndarray]:
-        """Latents of every group, in coding order."""
-        parts = self.point.partition(self.kl_index)
-        return np.split(parts.latents, np.cumsum(parts.dims)[:-1])
-
-    @cached_property
-    def stream(self) -> np.ndarray:
-        """Bits of the block's stream: uint8 of 0 and 1."""
-        return self.contents.colour.streams[-1]
-
-    @cached_property
-    def indices(self) -> np.ndarray:
-        """Of every group: (G,)."""
-        count = np.array([len(self.groups)])
-        return streams.read_indices(self.stream, count, self.point.group_bits, self.index_bits)
-
-    @cached_property
-    def signs(self) -> np.ndarray:
-        """Of the block's latents: (D,)."""
-        return candidates.signs(self.contents.header.seed, np.zeros(1, np.int64), self.kl_index.shape[1])[0]
-
-    def normals(self, g: int) -> np.ndarray:
-        """All candidates of a group: (2^L, latents of the group)."""
-        seed, count = self.contents.header.seed, 1 << self.index_bits
-        return candidates.candidates(seed, g, count, len(self.groups[g])).T
-
-    def scores(self, g: int) -> np.ndarray:
-        """log q - log p of all candidates of a group, in nats: (2^L,)."""
-        own = self.groups[g]
-        mean, scale = self.posterior.mu[0, own], self.posterior.sigma[0, own]
-        prior_mean, prior_scale = self.point.mean[own], self.scale[own]
-        w = prior_mean + prior_scale * self.signs[own] * self.normals(g)
-        log_q = -0.5 * ((w - mean) / scale) ** 2 - np.log(scale)
-        log_p = -0.5 * ((w - prior_mean) / prior_scale) ** 2 - np.log(prior_scale)
-        return (log_q - log_p).sum(1)
-
-    @cached_property
-    def sample(self) -> np.ndarray:
-        """The latents that the file holds: (U,)."""
-        values = self.point.mean.astype(np.float64)
-        for g, own in enumerate(self.groups):
-            place = np.array([g]), self.indices[g : g + 1], np.array([len(own)])
-            eps = candidates.candidates_at(self.contents.header.seed, *place)
-            values[own] = latent(self.point.mean[own], self.scale[own].astype(np.float64), self.signs[own], eps)
-        return values
-
-    @cached_property
-    def network(self) -> Network:
-        """The shared layers on this tile."""
-        shared = self.point.shared_in(np.float64)
-        classes = self.contents.colour.classes[None]
-        return Network(self.prior.architecture, shared, classes, NumpyOps(), single=self.point.single)
-
-    @cached_property
-    def components(self) -> np.ndarray:
-        """The field: (1, 16, 16, 3)."""
-        block = np.zeros((1, 1, 1, self.kl_index.shape[1]))
-        block[..., : self.latents] = self.sample
-        return self.network.field(block)[:, :SIDE, :SIDE]
-
-    @cached_property
-    def field(self) -> np.ndarray:
-        """What the field shows without the network: (16, 16, 3) uint8."""
-        axes, offset = self.colour_map
-        return to_pixels(self.components[0] @ axes + offset)
-
-    @cached_property
-    def decoded(self) -> np.ndarray:
-        """What the file shows: (16, 16, 3) uint8."""
-        shown = to_pixels(self.network.layers(self.components)[0])
-        if (shown != decoder.decode_array(self.data, self.prior)).any():
-            raise SystemExit("the steps of this page lead to other pixels than the decoder's")
-        return shown
-
-    def psnr(self, shown: np.ndarray) -> float:
-        """dB."""
-        return float(-10 * np.log10(self.error(shown)))
-
-    def error(self, shown: np.ndarray) -> float:
-        """Mean squared error, values in [0, 1]."""
-        return float(((shown / 255 - self.pixels / 255) ** 2).mean())
-
-
-def to_pixels(values: np.ndarray) -> np.ndarray:
-    """Rounded once: uint8."""
-    return np.rint(np.clip(255 * values, 0, 255)).astype(np.uint8)
 
 
 def page(tile: Tile) -> str:
@@ -241,9 +46,8 @@ This page follows one tile through the codec, with the numbers of a real file. `
 [glossary.md](glossary.md), the method in [method.md](method.md), every rule in [FORMAT.md](../FORMAT.md).
 
 The picture is the eye of a hippo, {SIDE}×{SIDE} pixels of `assets/samples/{SAMPLE}`, from column {LEFT} and row {TOP}
-on.
-So small a picture is a single tile, and the family `small` codes it. It was encoded with β = {BETA} and the effort
-`{EFFORT}`.
+on. So small a picture is a single tile, and the family `small` codes it. It was encoded with β = {BETA} and the
+effort `{EFFORT}`.
 
 ![The tile: the original, what the latents alone show, and the decoded file](figures/tile.png)
 
@@ -260,13 +64,12 @@ As raw bytes the tile takes {8 * tile.pixels.size:,} bits. Its file has {8 * len
 def cosines(tile: Tile) -> str:
     """Section 1."""
     _, offset = tile.colour_map
+    shift = ", ".join(decimals(offset))
     return f"""\
 ## 1 Pixels to coefficients
 
 The prior has a fixed map from three colour components to red, green and blue. The encoder takes its offset
-({", ".join(f"{x:.3f}" for x in offset)}) from the pixels, divided by 255, and applies the inverse map. The first
-component is close to
-luminance.
+({shift}) from the pixels, divided by 255, and applies the inverse map. The first component is close to luminance.
 
 A cosine transform of each component follows. It is a plain one (DCT-II) here: where tiles have neighbours, cosines
 overlap. These are the coefficients of the lowest frequencies, first component, vertical frequencies downwards:
@@ -279,54 +82,57 @@ overlap. These are the coefficients of the lowest frequencies, first component, 
 
 def classes(tile: Tile) -> str:
     """Section 2."""
-    point, count = tile.point, tile.point.single
+    point = tile.point
+    count = point.single
     single = np.array([[tile.chosen_class]], np.uint8)
     paid = float(classmap.bits(single, point.contexts, count)[0, 0])
     map_bits = tile.contents.colour.length - len(tile.stream)
     return f"""\
 ## 2 A class says where the bits go
 
-Before any fit the encoder judges operating points and classes by what they would cost and gain. It chose
-operating point {tile.number}, learned for β = {point.beta:g}, and number {tile.chosen_class} of its {count} classes
-of single tiles.
+Before any fit the encoder judges operating points and classes by what they would cost and gain. It chose operating
+point {tile.number}, learned for β = {point.beta:g}, and number {tile.chosen_class} of its {count} classes of single
+tiles.
 
-A class is a table of costs: how many bits each latent took on average in training. The lowest frequencies of
-class {tile.chosen_class}:
+A class is a table of costs: how many bits each latent took on average in training. The lowest frequencies of class
+{tile.chosen_class}:
 
 ```
 {grid(corner(tile.cost), "8.2f")}
 ```
 
 {np.count_nonzero(tile.cost)} of the tile's {tile.latents} latents cost anything, {tile.cost.sum():.1f} bits all
-together. The others are not coded and stay at the
-prior's mean.
+together. The others are not coded and stay at the prior's mean.
 
-The cost k also gives the prior scale, s = n · sqrt(2^(2k) − 1), where n is the noise: how exactly a picture tells this
-latent at this β. The prior scales of the same latents:
+The cost k also gives the prior scale, s = n · sqrt(2^(2k) − 1), where n is the noise: how exactly a picture tells
+this latent at this β. The prior scales of the same latents:
 
 ```
 {grid(corner(tile.scale), "8.3f")}
 ```
 
 The file has to name the class. Without neighbours to predict it from, that costs {paid:.1f} bits. The arithmetic
-coder spends
-{map_bits}.
+coder spends {map_bits}.
 """
 
 
 def posterior(tile: Tile) -> str:
     """Section 3."""
-    fitted, coded = tile.posterior, np.flatnonzero(tile.cost)
+    fitted = tile.posterior
+    coded = np.flatnonzero(tile.cost)
     costly = coded[np.argsort(-tile.cost[coded], kind="stable")][:6]
     rows = []
     for d in costly:
-        noise, scale = float(tile.point.posterior_scale[d]), float(tile.scale[d])
-        mean, target = float(tile.point.mean[d]), tile.target[d]
+        noise = float(tile.point.posterior_scale[d])
+        scale = float(tile.scale[d])
+        mean = float(tile.point.mean[d])
+        target = tile.target[d]
         sigma = (noise**-2 + scale**-2) ** -0.5
         start = mean + sigma**2 / noise**2 * (target - mean)
         kl = float(fitted.kl_bits()[0, d])
-        numbers = (target, mean, scale, sigma, start, float(fitted.mu[0, d]))
-        rows.append([name(d), *(f"{x:.3f}" for x in numbers), f"{kl:.2f}", f"{tile.cost[d]:.2f}"])
+        numbers = target, mean, scale, sigma, start, fitted.mu[0, d]
+        bits = [f"{kl:.2f}", f"{tile.cost[d]:.2f}"]
+        rows.append([name(d), *decimals(numbers), *bits])
     head = ["latent", "t", "m", "s", "σ", "μ, closed form", "μ, fitted", "KL, bits", "cost, bits"]
     first = costly[0]
     return f"""\
@@ -339,36 +145,36 @@ Every latent gets a Gaussian of its own. Without the network its mean μ and sca
 ```
 
 Here t is the coefficient of section 1, m the prior's mean, and s the prior scale. From this start 15 steps move the
-means
-until the output of the network comes near the picture. These are the six latents that cost most, named by vertical
-frequency, horizontal frequency and component:
+means until the output of the network comes near the picture. These are the six latents that cost most, named by
+vertical frequency, horizontal frequency and component:
 
 {table(head, rows)}
 
 Latent {name(first)} is the mean brightness. KL is what a latent would like to spend in this picture, cost is what the
-class
-grants it. The whole tile would like to spend {fitted.kl_bits().sum():.1f} bits.
+class grants it. The whole tile would like to spend {fitted.kl_bits().sum():.1f} bits.
 """
 
 
 def groups(tile: Tile) -> str:
     """Section 4."""
-    rows, total = [], 0.0
-    for g, own in enumerate(tile.groups[:6]):
-        spent = tile.cost[own].sum()
+    rows = []
+    total = 0.0
+    for g, latents in enumerate(tile.groups[:6]):
+        spent = tile.cost[latents].sum()
         total += spent
-        names = " ".join(name(d) for d in own[:4]) + (" …" if len(own) > 4 else "")
-        rows.append([str(g), str(len(own)), f"{spent:.2f}", f"{total:.2f}", names])
+        names = " ".join(name(d) for d in latents[:4])
+        if len(latents) > 4:
+            names += " …"
+        rows.append([str(g), str(len(latents)), f"{spent:.2f}", f"{total:.2f}", names])
     head = ["group", "latents", "bits", "so far", "which"]
-    bits, count = tile.point.group_bits, len(tile.groups)
+    bits = tile.point.group_bits
+    count = len(tile.groups)
     return f"""\
 ## 4 Groups
 
 The latents that cost anything are walked in a fixed random order, and their costs are added up. Groups end where the
-sum
-passes {bits // 2}, {bits + bits // 2}, {2 * bits + bits // 2} bits and so on: {bits} bits a group, half a group
-behind the stream. That makes {count} groups, so the stream has
-{count * bits} bits. The first groups:
+sum passes {bits // 2}, {bits + bits // 2}, {2 * bits + bits // 2} bits and so on: {bits} bits a group, half a group
+behind the stream. That makes {count} groups, so the stream has {count * bits} bits. The first groups:
 
 {table(head, rows)}
 
@@ -378,35 +184,38 @@ A decoder finds the same groups, since it knows the class.
 
 def candidate(tile: Tile) -> str:
     """Section 5."""
-    g, own = GROUP, tile.groups[GROUP]
-    bits, width, index = tile.point.group_bits, tile.index_bits, int(tile.indices[GROUP])
-    seed = tile.contents.header.seed
+    g = GROUP
+    latents = tile.groups[g]
+    bits = tile.point.group_bits
+    width = tile.index_bits
+    index = int(tile.indices[g])
+    seed = tile.seed
     words = candidates.words_at(seed, candidates.CANDIDATES, np.array([g]), np.array([index]))
-    pieces, eps = candidates.pieces(words)[0], tile.normals(g)[index]
+    pieces = candidates.pieces(words)[0]
+    eps = tile.normals(g)[index]
     rows = []
-    for k, d in enumerate(own[:8]):
-        numbers = eps[k], float(tile.point.mean[d]), float(tile.scale[d])
-        wanted = float(tile.posterior.mu[0, d]), float(tile.posterior.sigma[0, d])
-        cells = [f"{x:.3f}" for x in (*numbers, tile.sample[d], *wanted)]
-        rows.append([name(d), f"{pieces[k]:04x}", cells[0], f"{tile.signs[d]:+.0f}", *cells[1:]])
+    for k, d in enumerate(latents[:8]):
+        drawn = [name(d), f"{pieces[k]:04x}", f"{eps[k]:.3f}", f"{tile.signs[d]:+.0f}"]
+        made = tile.point.mean[d], tile.scale[d], tile.sample[d]
+        wanted = tile.posterior.mu[0, d], tile.posterior.sigma[0, d]
+        rows.append(drawn + decimals(made) + decimals(wanted))
     head = ["latent", "piece", "ε", "sign", "m", "s", "m + s · sign · ε", "μ", "σ"]
     scores = tile.scores(g)
     order = np.argsort(-scores, kind="stable")
     rank = int(np.flatnonzero(order == index)[0]) + 1
     before = int(tile.indices[g - 1])
-    follow = scores[((before << bits) & ((1 << width) - 1)) + np.arange(1 << bits)]
-    listed = len(rows) < len(own)
+    kept = (before << bits) % (1 << width)  # the window, moved on by one group
+    follow = scores[kept + np.arange(1 << bits)]
+    which = "The latents" if len(rows) == len(latents) else "The first latents"
     return f"""\
 ## 5 A candidate
 
 Each group has 2^{width} = {1 << width:,} candidates (`{EFFORT}`; `normal` has 2^16). Candidate i is a vector of
-normal numbers that
-anyone can compute. A counter-based generator gives 64-bit words for (seed, group, i). A word has four pieces of 16
-bits, and a piece stands for a quantile of the normal distribution.
+normal numbers that anyone can compute. A counter-based generator gives 64-bit words for (seed, group, i). A word has
+four pieces of 16 bits, and a piece stands for a quantile of the normal distribution.
 
 The encoder chose candidate {index:,} for group {g}. Its first word, with seed {seed}, is `{int(words[0, 0]):016x}`,
-of which the lowest
-piece is `{pieces[0]:04x}`. {"The first eight latents" if listed else "The latents"} of the group:
+of which the lowest piece is `{pieces[0]:04x}`. {which} of the group:
 
 {table(head, rows)}
 
@@ -426,7 +235,8 @@ The choice is not the best for this group alone, since its bits also belong to t
 
 def window(tile: Tile) -> str:
     """Section 6."""
-    bits, width = tile.point.group_bits, tile.index_bits
+    bits = tile.point.group_bits
+    width = tile.index_bits
     text = "".join(map(str, tile.stream))
     shown = [f"{spaced(text[: SHOWN * bits], bits)} …"]
     for g in (GROUP - 1, GROUP, GROUP + 1):
@@ -451,7 +261,8 @@ the largest sum of scores: the best path through a trellis of 2^{width} states.
 
 def file(tile: Tile) -> str:
     """Section 7."""
-    data, head = tile.data, tile.contents.header
+    data = tile.data
+    head = tile.contents.header
     payload = data[6:-2].hex()
     used = tile.contents.colour.length
     map_bits = used - len(tile.stream)
@@ -477,10 +288,10 @@ def back(tile: Tile) -> str:
     return f"""\
 ## 8 And back
 
-A decoder reads the class, derives the groups, cuts the stream into indices, and computes one candidate for each group:
-now it has all latents. It never sees the posterior. The cosines of the latents add up to the field, which shows the
-picture with {tile.psnr(tile.field):.2f} dB. The network adds what is missing: {tile.psnr(tile.decoded):.2f} dB. The
-decoded green channel:
+A decoder reads the class, derives the groups, cuts the stream into indices, and computes one candidate for each
+group: now it has all latents. It never sees the posterior. The cosines of the latents add up to the field, which
+shows the picture with {tile.psnr(tile.field):.2f} dB. The network adds what is missing: {tile.psnr(tile.decoded):.2f}
+dB. The decoded green channel:
 
 ```
 {grid(tile.decoded[..., 1], "4d")}
@@ -502,14 +313,19 @@ def totals(tile: Tile) -> str:
 | {8 * len(tile.data)} bits of file | {nats:.1f} nats |
 | J, the sum of both per pixel | {(error / BETA + nats) / SIDE**2:.3f} |
 
-Header and checksum are {8 * 8} of these bits. A larger picture has one header for many tiles, and predicts classes from
-neighbours.
+Header and checksum are {8 * 8} of these bits. A larger picture has one header for many tiles, and predicts classes
+from neighbours.
 """
 
 
 def spaced(text: str, bits: int) -> str:
     """Groups of bits with a blank between them."""
     return " ".join(text[i : i + bits] for i in range(0, len(text), bits))
+
+
+def decimals(numbers: Iterable[float]) -> list[str]:
+    """Three of each."""
+    return [f"{number:.3f}" for number in numbers]
 
 
 def name(d: int) -> str:

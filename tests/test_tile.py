@@ -5,14 +5,15 @@ import pytest
 from PIL import Image
 
 from scripts import tile
+from scripts.tile_steps import ROOT, Tile
 
-PAGE = tile.ROOT / "docs" / "tile.md"
-DRAWING = tile.ROOT / "docs" / "figures" / "tile.png"
+PAGE = ROOT / "docs" / "tile.md"
+DRAWING = ROOT / "docs" / "figures" / "tile.png"
 
 
 @pytest.fixture(scope="module")
 def found():
-    return tile.Tile.encoded()
+    return Tile.encoded()
 
 
 def test_the_page_is_up_to_date(found):
