@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as hnp
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
 from combiner_codec.format.candidates import order
-from combiner_codec.format.streams import UNIT, index_of, kl_table, partition
+from combiner_codec.format.streams import COST_PER_BIT, index_of, kl_table, partition
 
 tables = hnp.arrays(np.uint8, st.tuples(st.integers(1, 4), st.integers(1, 300)), elements=st.integers(0, 255))
 
@@ -23,7 +23,7 @@ def by_block(parts, block):
 @given(tables, st.integers(1, 12))
 def test_chained_groups_end_at_the_nearest_threshold(kl, group_bits):
     """Group g reaches from (g - 1/2) to (g + 1/2) group_bits of the walk; the last takes what is left."""
-    parts, capacity = partition(kl, group_bits, True), group_bits * UNIT
+    parts, capacity = partition(kl, group_bits, True), group_bits * COST_PER_BIT
     for block, row in enumerate(kl):
         cost = kl_table()[row]
         latents, dims = by_block(parts, block)
@@ -47,9 +47,9 @@ def test_independent_groups_keep_within_their_budget(kl):
         assert [i for i in order(len(row)) if cost[i]] == latents.tolist()
         starts = np.cumsum(dims) - dims
         sums = np.add.reduceat(cost[latents], starts) if len(dims) else np.zeros(0)
-        assert (sums <= 16 * UNIT).all()  # no latent costs more
+        assert (sums <= 16 * COST_PER_BIT).all()  # no latent costs more
         following = cost[latents][starts[1:]]
-        assert (sums[:-1] + following > 16 * UNIT).all()
+        assert (sums[:-1] + following > 16 * COST_PER_BIT).all()
 
 
 @given(tables, st.integers(1, 12), st.booleans())
@@ -93,7 +93,7 @@ def test_tiles_beyond_the_picture_cost_nothing(each_prior):
     assert kl.shape == (len(classes), each_prior.architecture.latents)
     for row, own in zip(kl, classes, strict=True):
         share = point.tile_bits[own] / np.where(own >= point.single, 4, 1)
-        assert row.sum() == pytest.approx(UNIT * share[own >= 0].sum())
+        assert row.sum() == pytest.approx(COST_PER_BIT * share[own >= 0].sum())
 
 
 def test_prior_files_keep_every_table(each_prior, tmp_path):
@@ -110,8 +110,8 @@ def test_prior_files_keep_every_table(each_prior, tmp_path):
 
 def test_kl_index_is_the_nearest():
     bits = np.linspace(0.02, 15.5, 500)
-    error = np.abs(kl_table()[index_of(bits)] / UNIT - bits)
-    assert (error < 0.07 + 1 / UNIT).all()
+    error = np.abs(kl_table()[index_of(bits)] / COST_PER_BIT - bits)
+    assert (error < 0.07 + 1 / COST_PER_BIT).all()
 
 
 def test_scale_and_table_agree(each_prior):
@@ -122,7 +122,7 @@ def test_scale_and_table_agree(each_prior):
     assert coded.any()
     sigma2 = 1 / (1 / scale[coded] ** 2 + 1 / noise[coded] ** 2)
     bits = np.log2(scale[coded] / np.sqrt(sigma2))
-    np.testing.assert_allclose(bits, kl_table()[point.kl_index[0, coded]] / UNIT, atol=1e-3)
+    np.testing.assert_allclose(bits, kl_table()[point.kl_index[0, coded]] / COST_PER_BIT, atol=1e-3)
 
 
 def test_shipped_priors_are_the_released_ones():

@@ -12,18 +12,20 @@ import numpy as np
 STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
 CANDIDATES, SIGNS, ORDER, GUMBELS = range(4)  # purposes
 NORMALS = 16  # standard normals in one draw of four words
+SIGNS_OF_A_DRAW = 256
 
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
 WEYL = (0x9E3779B97F4A7C15, 0xBB67AE8584CAA73B)
-LOW = np.uint64(0xFFFFFFFF)
-HALF = np.uint64(32)
+LOW_HALF = np.uint64(0xFFFFFFFF)  # of a word
+HALF_WORD = np.uint64(32)  # bits
+WORD = 0xFFFFFFFFFFFFFFFF
 
 
 def words(seed: int, purpose: int, lane: int, count: int, start: int = 0) -> np.ndarray:
     """Words start, start + 1, … of one stream: (count,) uint64, from numpy's own Philox."""
     first = start // 4
-    stream = np.random.Philox(counter=[first, lane, purpose, 0], key=[seed, STREAM_VERSION])
     skip = start - 4 * first
+    stream = np.random.Philox(counter=[first, lane, purpose, 0], key=[seed, STREAM_VERSION])
     return stream.random_raw(count + skip)[skip:]
 
 
@@ -46,27 +48,32 @@ def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
 
     Sixteen latents of a candidate take one draw of four words, so that neither `count` nor `dims` changes the others.
     """
-    rows = np.empty((dims, count), np.float32)
+    normals = np.empty((dims, count), np.float32)
     for first in range(0, dims, NORMALS):
-        stream = np.random.Philox(counter=[0, group, CANDIDATES, first // NORMALS], key=[seed, STREAM_VERSION])
-        drawn = pieces(stream.random_raw(4 * count).reshape(count, 4)).T
-        for row, own in zip(rows[first : first + NORMALS], drawn, strict=False):
-            normal_table().take(own, out=row, mode="clip")  # the table has all 16 bits; "raise" would copy
-    return rows
+        row = first // NORMALS
+        stream = np.random.Philox(counter=[0, group, CANDIDATES, row], key=[seed, STREAM_VERSION])
+        raw = stream.random_raw(4 * count).reshape(count, 4)
+        drawn = pieces(raw).T  # (NORMALS, count)
+        for i, normal in enumerate(normals[first : first + NORMALS]):
+            normal_table().take(drawn[i], out=normal, mode="clip")  # the table has all 16 bits; "raise" would copy
+    return normals
 
 
 def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.ndarray) -> np.ndarray:
     """The one candidate per group that an index names, one after another: (G,), (G,), (G,) -> (sum(dims),) float32."""
-    rows = (dims + NORMALS - 1) // NORMALS
-    owner, row = np.repeat(np.arange(len(groups)), rows), within(rows)
-    raw = words_at(seed, CANDIDATES, groups[owner], indices[owner], row)
-    used = NORMALS * row[:, None] + np.arange(NORMALS) < dims[owner, None]
+    rows = (dims + NORMALS - 1) // NORMALS  # of each group
+    group = np.repeat(np.arange(len(groups)), rows)
+    row = within(rows)
+    raw = words_at(seed, CANDIDATES, groups[group], indices[group], row)
+    latent = NORMALS * row[:, None] + np.arange(NORMALS)
+    used = latent < dims[group, None]
     return normal_table().take(pieces(raw)[used])
 
 
 def within(counts: np.ndarray) -> np.ndarray:
     """Place of every element within its run, runs one after another: (n,) lengths -> (sum,) 0, 1, … of each run."""
-    return np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+    starts = np.cumsum(counts) - counts
+    return np.arange(counts.sum()) - np.repeat(starts, counts)
 
 
 def pieces(raw: np.ndarray) -> np.ndarray:
@@ -76,7 +83,9 @@ def pieces(raw: np.ndarray) -> np.ndarray:
 
 def signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:
     """One sign per block and latent, so that like blocks make unlike errors: (B,) -> (B, D) float32 of +1 and -1."""
-    return _first_signs(seed, latents) if blocks.tolist() == [0] else _signs(seed, blocks, latents)
+    if blocks.tolist() == [0]:
+        return _first_signs(seed, latents)
+    return _signs(seed, blocks, latents)
 
 
 @lru_cache(4)
@@ -86,9 +95,10 @@ def _first_signs(seed, latents):
 
 
 def _signs(seed, blocks, latents):
-    per = (latents + 255) // 256  # draws of a block
-    raw = words_at(seed, SIGNS, np.repeat(blocks, per), np.tile(np.arange(per), len(blocks)))
-    bits = np.unpackbits(np.ascontiguousarray(raw, "<u8").view(np.uint8), bitorder="little").reshape(len(blocks), -1)
+    draws = (latents + SIGNS_OF_A_DRAW - 1) // SIGNS_OF_A_DRAW  # of a block
+    raw = words_at(seed, SIGNS, np.repeat(blocks, draws), np.tile(np.arange(draws), len(blocks)))
+    octets = np.ascontiguousarray(raw, "<u8").view(np.uint8)
+    bits = np.unpackbits(octets, bitorder="little").reshape(len(blocks), -1)
     return 1 - 2 * bits[:, :latents].astype(np.float32)
 
 
@@ -104,7 +114,8 @@ def order(latents: int) -> np.ndarray:
 def normal_table() -> np.ndarray:
     """Quantiles of the standard normal at (i + 1/2) / 65536: (65536,) float32. Wichura's AS 241."""
     lower = _quantile((np.arange(32768) + 0.5) / 65536)
-    return np.concatenate([lower, -lower[::-1]]).astype(np.float32)
+    upper = -lower[::-1]
+    return np.concatenate([lower, upper]).astype(np.float32)
 
 
 # AS 241, algorithm PPND16: coefficients from the constant term up, numerator then denominator.
@@ -128,7 +139,8 @@ def _quantile(p):
     near = 0.180625 - centred * centred
     value = centred * _ratio(CENTRE, near)
     tail = near < 0
-    value[tail] = -_ratio(MIDDLE, np.sqrt(-np.log(p[tail])) - 1.6)
+    far = np.sqrt(-np.log(p[tail])) - 1.6
+    value[tail] = -_ratio(MIDDLE, far)
     return value
 
 
@@ -144,16 +156,22 @@ def _philox(counter, key):
     for _ in range(10):
         high0, low0 = _multiply(c0, MULTIPLIERS[0])
         high1, low1 = _multiply(c2, MULTIPLIERS[1])
-        c0, c1, c2, c3 = high1 ^ c1 ^ np.uint64(k0), low1, high0 ^ c3 ^ np.uint64(k1), low0
-        k0 = (k0 + WEYL[0]) & 0xFFFFFFFFFFFFFFFF
-        k1 = (k1 + WEYL[1]) & 0xFFFFFFFFFFFFFFFF
+        c0 = high1 ^ c1 ^ np.uint64(k0)
+        c1 = low1
+        c2 = high0 ^ c3 ^ np.uint64(k1)
+        c3 = low0
+        k0 = (k0 + WEYL[0]) & WORD
+        k1 = (k1 + WEYL[1]) & WORD
     return np.stack([c0, c1, c2, c3], 1)
 
 
 def _multiply(a, constant):
     """High and low 64 bits of a 64 x 64 bit product, from four 32 x 32 bit products."""
-    b0, b1 = np.uint64(constant & 0xFFFFFFFF), np.uint64(constant >> 32)
-    a0, a1 = a & LOW, a >> HALF
-    middle = a1 * b0 + ((a0 * b0) >> HALF)
-    cross = a0 * b1 + (middle & LOW)
-    return a1 * b1 + (middle >> HALF) + (cross >> HALF), a * np.uint64(constant)
+    a0 = a & LOW_HALF
+    a1 = a >> HALF_WORD
+    b0 = np.uint64(constant) & LOW_HALF
+    b1 = np.uint64(constant) >> HALF_WORD
+    middle = a1 * b0 + ((a0 * b0) >> HALF_WORD)
+    cross = a0 * b1 + (middle & LOW_HALF)
+    high = a1 * b1 + (middle >> HALF_WORD) + (cross >> HALF_WORD)
+    return high, a * np.uint64(constant)

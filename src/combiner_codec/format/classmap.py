@@ -9,25 +9,34 @@ even row and column with all four inside the picture may name one; it costs the 
 computes are integers. numpy only.
 """
 
-from bisect import bisect
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
 
 from ..errors import FormatError
+from .arithmetic import TAIL, ArithmeticDecoder, ArithmeticEncoder
 
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, 1))  # (row, column) offsets of the neighbours that the three tables stand for
-UNIT = 16  # weights count 1/16 bit
-TOP = 16  # the likeliest class of a tile has frequency 2^16, the others at least 1
-HALVING = (65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393)
-HALVING += (46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219)  # round(2^(16 - i / 16))
-FREQUENCY = np.array([max(1, HALVING[x % UNIT] >> x // UNIT) for x in range(3 * 255 + 1)])
-
-WORD = 32  # bits of the coder's registers
-MASK, HALF, QUARTER = (1 << WORD) - 1, 1 << WORD - 1, 1 << WORD - 2
-CACHED = 4096  # contexts: seven in ten recur within a photograph
 ONE_CLASS = np.zeros((3, 2, 1), np.int8)  # tables where K is 1: a map has no bits
-TAIL = 2  # bits that place the end of the code inside the last interval
+WEIGHT_PER_BIT = 16  # weights count 1/16 bit
+FREQUENCY_BITS = 16  # the likeliest class of a tile has frequency 2^16, the others at least 1
+HALVING = (  # round(2^(16 - i / 16))
+    65536, 62757, 60097, 57549, 55109, 52773, 50535, 48393,
+    46341, 44376, 42495, 40693, 38968, 37316, 35734, 34219,
+)  # fmt: skip
+LARGEST_LOSS = 3 * 255  # of a score against the best one
+IMPOSSIBLE = -(1 << 16)  # score of a class that a tile may not name
+CONTEXTS_KEPT = 4096  # seven in ten recur within a photograph
+
+
+def _frequency(loss: int) -> int:
+    """Of a class whose score is so far below the best one."""
+    halvings, rest = divmod(loss, WEIGHT_PER_BIT)
+    return max(1, HALVING[rest] >> halvings)
+
+
+FREQUENCY = np.array([_frequency(loss) for loss in range(LARGEST_LOSS + 1)])
 
 
 def encode(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
@@ -36,59 +45,59 @@ def encode(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
     if K == 1:
         return np.zeros(0, np.uint8)
     ends_of = _cumulative(tables)
-    digits, pending, low, high = [], 0, 0, MASK
-    choices = allowed(classes, single, K)
+    coder = ArithmeticEncoder()
+    choices = allowed(classes, single, K).tolist()
     above = [K] * (classes.shape[1] + 1)
-    for row, own in zip(classes.tolist(), choices.tolist(), strict=True):
+    for row, counts in zip(classes.tolist(), choices, strict=True):
         left = K
-        for j, (c, count) in enumerate(zip(row, own, strict=True)):
+        for j, (c, count) in enumerate(zip(row, counts, strict=True)):
             if count:
-                low, high = _narrow(low, high, ends_of(left, above[j], above[j + 1], count), c)
-                settled, straddling = _shifts(low, high)
-                if settled:
-                    digits.append(_spell(low >> WORD - settled, settled, pending))
-                    pending = 0
-                low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
-                pending += straddling
+                coder.put(ends_of(left, above[j], above[j + 1], count), c)
             left = c
         above = [*row, K]
-    digits.append(_spell(1 if low < QUARTER else 2, TAIL, pending))
-    return np.frombuffer("".join(digits).encode(), np.uint8) - ord("0")
+    return coder.finish()
 
 
 def decode(bits: np.ndarray, rows: int, cols: int, tables: np.ndarray, single: int) -> tuple[np.ndarray, int]:
-    """Map (rows, cols) uint8 that `bits` (n,) begin with, and how many of them it took."""
+    """Map (rows, cols) uint8 that `bits` (n,) begin with, and how many of them it took. Raises FormatError."""
     K = tables.shape[2]
     if K == 1:
         return np.zeros((rows, cols), np.uint8), 0
-    # a class costs at least log2(1 + (single - 1) / 2^16) bits, and stands for four tiles at most
-    if rows * cols * (single - 1) > len(bits) << TOP + 2 * (single < K):
-        raise FormatError(f"truncated: {len(bits)} bits are too few for the classes of {rows} x {cols} tiles")
+    _check_size(len(bits), rows, cols, K, single)
     ends_of = _cumulative(tables)
-    digits = (np.asarray(bits, np.uint8) + ord("0")).tobytes().decode() + "0" * 3 * WORD
-    low, high, code, used = 0, MASK, int(digits[:WORD], 2), 0
-    above, classes = [K] * (cols + 1), []
+    coder = ArithmeticDecoder(bits)
+    most = len(bits) - TAIL
+    classes = []
+    above = [K] * (cols + 1)
     for r in range(rows):
-        row, c = [], K
+        row = []
+        left = K
+        merges = r % 2 == 0 and r + 1 < rows
         for j in range(cols):
-            if r % 2 and single <= above[j] < K:
-                c = above[j]
-            elif r % 2 or not j % 2 or not single <= c < K:
-                count = K if r % 2 == j % 2 == 0 and r + 1 < rows and j + 1 < cols else single
-                ends = ends_of(c, above[j], above[j + 1], count)
-                c = bisect(ends, ((code - low + 1) * ends[-1] - 1) // (high - low + 1)) - 1
-                low, high = _narrow(low, high, ends, c)
-                settled, straddling = _shifts(low, high)
-                low, high = _drop(low, 0, settled, straddling), _drop(high, -1, settled, straddling)
-                start, used = used, used + settled + straddling
-                if used + TAIL > len(bits):
+            begun = K  # class of the merged tile that this one may be part of
+            if r % 2:
+                begun = above[j]
+            elif j % 2:
+                begun = left
+            if single <= begun < K:
+                left = begun
+            else:
+                count = K if merges and j % 2 == 0 and j + 1 < cols else single
+                left = coder.take(ends_of(left, above[j], above[j + 1], count))
+                if coder.used > most:
                     raise FormatError(f"truncated: the classes of {rows} x {cols} tiles take over {len(bits)} bits")
-                if used > start:
-                    code = _drop(code, int(digits[start + WORD : used + WORD], 2), settled, straddling)
-            row.append(c)
+            row.append(left)
         above = [*row, K]
         classes.append(np.array(row, np.uint8))
-    return np.array(classes, np.uint8).reshape(rows, cols), used + TAIL
+    return np.array(classes, np.uint8).reshape(rows, cols), coder.used + TAIL
+
+
+def _check_size(bits, rows, cols, K, single):
+    """A class costs at least log2(1 + (single - 1) / 2^16) bits, and stands for four tiles at most."""
+    tiles_per_class = 4 if single < K else 1
+    most = bits * tiles_per_class << FREQUENCY_BITS
+    if rows * cols * (single - 1) > most:
+        raise FormatError(f"truncated: {bits} bits are too few for the classes of {rows} x {cols} tiles")
 
 
 def allowed(classes: np.ndarray, single: int, K: int) -> np.ndarray:
@@ -96,65 +105,55 @@ def allowed(classes: np.ndarray, single: int, K: int) -> np.ndarray:
     already: (rows, cols) -> the same.
     """
     rows, cols = classes.shape
-    r, c = np.arange(rows)[:, None] % 2, np.arange(cols) % 2
-    first = (r == 0) & (c == 0) & (np.arange(rows)[:, None] + 1 < rows) & (np.arange(cols) + 1 < cols)
-    named = ((r == 1) | (c == 1)) & (classes >= single)
-    return np.where(named, 0, np.where(first, K, single))
+    r = np.arange(rows)[:, None]
+    c = np.arange(cols)
+    begins = (r % 2 == 0) & (c % 2 == 0)
+    inside = (r + 1 < rows) & (c + 1 < cols)
+    named = ~begins & (classes >= single)
+    choices = np.where(begins & inside, K, single)
+    return np.where(named, 0, choices)
 
 
 def bits(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
     """What the coder pays for each tile: -log2 of its probability, (rows, cols) float64."""
     K = tables.shape[2]
-    pairs = zip(tables.astype(np.intp), neighbours(classes, K), strict=True)
-    scores = sum(table[c] for table, c in pairs)  # (rows, cols, K)
-    count = allowed(classes, single, K)[..., None]
-    scores = np.where(np.arange(K) < np.where(count, count, K), scores, -(1 << 16))
-    f = FREQUENCY.take(scores.max(-1, keepdims=True) - scores, mode="clip") * (scores > -(1 << 16))
-    paid = np.log2(f.sum(-1)) - np.log2(np.take_along_axis(f, classes[..., None].astype(np.intp), -1)[..., 0])
-    return np.where(count[..., 0], paid, 0.0)
+    count = allowed(classes, single, K)
+    scores = np.zeros((*classes.shape, K), np.intp)
+    for table, c in zip(tables.astype(np.intp), neighbours(classes, K), strict=True):
+        scores += table[c]
+    choices = np.where(count, count, K)[..., None]
+    possible = np.arange(K) < choices
+    best = np.where(possible, scores, IMPOSSIBLE).max(-1, keepdims=True)
+    frequency = np.where(possible, FREQUENCY.take(best - scores, mode="clip"), 0)
+    total = frequency.sum(-1)
+    of_class = np.take_along_axis(frequency, classes[..., None].astype(np.intp), -1)[..., 0]
+    paid = np.log2(total) - np.log2(of_class)
+    return np.where(count > 0, paid, 0.0)
 
 
-def neighbours(classes, K):
+def neighbours(classes: np.ndarray, K: int) -> list[np.ndarray]:
     """Classes of the three neighbours of every tile, K outside the picture: [(rows, cols)] * 3."""
     rows, cols = classes.shape
     padded = np.pad(classes.astype(np.intp), ((1, 0), (1, 1)), constant_values=K)
-    return [padded[1 + dy : 1 + dy + rows, 1 + dx : 1 + dx + cols] for dy, dx in NEIGHBOURS]
+    found = []
+    for down, across in NEIGHBOURS:
+        top = 1 + down
+        first = 1 + across
+        found.append(padded[top : top + rows, first : first + cols])
+    return found
 
 
-def _cumulative(tables):
+def _cumulative(tables: np.ndarray) -> Callable[[int, int, int, int], list[int]]:
     """Function of the left, upper and upper right class and of how many classes are allowed: 0 and the running sum of
-    their frequencies, as a list.
+    their frequencies.
     """
     left, up, up_right = tables
 
-    @lru_cache(CACHED)
+    @lru_cache(CONTEXTS_KEPT)
     def ends_of(of_left, of_up, of_up_right, count):
-        scores = (np.add(left[of_left], up[of_up], dtype=np.int16) + up_right[of_up_right])[:count]
-        return [0, *FREQUENCY.take(scores.max() - scores).cumsum().tolist()]
+        two = np.add(left[of_left], up[of_up], dtype=np.int16)
+        scores = (two + up_right[of_up_right])[:count]
+        frequencies = FREQUENCY.take(scores.max() - scores)
+        return [0, *frequencies.cumsum().tolist()]
 
     return ends_of
-
-
-def _narrow(low, high, ends, c):
-    """Part of class c of the interval, both ends inclusive."""
-    span, total = high - low + 1, ends[-1]
-    return low + span * ends[c] // total, low + span * ends[c + 1] // total - 1
-
-
-def _shifts(low, high):
-    """How many leading bits of an interval are settled, and how many behind them straddle the middle."""
-    settled = WORD - (low ^ high).bit_length()
-    ones = (low & ~high) << settled
-    return settled, WORD - 1 - (~ones & HALF - 1).bit_length()
-
-
-def _drop(word, fresh, settled, straddling):
-    """Word without its settled and its straddling bits, which follow the first one left; fresh bits come in below."""
-    word = (word << settled + straddling) | fresh & (1 << settled + straddling) - 1
-    return word & HALF - 1 | word >> straddling & HALF
-
-
-def _spell(value, width, pending):
-    """Binary digits of a value; the bits that straddled the middle follow the first digit as its opposite."""
-    digits = f"{value:0{width}b}"
-    return digits[0] + "10"[int(digits[0])] * pending + digits[1:]

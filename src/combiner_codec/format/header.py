@@ -15,7 +15,7 @@ from ..errors import FormatError
 HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + sizes, coder * 64 + alpha * 32 + point
 CHECKSUM = struct.Struct("<H")
 MAGIC = b"\xcb\x4d"  # the second byte counts versions: M, N, … Z
-LATER = {bytes([MAGIC[0], letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
+LATER = {MAGIC[:1] + bytes([letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
 USUAL_WIDTH, USUAL_HEIGHT = 1, 2  # flags
 RGB, GREY, GREY_AS_RGB = range(3)  # channels: three; one; one that is shown as three
 ALPHA = 32  # flag
@@ -26,6 +26,7 @@ MAX_SEED = (1 << 63) - 1
 MAX_PIXELS = 178_956_970  # what a decoder takes unless told otherwise; Pillow refuses more as well
 INDEX_BITS = range(8, 24, 2)
 USUAL_BITS = (14, 16, 18)  # L of files with seed 0 that do not write it, by coder
+UNUSUAL_CODER = len(USUAL_BITS)  # coder of files that write L and seed
 WORDS = {"L": "grey", "LA": "grey, alpha"}  # for modes
 CUSTOM = 15  # prior number of a file that names its prior by hash
 
@@ -53,7 +54,8 @@ class Header:
     @property
     def mode(self) -> str:
         """What is shown: L, LA, RGB or RGBA."""
-        return ("L" if self.channels == GREY else "RGB") + "A" * (self.alpha is not None)
+        colour = "L" if self.channels == GREY else "RGB"
+        return colour if self.alpha is None else colour + "A"
 
     @property
     def colour(self) -> str:
@@ -78,40 +80,74 @@ def check_pixels(width: int, height: int, limit: int | None) -> None:
 
 def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
-    flags = USUAL_WIDTH * (header.width == side) | USUAL_HEIGHT * (header.height == side)
-    usual = header.seed == 0 and header.index_bits in USUAL_BITS
-    coder, alpha = USUAL_BITS.index(header.index_bits) if usual else len(USUAL_BITS), ALPHA * (header.alpha is not None)
-    data = HEADER.pack(MAGIC, header.prior << 4 | header.channels << 2 | flags, coder << 6 | alpha | header.point)
-    data += header.prior_hash
-    data += b"".join(write_varint(size - 1) for size in (header.width, header.height) if size != side)
-    if not usual:
-        data += bytes([header.index_bits]) + write_varint(header.seed)
-    data += (bytes([header.sharpness << 5 | header.alpha]) if alpha else b"") + payload
+    byte2 = (header.prior << 4) | (header.channels << 2)
+    byte3 = header.point
+    optional = header.prior_hash
+    if header.width == side:
+        byte2 |= USUAL_WIDTH
+    else:
+        optional += write_varint(header.width - 1)
+    if header.height == side:
+        byte2 |= USUAL_HEIGHT
+    else:
+        optional += write_varint(header.height - 1)
+    if header.seed == 0 and header.index_bits in USUAL_BITS:
+        byte3 |= USUAL_BITS.index(header.index_bits) << 6
+    else:
+        byte3 |= UNUSUAL_CODER << 6
+        optional += bytes([header.index_bits]) + write_varint(header.seed)
+    if header.alpha is not None:
+        byte3 |= ALPHA
+        optional += bytes([(header.sharpness << 5) | header.alpha])
+    data = HEADER.pack(MAGIC, byte2, byte3) + optional + payload
     return data + CHECKSUM.pack(checksum(data, digest))
 
 
 def read(data: bytes) -> tuple[Header, int]:
     """Header, and where the payload starts; the checksum is `payload`'s. Raises FormatError."""
-    if version := LATER.get(data[:2]):
+    version = LATER.get(data[:2])
+    if version:
         raise FormatError(f"format version {version} is not supported (this is version 1): update combiner")
     if data[:2] != MAGIC[: len(data)]:
         raise FormatError("not a combiner file")
     if len(data) < HEADER.size + CHECKSUM.size:
         raise FormatError(f"truncated: {len(data)} bytes are too few for a header")
-    _, what, how = HEADER.unpack_from(data)
-    rest = Fields(data[: -CHECKSUM.size], HEADER.size)
-    prior, channels, coder, point = what >> 4, what >> 2 & 3, how >> 6, how & 31
+    _, byte2, byte3 = HEADER.unpack_from(data)
+    optional = Fields(data[: -CHECKSUM.size], HEADER.size)
+    prior = byte2 >> 4
+    channels = (byte2 >> 2) & 3
     _check(channels <= GREY_AS_RGB)
-    prior_hash = rest.take(4) if prior == CUSTOM else b""
-    width = 0 if what & USUAL_WIDTH else rest.varint(MAX_SIDE - 1) + 1
-    height = 0 if what & USUAL_HEIGHT else rest.varint(MAX_SIDE - 1) + 1
-    index_bits, seed = (*USUAL_BITS, 0)[coder], 0
-    if not index_bits:
-        index_bits, seed = rest.take(1)[0], rest.varint(MAX_SEED)
-        _check(index_bits in INDEX_BITS and (seed > 0 or index_bits not in USUAL_BITS))
-    plane = rest.take(1)[0] if how & ALPHA else None
-    alpha = (None, 0) if plane is None else (plane & 31, plane >> 5)
-    return Header(prior, point, index_bits, width, height, seed, prior_hash, channels, *alpha), rest.position
+    prior_hash = optional.take(4) if prior == CUSTOM else b""
+    width = 0 if byte2 & USUAL_WIDTH else optional.varint(MAX_SIDE - 1) + 1
+    height = 0 if byte2 & USUAL_HEIGHT else optional.varint(MAX_SIDE - 1) + 1
+    coder = byte3 >> 6
+    if coder == UNUSUAL_CODER:
+        index_bits = optional.octet()
+        seed = optional.varint(MAX_SEED)
+        _check(index_bits in INDEX_BITS)
+        _check(seed > 0 or index_bits not in USUAL_BITS)
+    else:
+        index_bits = USUAL_BITS[coder]
+        seed = 0
+    alpha = None
+    sharpness = 0
+    if byte3 & ALPHA:
+        byte = optional.octet()
+        alpha = byte & 31
+        sharpness = byte >> 5
+    found = Header(
+        prior=prior,
+        point=byte3 & 31,
+        index_bits=index_bits,
+        width=width,
+        height=height,
+        seed=seed,
+        prior_hash=prior_hash,
+        channels=channels,
+        alpha=alpha,
+        sharpness=sharpness,
+    )
+    return found, optional.position
 
 
 def _check(fine):
@@ -122,7 +158,8 @@ def _check(fine):
 def payload(data: bytes, start: int, digest: bytes) -> bytes:
     """The payload, after the checksum over everything before it and over the prior's hash has been verified."""
     body = data[: -CHECKSUM.size]
-    if CHECKSUM.unpack_from(data, len(body))[0] != checksum(body, digest):
+    (stored,) = CHECKSUM.unpack_from(data, len(body))
+    if stored != checksum(body, digest):
         raise FormatError(
             "checksum mismatch: the file is damaged, or it was made with another prior of this name: "
             "get the file again, or decode it with the version of combiner that made it"
@@ -132,13 +169,15 @@ def payload(data: bytes, start: int, digest: bytes) -> bytes:
 
 def checksum(data: bytes, digest: bytes) -> int:
     """CRC-16/CCITT over the prior's sha256 and the file up to here."""
-    return binascii.crc_hqx(data, binascii.crc_hqx(digest, 0xFFFF))
+    of_digest = binascii.crc_hqx(digest, 0xFFFF)
+    return binascii.crc_hqx(data, of_digest)
 
 
 def write_varint(value: int) -> bytes:
+    """Unsigned LEB128, 7 bits a byte, lowest first."""
     out = bytearray()
     while value > 127:
-        out.append(value & 127 | 128)
+        out.append((value & 127) | 128)
         value >>= 7
     out.append(value)
     return bytes(out)
@@ -153,16 +192,22 @@ class Fields:
 
     def take(self, count: int) -> bytes:
         """So many bytes."""
+        start = self.position
         self.position += count
         if self.position > len(self.data):
             raise FormatError("truncated in the header")
-        return self.data[self.position - count : self.position]
+        return self.data[start : self.position]
+
+    def octet(self) -> int:
+        """One byte."""
+        return self.take(1)[0]
 
     def varint(self, largest: int) -> int:
         """A variable-length integer; only the shortest spelling is valid."""
-        value = shift = 0
+        value = 0
+        shift = 0
         while True:
-            (byte,) = self.take(1)
+            byte = self.octet()
             value |= (byte & 127) << shift
             _check(value <= largest)
             if byte < 128:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..synthesis.architecture import Architecture
 from ..synthesis.latents import scale_factor, scale_of
-from .streams import UNIT, Partition, group_count, kl_table, partition
+from .streams import COST_PER_BIT, Partition, group_count, kl_table, partition
 
 UNMODULATED_PIXELS = 2**14  # a picture of no more has no modulations, and is decoded in double precision
 
@@ -90,7 +90,7 @@ class OperatingPoint:
     @property
     def tile_bits(self) -> np.ndarray:
         """The same in bits: (K,) float64."""
-        return self.tile_cost / UNIT
+        return self.tile_cost / COST_PER_BIT
 
     def modulation_kl(self, pixels: int) -> np.ndarray | None:
         """KL indices of the modulations of a picture of so many pixels: (1, M) uint8, None where it can have none."""
@@ -162,4 +162,4 @@ def _shared_in(point, dtype):
 @cache
 def _scale_factors() -> np.ndarray:
     """`scale_factor` of every KL index: (256,) float64."""
-    return scale_factor(kl_table() / UNIT)
+    return scale_factor(kl_table() / COST_PER_BIT)

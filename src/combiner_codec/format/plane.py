@@ -27,7 +27,7 @@ from ..synthesis.modulation import modulated
 from . import classmap
 from .header import ONE_COLOUR, Header
 from .prior import OperatingPoint, Prior
-from .streams import UNIT, kl_table
+from .streams import COST_PER_BIT, kl_table
 
 ALL = slice(None)
 
@@ -204,7 +204,7 @@ class ModulationSection(Section):
         return np.where(coded, self.point.modulations.scale[latents], np.float32(0))
 
     def posterior_scale(self, kl_index: np.ndarray) -> np.ndarray:
-        narrower = np.exp2(-kl_table()[kl_index] / UNIT)
+        narrower = np.exp2(-kl_table()[kl_index] / COST_PER_BIT)
         return (self.scale(kl_index) * narrower).astype(np.float32)
 
     def commit(self, decoded: Decoded, latents: Callable[[slice], np.ndarray]) -> Decoded:

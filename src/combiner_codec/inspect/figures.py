@@ -21,7 +21,7 @@ from ..format import classmap
 from ..format.header import WORDS
 from ..format.plane import InrPlane
 from ..format.prior import OperatingPoint
-from ..format.streams import UNIT, Partition, kl_table
+from ..format.streams import COST_PER_BIT, Partition, kl_table
 from ..picture.image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import Part, tiles_of
@@ -100,7 +100,7 @@ class Inspection:
     @cached_property
     def costs(self) -> np.ndarray:
         """What the prior expects every coded latent to cost, its average KL over training, in bits: (B, D)."""
-        return kl_table()[self.indices] * (self.lengths > 0)[:, None] / UNIT
+        return kl_table()[self.indices] * (self.lengths > 0)[:, None] / COST_PER_BIT
 
     @cached_property
     def bits(self) -> np.ndarray:

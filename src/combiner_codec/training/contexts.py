@@ -42,7 +42,7 @@ def _rounded(weights, marginal):
     """Weights (3, K + 1, K) and marginal (K,), natural logarithms, as tables int8 in 1/16 bit."""
     weights = weights.copy()
     weights[0] += marginal  # exactly one row of each table counts for a tile
-    weights *= classmap.UNIT / np.log(2)
+    weights *= classmap.WEIGHT_PER_BIT / np.log(2)
     weights += TOP - weights.max(-1, keepdims=True)  # a constant in a row changes nothing
     return np.rint(weights.clip(-128)).astype(np.int8)
 

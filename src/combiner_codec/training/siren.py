@@ -12,7 +12,7 @@ import torch
 from ..encoder.fit.posterior import Gaussians, distortion, kl_nats
 from ..format.classmap import ONE_CLASS
 from ..format.prior import OperatingPoint
-from ..format.streams import UNIT, index_of, kl_table
+from ..format.streams import COST_PER_BIT, index_of, kl_table
 from ..reports import Report
 from ..synthesis.latents import scale_factor
 from ..synthesis.network import forward
@@ -122,7 +122,7 @@ class PlainSiren:
         """As the prior file holds it: posterior scales such that prior scales and the KL table agree."""
         nats = self.shards.mean(self.nats(self.rho.exp()).sum(0))
         index = index_of((nats / np.log(2)).numpy())
-        least = np.maximum(kl_table()[index], 1) / UNIT  # bits; every latent is given a posterior scale
+        least = np.maximum(kl_table()[index], 1) / COST_PER_BIT  # bits; every latent is given a posterior scale
         posterior_scale = self.variance.sqrt().numpy() / scale_factor(least)
         return OperatingPoint(
             beta=self.beta,

@@ -7,10 +7,11 @@ import torch
 
 from ..encoder.fit.posterior import Gaussians, noise_variance
 from ..format.prior import OperatingPoint
-from ..format.streams import UNIT, index_of
+from ..format.streams import COST_PER_BIT, index_of
 from ..synthesis.latents import kl_bits_of
 
-CODED = 0.5 / UNIT  # bits of KL from which a latent takes part; `index_of` gives up those below 0.77 / UNIT too
+# bits of KL from which a latent takes part; `index_of` gives up those below 0.77 / COST_PER_BIT too
+CODED = 0.5 / COST_PER_BIT
 LEAST_SCALE = 1e-6  # in divisions by prior scales, which are 0 where a latent is not coded
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ...format.operating_point import OperatingPoint
-from ...format.streams import UNIT, kl_table
+from ...format.streams import COST_PER_BIT, kl_table
 from ..fit.posterior import out_of_reach, undamped
 from ..fit.workers import each
 
@@ -86,7 +86,7 @@ class ClassCosts:
         count, cells, size = kl_index.shape
         scale = point.scale_of(kl_index, slice(None)).reshape(count, cells * size)
         posterior_scale = np.tile(point.posterior_scale, cells)
-        bits = kl_table()[kl_index].sum((1, 2)) / UNIT
+        bits = kl_table()[kl_index].sum((1, 2)) / COST_PER_BIT
         share = cells**0.5 / side  # one over the root of the tiles in a stream, which make up for each other
         tables = (torch.from_numpy(table) for table in (scale, posterior_scale, bits))
         return ClassCosts(point.beta, *tables, share)

@@ -59,7 +59,7 @@ def _turn(row, column):
 def _first_map(tile_bits, merged, tables):
     """Tile after tile, given those before: (rows, cols, K) -> (rows, cols) uint8."""
     rows, cols, K = tile_bits.shape
-    left, up, up_right = tables.astype(np.float32) / classmap.UNIT
+    left, up, up_right = tables.astype(np.float32) / classmap.WEIGHT_PER_BIT
     chooses = begins(merged)
     classes = np.zeros((rows, cols), np.uint8)
     above = [K] * (cols + 1)  # classes of the row above, and one beyond its end
@@ -87,7 +87,7 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
     """
     rows, cols = classes.shape
     K = tables.shape[2]
-    weights = tables.astype(np.float32) / classmap.UNIT
+    weights = tables.astype(np.float32) / classmap.WEIGHT_PER_BIT
     neighbours = classmap.neighbours(classes, K)
     pairs = zip(weights, neighbours, strict=True)
     score = sum(table[of_neighbour] for table, of_neighbour in pairs)  # (rows, cols, K), log2 up to a constant

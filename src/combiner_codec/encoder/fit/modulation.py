@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ...format.prior import OperatingPoint
-from ...format.streams import UNIT, Partition, kl_table
+from ...format.streams import COST_PER_BIT, Partition, kl_table
 from ...synthesis.modulation import modulated
 from ...synthesis.network import Network
 from ..code.streams import Code, Draws, bundles, code_segment, streams
@@ -46,7 +46,7 @@ class Modulation:
         partition = point.partition(kl_index)
         scale = np.zeros(kl_index.shape, np.float32)
         scale[0, partition.latents] = point.modulations.scale[partition.latents]
-        sigma = scale * np.exp2(-kl_table()[kl_index] / UNIT)
+        sigma = scale * np.exp2(-kl_table()[kl_index] / COST_PER_BIT)
         tables = np.zeros(kl_index.shape[1]), scale, sigma
         gaussians = Gaussians(*(as_tensor(table.astype(np.float32), device) for table in tables))
         return Modulation(point, kl_index, partition, gaussians)
