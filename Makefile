@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-web-speed bench-speed ablation ablation-finetune \
 	table1 table2 cuda profile growth figures golden hostile hard drift
-.PHONY: help setup demo test lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -26,10 +26,17 @@ demo: setup  ## encode and decode two shipped samples
 	$(BIN)/combiner encode $(SAMPLES)/lighthouse.png -o build/demo/lighthouse.cmb --beta 0.004 --effort fast
 	$(BIN)/combiner decode build/demo/lighthouse.cmb -o build/demo/lighthouse.png
 	@echo "look at build/demo/hippos.png and build/demo/lighthouse.png"
-test: setup  ## all tests
-	$(BIN)/pytest -n 2 --dist loadfile
+check: lint types fast  ## style, types and the fast tests: within a minute
 lint: setup  ## style
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+types: setup  ## types of the public modules
+	$(BIN)/mypy
+fast: setup  ## the tests of all files but those that tests/conftest.py calls slow
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not torture"
+test: setup  ## all tests but those for a night: some minutes
+	$(BIN)/pytest -n 2 --dist loadfile
+torture: setup  ## the tests for a night: 24,000 mutants and more of tests/torture, 20 minutes
+	$(BIN)/pytest -n 2 -m torture tests/torture
 format: setup  ## mend what can be mended of it
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 docs: setup  ## docs/cli.md from the commands, docs/tile.md from an encoding
