@@ -1,5 +1,6 @@
 """Small priors, trained for seconds, so that tests do not depend on the shipped ones."""
 
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -19,6 +20,25 @@ torch.set_num_threads(1)
 ELSEWHERE = "elsewhere"
 if REGISTERED := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
     backend_registration._setup_privateuseone_for_python_backend(ELSEWHERE)
+
+SLOW = set()  # files whose tests `make check` leaves out
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.path.stem in SLOW:
+            item.add_marker("slow")
+
+
+def pytest_terminal_summary(terminalreporter):
+    """What tests have counted, with `record_property`: sums over all of them."""
+    counted = Counter()
+    for report in terminalreporter.getreports("passed"):
+        counted.update(dict(report.user_properties))
+    for name, count in sorted(counted.items()):
+        terminalreporter.write_line(f"counted: {count:,} {name}")
+
 
 PLAIN = Architecture(
     "cosine",
