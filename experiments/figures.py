@@ -52,7 +52,7 @@ def load(path: Path) -> np.ndarray:
 def look(pixels: np.ndarray, prior: Prior, settings: Settings) -> Inspection:
     """A picture, encoded, with its posterior."""
     (result,) = encode_arrays([pixels], prior, replace(settings, keep_posterior=True))
-    return Inspection(result.data, parse(result.data, prior), result.fitted, pixels)
+    return Inspection(result.data, parse(result.data, prior), result.saved, pixels)
 
 
 def activation(found: list[Inspection]) -> bytes:

@@ -69,6 +69,6 @@ def test_bands_share_modulations_and_meet_sizes(several):
     several(2**14)
     (result,) = encode_arrays([picture], photo, settings)
     assert result.lagrangian(picture, 0.002) < 1.02 * alone.lagrangian(picture, 0.002)
-    assert result.fitted.mu.shape == alone.fitted.mu.shape
+    assert result.saved.mu.shape == alone.saved.mu.shape
     (small,) = encode_arrays([picture], photo, settings, Goal(size=2000))
     assert 1800 < len(small.data) <= 2000

@@ -17,7 +17,7 @@ from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.posterior import Gaussians, kl_nats
-from combiner_codec.encoder.fit.saved import Fitted
+from combiner_codec.encoder.fit.saved import SavedPosterior
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.format.classmap import ONE_CLASS
@@ -60,7 +60,7 @@ def look(prior, picture, **given):
     """A picture encoded, and its inspection with posterior and original."""
     result = encode_arrays([picture], prior, Settings(0.005, "fast", keep_posterior=True))[0]
     contents = parse(result.data, prior)
-    return result, Inspection(result.data, contents, result.fitted, picture, **given)
+    return result, Inspection(result.data, contents, result.saved, picture, **given)
 
 
 @pytest.mark.parametrize("grey", [False, True])
@@ -95,7 +95,7 @@ def test_the_saved_posterior_is_the_one_before_coding(each_prior):
     result, found = look(each_prior, busy_pictures(1, 64)[0])
     classes = result.ideal_bits - found.kl.sum()
     assert classes == pytest.approx(found.class_bits.sum(), abs=3)
-    fitted = result.fitted
+    fitted = result.saved
     q = [torch.from_numpy(x).double() for x in (fitted.mu, fitted.sigma)]
     p = [torch.from_numpy(x).double() for x in (fitted.mean, fitted.scale)]
     nats = kl_nats(*q, Gaussians(*p, p[1]))
@@ -112,7 +112,7 @@ def shifted(architecture, bits):
         values[parts[layer].start + row * parts[layer].shape[1] + column] = value
     one, mean = np.ones((1, values.size), np.float32), np.full((1, values.size), 0.3, np.float32)
     # with the prior's scale, KL is (mu - mean)^2 / 2 nats
-    return Fitted((mean + np.sqrt(2 * np.log(2) * values)).astype(np.float32), one, mean, one)
+    return SavedPosterior((mean + np.sqrt(2 * np.log(2) * values)).astype(np.float32), one, mean, one)
 
 
 def test_active_units_of_a_synthetic_posterior():
@@ -229,7 +229,7 @@ def test_sirens_and_grey_pictures_are_drawn_too(siren_prior):
 def test_what_does_not_belong_to_the_file_is_refused(kept, tiny_prior_file, tmp_path):
     common = ["inspect", kept / "a.cmb", "--prior", tiny_prior_file]
     data, other, uneven = (kept / "a.cmb").read_bytes(), tmp_path / "b.npz", tmp_path / "c.npz"
-    fitted = Fitted.parse((kept / "a.npz").read_bytes(), data)
+    fitted = SavedPosterior.parse((kept / "a.npz").read_bytes(), data)
     other.write_bytes(fitted.to_bytes(b"else"))
     uneven.write_bytes(replace(fitted, mu=fitted.mu[:1]).to_bytes(data))
     for option, path, text in (

@@ -222,7 +222,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     import json
 
     from ..decoder import parse
-    from ..encoder.fit.saved import Fitted
+    from ..encoder.fit.saved import SavedPosterior
     from ..inspect.facts import facts
     from ..inspect.figures import Inspection
     from ..inspect.text import report
@@ -238,7 +238,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     pixels = image.load(read(original), label(original), background, to_8bit) if original else None
     archive = read(posterior) if posterior else None
     with named(posterior):
-        fitted = Fitted.parse(archive, data) if posterior else None
+        fitted = SavedPosterior.parse(archive, data) if posterior else None
     with named(original):
         found = Inspection(data, contents, fitted, pixels)
     click.echo(json.dumps({"file": label(file)} | facts(found)) if as_json else f"{label(file)}: {report(found)}")

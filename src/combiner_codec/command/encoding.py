@@ -113,9 +113,9 @@ def keep(entry: Input, result: "Encoded | TargetError", request: Request) -> Non
         raise result.about(label(entry.source))
     write(entry.target, f"{scaling.data_url(result.data)}\n".encode() if request.printed else result.data)
     if request.save_posterior:
-        if result.fitted is None:
+        if result.saved is None:
             raise CombinerError(f"{label(entry.source)}: a picture of one colour has no posterior to keep")
-        write(request.save_posterior, result.fitted.to_bytes(result.data))
+        write(request.save_posterior, result.saved.to_bytes(result.data))
 
 
 def tell(entry: Input, result: "Encoded", prior: Prior, request: Request) -> None:

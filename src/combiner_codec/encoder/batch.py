@@ -1,9 +1,8 @@
-"""Pictures of one shape on their way to files: choose, code, write, verify. Needs torch."""
+"""Pictures of one shape: their pixels as tensors, what they could cost, and the files that they become. Needs torch."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import chain, product
 from time import perf_counter
 
 import numpy as np
@@ -11,57 +10,31 @@ import torch
 
 from .. import decoder
 from ..errors import FormatError
-from ..format import classmap, header
-from ..format.header import ONE_COLOUR, Header
+from ..format import header
+from ..format.header import Header
+from ..format.plane import count, write
 from ..format.prior import OperatingPoint, Prior
-from ..picture.image import largest_difference, png_bytes, psnr, squared_error
-from ..synthesis.architecture import blocks_of, counts
+from ..picture.image import largest_difference, psnr
+from ..synthesis.architecture import counts
 from ..synthesis.bands import Band, bands
 from .choose.chooser import Chooser
-from .code.code import Canvas, Coded, code
-from .fit.descent import PIXELS
-from .fit.modulation import worth
-from .fit.posterior import noise_variance
-from .fit.saved import Fitted
+from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, plane_of
+from .encoded import Encoded
+from .fit.subject import MOST_PIXELS
 from .settings import Effort, Progress, Settings, between, resolve_device
+from .threads import ALONE, Threads
 
-POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """One encoded picture and what its decoder will show."""
+class Job:
+    """A picture of a batch that is to be encoded at an operating point."""
 
-    data: bytes  # the file
-    pixels: np.ndarray  # uint8, of the picture's shape, decoded; as the encoder expects them if not verified
-    psnr: float  # dB, of these 8-bit pixels
-    point: int  # number of the colour's operating point, or ONE_COLOUR
-    ideal_bits: float  # KL of the fitted posteriors, in bits
-    sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
-    posterior_seconds: float  # its share of choosing operating points and classes and of fitting, all trials
-    fitted: Fitted | None  # the colour's posterior before coding, where it was asked for and there is one
-
-    @property
-    def bpp(self) -> float:
-        """Bits per pixel of the file."""
-        return 8 * len(self.data) / (self.pixels.shape[0] * self.pixels.shape[1])
-
-    def warnings(self, picture: np.ndarray, beta: float | None, prior: Prior) -> list[str]:
-        """What speaks against coding the picture like this, a line each; beta: None where a goal was set instead."""
-        if self.point == ONE_COLOUR:
-            return []
-        lines, wanted = [], max(beta or prior.betas[self.point], min(prior.betas))
-        if len(self.data) > (png := png_bytes(picture)):
-            lines.append(f"{len(self.data)} bytes are more than the {png} of its PNG")
-        if 10 ** (-self.psnr / 10) > POOR * noise_variance(wanted):
-            lines.append(f"only {self.psnr:.1f} dB: the prior {prior.name} knows no such pictures")
-        return lines
-
-    def lagrangian(self, picture: np.ndarray, beta: float) -> float:
-        """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
-        error = squared_error(picture, self.pixels) / 255**2 / (1 if picture.ndim == 2 else 3)
-        return error + beta * np.log(2) * 8 * len(self.data)
+    picture: int  # its number in the batch
+    point: int
+    classes: np.ndarray | None = None  # (Rt, Ct), chosen by beta if None
+    round: int = 0  # jobs of several rounds share no canvas
 
 
 @dataclass(frozen=True)
@@ -71,6 +44,7 @@ class Batch:
     prior: Prior
     settings: Settings
     pictures: Sequence[np.ndarray]  # (H, W) or (H, W, 3) uint8 each
+    threads: Threads = ALONE
 
     @cached_property
     def stack(self) -> torch.Tensor:
@@ -79,8 +53,9 @@ class Batch:
 
     def rows(self, members: Iterable[int], rows: range) -> torch.Tensor:
         """Some rows of pixels of some pictures in [0, 1], as whole tiles: (n, h, W, 1 or 3)."""
-        tile, rows = self.prior.architecture.tile, slice(rows.start, rows.stop)
-        return as_pixels(np.stack([whole_tiles(self.pictures[i][rows], tile) for i in members]))
+        tile = self.prior.architecture.tile
+        parts = [whole_tiles(self.pictures[i][rows.start : rows.stop], tile) for i in members]
+        return as_pixels(np.stack(parts))
 
     @cached_property
     def bands(self) -> list[Band]:
@@ -99,137 +74,145 @@ class Batch:
     @cached_property
     def chooser(self) -> Chooser:
         """Of operating points and classes."""
-        one = self.settings.point
-        points = tuple(range(len(self.prior.betas))) if one is None else (one,)
+        points = tuple(range(len(self.prior.betas)))
+        if self.settings.point is not None:
+            points = (self.settings.point,)
         return Chooser(self.prior, self.settings.beta, points, min(self.settings.plan.trials, len(points)))
 
     def point(self, number: int) -> OperatingPoint:
         """An operating point for these pictures."""
         return self.prior.operating_point(number, grey=len(self.shape) == 2)
 
-    def with_effort(self, effort: "str | Effort") -> "Batch":
+    def with_effort(self, effort: str | Effort) -> "Batch":
         """The same pictures, encoded otherwise."""
         return replace(self, settings=replace(self.settings, effort=effort))
 
     def best(self, progress: Progress) -> list[Encoded]:
         """Every picture at the best of the operating points that are likeliest for beta."""
-        started, trials = perf_counter(), self.chooser.trials
+        started = perf_counter()
         ranking = self.chooser.rank(len(self.pictures), self.cost)
         seconds = (perf_counter() - started) / len(self.pictures)
-        members = np.tile(np.arange(len(self.pictures)), trials)
-        coded, results = self.code(members, ranking.T.reshape(-1), progress, rounds=trials), []
-        for i in range(len(self.pictures)):
-            own = coded[i :: len(self.pictures)]
-            spent = seconds + sum(one.seconds for one in own)
-            every = [self.finish(i, one, spent) for one in own]
-            results.append(min(every, key=lambda result: result.lagrangian(self.pictures[i], self.settings.beta)))
+        jobs = []
+        for trial in range(self.chooser.trials):
+            jobs += [Job(i, int(ranking[i, trial]), round=trial) for i in range(len(self.pictures))]
+        files = self.encode(jobs, progress)
+        results = []
+        for i, picture in enumerate(self.pictures):
+            tried = files[i :: len(self.pictures)]
+            spent = seconds + sum(file.posterior_seconds for file in tried)
+            best = min(tried, key=lambda file, picture=picture: file.lagrangian(picture, self.settings.beta))
+            results.append(replace(best, posterior_seconds=spent))
         return results
 
     def cost(self, number: int, members: np.ndarray) -> np.ndarray:
         """Lagrangians of some pictures at an operating point, as `Chooser.total_cost` has them: (n,)."""
-        own = (self.rows(members, band.own_rows(self.prior.architecture)) for band in self.bands)
-        return sum(self.chooser.total_cost(self.point(number), pixels) for pixels in own)
+        total = 0
+        for band in self.bands:
+            pixels = self.rows(members, band.own_rows(self.prior.architecture))
+            total = total + self.chooser.total_cost(self.point(number), pixels)
+        return total
 
     def classes(self, number: int, members: Sequence[int]) -> np.ndarray:
         """Classes of the tiles of some pictures at an operating point: (n, Rt, Ct)."""
-        found, side = [], self.prior.architecture.side
+        side = self.prior.architecture.side
+        found = []
         for band in self.bands:
-            own = self.chooser.classes(self.point(number), self.rows(members, band.rows))
-            found.append(own[:, band.coded.start * side : band.coded.stop * side])
+            of_band = self.chooser.classes(self.point(number), self.rows(members, band.rows))
+            found.append(of_band[:, band.coded.start * side : band.coded.stop * side])
         return np.concatenate(found, 1)
 
-    def code(
-        self, members: Sequence[int], points: np.ndarray, progress: Progress, classes=None, rounds: int = 1
-    ) -> list[Coded]:
-        """Some pictures at their operating points (n,); classes: (Rt, Ct) of each, chosen by beta if None; rounds:
-        parts of them that share no canvas.
-        """
-        coded, done = [None] * len(members), 0
-        for parts in together(points.reshape(rounds, -1), self.share, self.pixels):
-            started, count = perf_counter(), sum(map(len, parts))
-            canvases = [
-                self.canvas(int(points[part[0]]), [members[i] for i in part], classes and [classes[i] for i in part])
-                for part in parts
-            ]
-            chosen = (perf_counter() - started) / count
-            share = between(progress, done / len(members), (done + count) / len(members))
-            found = code(canvases, self.settings, share)
-            for i, one in zip(np.concatenate(parts), chain.from_iterable(found), strict=True):
-                coded[i] = replace(one, seconds=one.seconds + chosen)
-            done += count
-        return coded
+    def encode(self, jobs: Sequence[Job], progress: Progress) -> list[Encoded]:
+        """A file for each job. Raises TargetError if a fit diverges, FormatError if a file shows another picture."""
+        files: list = [None] * len(jobs)
+        done = 0
+        for parts in together(jobs, self.share, self.pixels):
+            started = perf_counter()
+            canvases = [self.canvas([jobs[i] for i in part]) for part in parts]
+            size = sum(map(len, parts))
+            chosen = (perf_counter() - started) / size
+            share = between(progress, done / len(jobs), (done + size) / len(jobs))
+            for part, coded in zip(parts, encode_canvases(canvases, self.settings, self.threads, share), strict=True):
+                for i, picture in zip(part, coded, strict=True):
+                    files[i] = self.finish(jobs[i].picture, replace(picture, seconds=picture.seconds + chosen))
+            done += size
+        return files
 
     def share(self, number: int) -> int:
         """Pictures that may share a canvas at an operating point: with modulations each has a network of its own."""
-        return max(1, PIXELS // self.pixels) if self.point(number).modulation_kl(self.pixels) is None else 1
+        if self.point(number).modulation_kl(self.pixels) is not None:
+            return 1
+        return max(1, MOST_PIXELS // self.pixels)
 
-    def canvas(self, number: int, members: Sequence[int], classes=None) -> Canvas:
-        """Some pictures at an operating point; classes: (Rt, Ct) of each, chosen by beta if None."""
-        own = self.classes(number, members) if classes is None else np.stack(classes)
-        on = resolve_device(self.settings.device)
-        return Canvas(self.prior, number, self.shape, own, self.bands, partial(self.rows, members), on)
+    def canvas(self, jobs: Sequence[Job]) -> Canvas:
+        """Jobs of one operating point, coded together."""
+        number = jobs[0].point
+        members = [job.picture for job in jobs]
+        if jobs[0].classes is None:
+            classes = self.classes(number, members)
+        else:
+            classes = np.stack([job.classes for job in jobs])
+        device = resolve_device(self.settings.device)
+        return Canvas(self.prior, number, self.shape, classes, self.bands, partial(self.rows, members), device)
 
-    def finish(self, i: int, coded: Coded, seconds: float) -> Encoded:
+    def finish(self, i: int, coded: CodedPicture) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
         another picture.
         """
-        picture, whole = self.pictures[i], coded.whole
-        pixels = whole.pixels
-        point = self.prior.operating_point(coded.number)
-        flag = [] if point.modulation_kl(self.pixels) is None else [len(coded.modulation) > 0]
-        parts = np.array(flag, np.uint8), write_classes(coded.classes, point), coded.modulation
-        bits = np.concatenate([*parts, *whole.streams])
-        data = self.file(coded.number, coded.index_bits, np.packbits(bits).tobytes())
+        data = self.file(coded.plane.header, write(coded.plane))
+        pixels = coded.pixels
         if self.settings.verify:
             pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
-            off = largest_difference(pixels, whole.pixels)
+            off = largest_difference(pixels, coded.pixels)
             if off > SLIP:
                 raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
-        quality = psnr(picture, pixels), coded.number, coded.ideal_bits, psnr(picture, whole.sampled)
-        return Encoded(data, pixels, *quality, seconds, whole.fitted)
+        return Encoded(
+            data,
+            coded.plane,
+            pixels,
+            psnr=psnr(self.pictures[i], pixels),
+            ideal_bits=coded.ideal_bits,
+            sampled_psnr=psnr(self.pictures[i], coded.sampled),
+            posterior_seconds=coded.seconds,
+            saved=coded.saved,
+        )
 
-    def file(self, number: int, index_bits: int, payload: bytes) -> bytes:
+    def file(self, head: Header, payload: bytes) -> bytes:
         """Header, payload and checksum of one picture."""
-        prior, (height, width) = self.prior, self.shape[:2]
-        channels = header.GREY if len(self.shape) == 2 else header.RGB
-        head = Header(prior.number, number, index_bits, width, height, self.settings.seed, prior.header_hash, channels)
-        return header.write(head, prior.architecture.block, payload, prior.digest)
+        return header.write(head, self.prior.architecture.block, payload, self.prior.digest)
 
     @property
     def empty(self) -> int:
         """Bytes of a file without a payload."""
-        return len(self.file(0, self.settings.index_bits(self.point(0)), b""))
+        return len(self.file(header_of(self.prior, 0, self.shape, self.settings), b""))
 
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""
-        point, architecture = self.point(number), self.prior.architecture
-        streams = int(point.stream_lengths(blocks_of(classes[None], architecture)).sum())
-        bits = len(write_classes(classes, point)) + streams
-        if (kl_index := point.modulation_kl(self.pixels)) is not None:
-            bits += 1 + worth(point, self.pixels, streams) * point.length_of(kl_index)
-        return len(self.file(number, point.index_bits, bytes(-(-bits // 8))))
+        plane = plane_of(self.prior, number, self.shape, classes, self.settings)
+        head = replace(plane.header, index_bits=plane.point.index_bits)
+        return len(self.file(head, bytes(-(-count(plane) // 8))))
 
 
-def together(points: np.ndarray, share: Callable[[int], int], pixels: int) -> Iterator[list[np.ndarray]]:
-    """Which pictures, of so many pixels each, are coded at once: arrays of their numbers, one for each canvas. That
-    takes as many pictures of a point as `share` says. points: (rounds, n), those of a round share canvases.
+def together(jobs: Sequence[Job], share: Callable[[int], int], pixels: int) -> Iterator[list[list[int]]]:
+    """Which jobs, of pictures of so many pixels, are coded at once: lists of their numbers, one for each canvas. That
+    takes as many pictures of a point as `share` says.
     """
-    parts, size = [], 0
-    for round, number in product(range(len(points)), np.unique(points)):
-        same, each = np.flatnonzero(points[round] == number) + round * points.shape[1], share(int(number))
-        for part in np.split(same, range(each, len(same), each)) if len(same) else ():
+    groups: dict[tuple[int, int], list[int]] = {}
+    for i, job in enumerate(jobs):
+        groups.setdefault((job.round, job.point), []).append(i)
+    parts: list[list[int]] = []
+    size = 0
+    for (_, point), members in sorted(groups.items()):
+        each = share(point)
+        for start in range(0, len(members), each):
+            part = members[start : start + each]
             size += len(part) * pixels
-            if parts and size > PIXELS:
+            if parts and size > MOST_PIXELS:
                 yield parts
-                parts, size = [], len(part) * pixels
+                parts = []
+                size = len(part) * pixels
             parts.append(part)
     if parts:
         yield parts
-
-
-def write_classes(classes: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    """Bits of all tiles' classes, the inverse of `decoder.read_classes`: (Rt, Ct) -> uint8 of 0 and 1."""
-    return classmap.encode(classes.astype(np.uint8), point.contexts, point.single)
 
 
 def whole_tiles(picture: np.ndarray, tile: int) -> np.ndarray:

@@ -12,12 +12,13 @@ import torch
 
 from ..errors import TargetError
 from ..format.prior import Prior
-from .alpha import COLOUR, by_beta, colours_share, to_goal
-from .batch import Encoded
+from .alpha import to_goal
 from .choose.target import Goal
-from .fit.workers import side_by_side
-from .planes import Planes, assembled, encode_planes
+from .encoded import Encoded
+from .parts import PictureParts, assembled
+from .planes import COLOUR, by_beta, colours_share, encode_planes
 from .settings import Progress, Settings, between, ignore, resolve_device
+from .threads import side_by_side
 
 # a forked child has none of the threads that torch has started, and would wait for them for ever
 OWNER = os.getpid()
@@ -41,10 +42,30 @@ def encode_arrays(
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
     diverges, FormatError if a file is not decoded as expected, MissingError without the device that is asked for.
     """
-    threads = torch.get_num_threads() if os.getpid() == OWNER else 1
-    on_threads = resolve_device(settings.device).type == "cpu"
-    with exact_products(), side_by_side((settings.threads or threads) if on_threads else 1):
-        return _encode(pictures, prior, settings, goal, progress)
+    parts = [PictureParts.of(picture) for picture in pictures]
+    with exact_products(), side_by_side(thread_count(settings)) as threads:
+        if goal is None:
+            return by_beta(pictures, parts, prior, settings, threads, progress)
+        opaque = [i for i, part in enumerate(parts) if part.alpha is None]
+        colours = [parts[i].colour for i in opaque]
+        files = encode_planes(colours, prior, settings, goal, threads, colours_share(parts, progress))
+        results: dict[int, Encoded | TargetError] = dict(zip(opaque, files, strict=True))
+        for i, (picture, part) in enumerate(zip(pictures, parts, strict=True)):
+            if i not in results:
+                share = between(progress, COLOUR, 1)
+                results[i] = to_goal(goal, picture, part, prior, settings, threads, share)
+            elif not isinstance(results[i], TargetError):
+                results[i] = assembled(picture, part, [results[i]], prior, settings)
+        return [results[i] for i in range(len(pictures))]
+
+
+def thread_count(settings: Settings) -> int:
+    """Threads that share the work: one beside a GPU."""
+    if resolve_device(settings.device).type != "cpu":
+        return 1
+    if settings.threads:
+        return settings.threads
+    return torch.get_num_threads() if os.getpid() == OWNER else 1
 
 
 @contextmanager
@@ -59,18 +80,3 @@ def exact_products() -> Iterator[None]:
     finally:
         for flag, value in zip(flags, before, strict=True):
             flag.allow_tf32 = value
-
-
-def _encode(pictures, prior, settings, goal, progress):
-    own = [Planes.of(picture) for picture in pictures]
-    if goal is None:
-        return by_beta(pictures, own, prior, settings, progress)
-    alone = [i for i, one in enumerate(own) if one.alpha is None]
-    files = encode_planes([own[i].colour for i in alone], prior, settings, goal, colours_share(own, progress))
-    results = dict(zip(alone, files, strict=True))
-    for i, picture in enumerate(pictures):
-        if i not in results:
-            results[i] = to_goal(goal, picture, own[i], prior, settings, between(progress, COLOUR, 1))
-        elif not isinstance(results[i], TargetError):
-            results[i] = assembled(picture, own[i], [results[i]], prior, settings)
-    return [results[i] for i in range(len(pictures))]

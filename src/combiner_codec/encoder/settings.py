@@ -73,7 +73,6 @@ class Settings:
     device: str = "auto"  # "auto", "cpu" or "cuda"
     threads: int = 0  # of the processor; 0 leaves torch's choice
     verify: bool = True  # decode every file and compare it with what the encoder expects
-    temperature: float = 0.0  # weight of the Gumbels: 1 is A*, 0 takes the least distortion
     point: int | None = None  # operating point, instead of choosing by beta
     keep_posterior: bool = False  # return the fitted posteriors too
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..decoder import Contents, decode_array
 from ..encoder.choose.tiling import squares
-from ..encoder.fit.saved import Fitted
+from ..encoder.fit.saved import SavedPosterior
 from ..errors import FormatError
 from ..format import classmap
 from ..format.header import WORDS
@@ -58,7 +58,7 @@ class Inspection:
 
     data: bytes
     contents: Contents
-    fitted: Fitted | None = None
+    fitted: SavedPosterior | None = None
     original: np.ndarray | None = None  # uint8, of the shape that the file shows
 
     def __post_init__(self):

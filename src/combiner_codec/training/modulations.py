@@ -11,9 +11,13 @@ import torch
 
 from ..encoder.batch import as_pixels
 from ..encoder.choose.chooser import Chooser
-from ..encoder.fit.descent import Descent, Subject
+from ..encoder.fit.descent import Descent
 from ..encoder.fit.gradients import modulated_layers
-from ..encoder.fit.modulation import Fit, Modulation
+from ..encoder.fit.latents import Latents
+from ..encoder.fit.modulation import ModulationFit, kl_bits
+from ..encoder.fit.noise import Noise
+from ..encoder.fit.subject import Subject
+from ..format.plane import ModulationSection
 from ..format.operating_point import UNMODULATED_PIXELS, Modulations, OperatingPoint
 from ..format.prior import Prior
 from ..format.streams import index_of
@@ -63,16 +67,17 @@ def turn(prior: Prior, number: int, scale: np.ndarray, crops: np.ndarray, seed: 
         target = as_pixels(crop[None])
         classes = Chooser(prior, point.beta, (number,), 1).classes(point, target)
         subject = Subject.of(prior, point, target, crop.shape, classes)
-        descent = Descent.of(subject, prior.metadata, seed)
-        posterior = descent.run(subject.start(), APPROACH)
+        descent = Descent.of(subject, prior.metadata)
+        noise = Noise(seed)
+        posterior, _ = descent.run(subject.start(), APPROACH, noise)
         curvature = curvature_of(subject, posterior, len(scale), generator)
         kl_index = index_of(0.5 * np.log2(1 + curvature * scale**2))
         own = replace(point, modulations=Modulations(scale.astype(np.float32), kl_index[None]))
-        fit = Fit(Modulation.of(own, crop[..., 0].size, subject.device))
-        descent.run(posterior, STEPS, fit)
-        found = fit.posterior
+        section = ModulationSection(own, crop[..., 0].size, prior.architecture.colour + 1)
+        latents = Latents.of_picture(section, subject.device)
+        _, found = descent.run(posterior, STEPS, noise, ModulationFit(latents))
         squares = squares + (found.mean**2 + found.scale**2)[0].double().numpy() / len(crops)
-        nats.append(fit.bits * np.log(2))
+        nats.append(kl_bits(found, latents) * np.log(2))
         curvatures.append(curvature / crop[..., 0].size)
     variances = (len(crops) * squares + POOLED * scale**2) / (len(crops) + POOLED)
     return variances**0.5, np.mean(curvatures, 0), np.mean(nats)

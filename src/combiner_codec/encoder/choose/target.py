@@ -7,7 +7,8 @@ from math import inf
 import numpy as np
 
 from ...errors import TargetError
-from ..batch import Batch, Encoded
+from ..batch import Batch, Job
+from ..encoded import Encoded
 from ..settings import EFFORTS, Progress, between, one_of, positive
 from .aim import Aim
 from .choices import Choice, Choices
@@ -119,11 +120,4 @@ def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[En
 
 def encode(batch: Batch, jobs: Sequence[tuple[int, Choice]], progress: Progress) -> list[Encoded]:
     """Some pictures of a batch at given points and classes."""
-    if not jobs:
-        return []
-    members = [i for i, _ in jobs]
-    points = np.array([choice.point for _, choice in jobs])
-    classes = [choice.classes for _, choice in jobs]
-    coded = batch.code(members, points, progress, classes)
-    pairs = zip(members, coded, strict=True)
-    return [batch.finish(i, file, file.seconds) for i, file in pairs]
+    return batch.encode([Job(i, choice.point, choice.classes) for i, choice in jobs], progress)

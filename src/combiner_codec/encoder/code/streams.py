@@ -1,271 +1,227 @@
-"""Streams of a picture's blocks, coded group by group and segment by segment. Needs torch.
+"""Streams of a section's blocks, coded group by group and segment by segment. Needs torch.
 
 All blocks of all pictures share the candidates of a group number. Blocks of about the same length are coded together,
-as a bundle, so that the scores of a Viterbi step stay in the processor's cache. Shapes: n blocks of a bundle, M latents
-of the longest, G groups of the longest; D latents of every block.
+as a bundle, so that the scores of a Viterbi step stay in the processor's cache. Shapes: B blocks of D latents each; n
+blocks of a bundle, M latents of the longest, G groups of the longest.
 """
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 import torch
 from torch.nn import functional
 
 from ...format import candidates
-from ...format.prior import OperatingPoint
-from ...format.streams import Partition, to_bits
+from ...format.streams import to_bits
 from ...synthesis.latents import latent
-from ..fit.posterior import Gaussians, Posterior, as_tensor
-from ..fit.workers import ahead, each
-from .trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
+from ..fit.latents import Latents
+from ..fit.posterior import Posterior, as_tensor
+from ..threads import Threads
+from .layout import Layout
+from .trellis import Candidates, Chain, Independent, Ratio, StreamCoder
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
 KEPT = 2**25  # normals of candidates, at most, that are kept from one segment to the next
-CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache, in elements
-MOST, ALIKE = 64 * CACHE, 0.8  # the same on a GPU, and lengths of streams there over the longest one's
-
-
-class Latents(Protocol):
-    """What is coded: latents of blocks, or a picture's modulations."""
-
-    point: OperatingPoint
-    kl_index: np.ndarray  # (B, D) uint8
-    partition: Partition  # of the same blocks
-    prior: Gaussians  # (B, D), means (D,)
-    numbers: np.ndarray  # (B,) of each block in its picture
-    coded: np.ndarray  # (B,) bool, whether a block has a stream here
-    device: torch.device
+CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache
+CUDA_SCORES = 64 * CACHE  # of one Viterbi step on a GPU, at most
+ALIKE = 0.8  # lengths of streams over the longest one's, for which a GPU codes them together
 
 
 @dataclass(frozen=True)
-class Code:
+class CoderSettings:
     """How groups are coded."""
 
     seed: int  # of the candidate stream
     index_bits: int  # L
-    temperature: float  # weight of the Gumbels
-    segments: int  # parts of every stream
+    segments: int  # parts of every stream, between which the rest is refined
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the latents of a bundle lie."""
-
-    blocks: np.ndarray  # (n,) numbers of the blocks, longest first
-    counts: np.ndarray  # (n,) groups of each
-    latents: np.ndarray  # (n, M) latents in coding order
-    used: np.ndarray  # (n, M) whether a place holds one
-    starts: np.ndarray  # (n, G + 1) place of the first latent of every group
-
-    @staticmethod
-    def of(subject: Latents, blocks: np.ndarray) -> "Layout":
-        """Of some blocks, longest first."""
-        parts, counts = subject.partition, subject.partition.counts[blocks]
-        lengths = np.diff(parts.blocks)[blocks]
-        used = np.arange(lengths.max()) < lengths[:, None]
-        latents = np.zeros(used.shape, np.int64)
-        starts = np.repeat(lengths[:, None], counts[0] + 1, 1)
-        for row, block in enumerate(blocks):
-            latents[row, : lengths[row]] = parts.latents[parts.blocks[block] : parts.blocks[block + 1]]
-            dims = parts.dims[parts.groups[block] : parts.groups[block + 1]]
-            starts[row, : len(dims) + 1] = np.cumsum(np.concatenate([[0], dims]))
-        return Layout(blocks, counts, latents, used, starts)
-
-    def active(self, g: int) -> int:
-        """Blocks that have a group g: the first ones."""
-        return int(np.count_nonzero(self.counts > g))
-
-    def dims(self, g: int) -> int:
-        """Latents of the largest group g."""
-        return int((self.starts[:, g + 1] - self.starts[:, g]).max())
-
-    def places(self, g: int) -> np.ndarray:
-        """Places of group g's latents; M, where a block has fewer than others: (active, dims)."""
-        n = self.active(g)
-        places = self.starts[:n, g, None] + np.arange(self.dims(g))
-        return np.where(places < self.starts[:n, g + 1, None], places, self.used.shape[1])
-
-    def segment(self, number: int, segments: int) -> range:
-        """Groups of one of `segments` equal parts of the longest stream."""
-        longest = int(self.counts[0])
-        return range(*(-(-longest * s // segments) for s in (number, number + 1)))
-
-
-@dataclass(frozen=True)
 class Bundle:
-    """The streams of a few blocks of about the same length, coded together."""
+    """The streams of a few blocks of about the same length, on their way."""
 
-    subject: Latents
-    code: Code
-    layout: Layout
-    chain: Chain  # what the coder has seen so far
-    indices: np.ndarray = field(repr=False)  # (n, G) int64, filled in as segments are settled
-    chosen: list = field(default_factory=list, repr=False)  # of a segment, where groups are independent
-
-    @staticmethod
-    def of(subject: Latents, code: Code, blocks: np.ndarray) -> "Bundle":
+    def __init__(self, latents: Latents, settings: CoderSettings, blocks: np.ndarray):
         """Of some blocks, longest first."""
-        layout, group_bits = Layout.of(subject, blocks), subject.point.group_bits
-        chain = Chain(code.index_bits, group_bits, len(blocks), subject.device)
-        return Bundle(subject, code, layout, chain, np.zeros((len(blocks), layout.counts[0]), np.int64))
-
-    @cached_property
-    def numbers(self) -> np.ndarray:
-        """Number of each block in its picture: (n,)."""
-        return self.subject.numbers[self.layout.blocks]
+        self.latents = latents
+        self.settings = settings
+        self.layout = Layout.of(latents.partition, blocks)
+        self.coder: StreamCoder = Independent(len(blocks))
+        if latents.chained:
+            self.coder = Chain(settings.index_bits, latents.group_bits, len(blocks), latents.device)
+        self.indices = np.zeros((len(blocks), self.layout.longest), np.int64)  # (n, G), of settled segments
 
     @cached_property
     def where(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Row and latent of every place in (B, D) tensors."""
-        on = self.subject.device
-        return as_tensor(self.layout.blocks[:, None], on), as_tensor(self.layout.latents, on)
+        device = self.latents.device
+        return as_tensor(self.layout.blocks[:, None], device), as_tensor(self.layout.latents, device)
 
     @cached_property
     def signs(self) -> torch.Tensor:
         """Sign of every place: (n, M) float64."""
-        signs = candidates.signs(self.code.seed, self.numbers, self.subject.kl_index.shape[1])
-        return as_tensor(np.take_along_axis(signs, self.layout.latents, 1), self.subject.device).double()
+        numbers = self.latents.numbers[self.layout.blocks]
+        signs = candidates.signs(self.settings.seed, numbers, self.latents.kl_index.shape[1])
+        return as_tensor(np.take_along_axis(signs, self.layout.latents, 1), self.latents.device).double()
 
     @cached_property
     def scale(self) -> torch.Tensor:
         """Prior scale of every place: (n, M) float64."""
-        return self.subject.prior.scale[self.where].double()
+        return self.latents.prior.scale[self.where].double()
 
     @cached_property
     def mean(self) -> torch.Tensor:
         """Prior mean of every place: (n, M) float64."""
-        return self.subject.prior.mean[self.where[1]].double()
+        return self.latents.prior.mean[self.where[1]].double()
 
-    def pushed(self, segment: int) -> range:
+    def segment(self, number: int) -> range:
+        """Groups of a segment."""
+        return self.layout.segment(number, self.settings.segments)
+
+    def span(self, segment: int) -> range:
         """Groups that coding a segment looks at: its own, and some of look-ahead where indices overlap."""
-        own, point = self.layout.segment(segment, self.code.segments), self.subject.point
-        ahead = AHEAD * self.code.index_bits // point.group_bits if point.chained and own else 0
-        return range(own.start, min(own.stop + ahead, int(self.layout.counts[0])))
-
-    def next_start(self, segment: int) -> int:
-        """First group of the segment after this one."""
-        return self.layout.segment(segment, self.code.segments).stop
+        groups = self.segment(segment)
+        ahead = 0
+        if self.latents.chained and groups:
+            ahead = AHEAD * self.settings.index_bits // self.latents.group_bits
+        return range(groups.start, min(groups.stop + ahead, self.layout.longest))
 
     def ratio(self, posterior: Posterior) -> Ratio:
         """log q - log p of every place. A last column, of latents that do not count, fills short groups; coded latents
         are not looked at again.
         """
-        sigma, used = posterior.scale[self.where].double(), as_tensor(self.layout.used, self.subject.device)
+        sigma = posterior.scale[self.where].double()
         shift = self.signs * (posterior.mean[self.where].double() - self.mean)
-        live = used & (sigma > 0)
+        live = as_tensor(self.layout.used, self.latents.device) & (sigma > 0)
         ratio = torch.where(live, self.scale / torch.where(live, sigma, 1.0), 1.0)
         centre = torch.where(live, shift / torch.where(live, self.scale, 1.0), 0.0)
         return Ratio.of(functional.pad(ratio, (0, 1), value=1.0), functional.pad(centre, (0, 1)))
 
-    def push(self, g: int, ratio: Ratio, drawn: Candidates) -> None:
-        """Code group g, or take it into the trellis."""
-        places = self.layout.places(g)
-        n, dims = places.shape
-        scores = ratio.at(places)
-        gumbels = self._gumbels(g, n, drawn.eps.shape[1])
-        if self.subject.point.chained:
-            self.chain.push(scores, drawn.first(dims), gumbels)
-        else:
-            self.chosen.append(choose(scores, drawn.first(dims), gumbels))
+    def push(self, group: int, ratio: Ratio, drawn: Candidates) -> None:
+        """Code a group, or take it into the trellis."""
+        places = self.layout.places(group)
+        self.coder.push(ratio.at(places), drawn.first(places.shape[1]))
 
     def settle(self, segment: int) -> tuple[tuple, torch.Tensor]:
         """Settle the indices of a segment: its latents' rows and numbers, and the values that they have from now on."""
-        own = self.layout.segment(segment, self.code.segments)
-        if self.subject.point.chained:
-            self.indices[:, own.start : own.stop] = self.chain.finish(len(own)).cpu().numpy()
-        elif own:
-            found, lengths = torch.cat(self.chosen).cpu().numpy(), [len(one) for one in self.chosen]
-            for g, column in zip(own, np.split(found, np.cumsum(lengths)[:-1]), strict=True):
-                self.indices[: len(column), g] = column
-            self.chosen.clear()
-        row, group = np.nonzero(np.arange(own.start, own.stop) < self.layout.counts[:, None])
-        group, starts = group + own.start, self.layout.starts
+        groups = self.segment(segment)
+        found = self.coder.finish(len(groups)).cpu().numpy()
+        self.indices[:, groups.start : groups.stop] = found
+        row, within = np.nonzero(np.arange(groups.start, groups.stop) < self.layout.counts[:, None])
+        group = within + groups.start
+        starts = self.layout.starts
         dims = starts[row, group + 1] - starts[row, group]
-        eps = candidates.candidates_at(self.code.seed, group, self.indices[row, group], dims)
+        eps = candidates.candidates_at(self.settings.seed, group, self.indices[row, group], dims)
         place = np.arange(self.layout.used.shape[1])
-        coded = (place >= starts[:, own.start, None]) & (place < starts[:, own.stop, None])
-        on = self.subject.device
-        row, place = (as_tensor(a, on) for a in np.nonzero(coded))
-        value = latent(*(x[row, place] for x in (self.mean, self.scale, self.signs)), as_tensor(eps, on))
+        coded = (place >= starts[:, groups.start, None]) & (place < starts[:, groups.stop, None])
+        device = self.latents.device
+        row, place = (as_tensor(numbers, device) for numbers in np.nonzero(coded))
+        value = latent(self.mean[row, place], self.scale[row, place], self.signs[row, place], as_tensor(eps, device))
         return (self.where[0][row, 0], self.where[1][row, place]), value.float()
 
-    def _gumbels(self, g, n, count):
-        if not self.code.temperature:
-            return None
-        drawn = np.stack([gumbel_sequence(self.code.seed, int(number), g, count) for number in self.numbers[:n]])
-        return as_tensor(self.code.temperature * drawn.astype(np.float32), self.subject.device)
 
+def bundles(latents: Latents, settings: CoderSettings) -> list[Bundle]:
+    """All blocks whose streams are wanted, in order of falling length, a few at a time.
 
-def bundles(subject: Latents, code: Code) -> list[Bundle]:
-    """All blocks that are coded, in order of falling length, a few at a time; on a GPU more, as far as they are ALIKE:
-    segments are parts of the longest stream, and what a short one has in the first of them is not refined.
+    A GPU takes more at a time, as far as they are ALIKE: segments are parts of the longest stream, and what a short one
+    has in the first of them is not refined.
     """
-    counts = subject.partition.counts * subject.coded
+    counts = latents.partition.counts * latents.in_file
     order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
-    few, many, found, start = max(1, CACHE >> code.index_bits), subject.device.type != "cpu", [], 0
+    found = []
+    start = 0
     while start < len(order):
-        alike = int(np.count_nonzero(counts[order[start:]] >= ALIKE * counts[order[start]])) if many else 0
-        end = start + max(few, min(alike, MOST >> code.index_bits))
-        found.append(Bundle.of(subject, code, order[start:end]))
-        start = end
+        count = max(1, CACHE >> settings.index_bits)
+        if latents.device.type != "cpu":
+            alike = int(np.count_nonzero(counts[order[start:]] >= ALIKE * counts[order[start]]))
+            count = max(count, min(alike, CUDA_SCORES >> settings.index_bits))
+        found.append(Bundle(latents, settings, order[start : start + count]))
+        start += count
     return found
 
 
 class Draws:
     """Candidates by group number, the same for all blocks."""
 
-    def __init__(self, code: Code, device: torch.device):
-        self.code, self.device = code, device
+    def __init__(self, settings: CoderSettings, device: torch.device):
+        self.settings = settings
+        self.device = device
         self.kept: dict[int, torch.Tensor] = {}  # of groups that a segment has looked ahead at
 
-    def of(self, g: int, dims: int, keep: bool) -> Candidates:
+    def of(self, group: int, dims: int, keep: bool) -> Candidates:
         """Those of a group; keep: it will be asked for again."""
-        eps = self.kept.pop(g, None)
+        eps = self.kept.pop(group, None)
         if eps is None or len(eps) < dims:
-            drawn = candidates.candidates(self.code.seed, g, 1 << self.code.index_bits, dims)
+            drawn = candidates.candidates(self.settings.seed, group, 1 << self.settings.index_bits, dims)
             eps = as_tensor(drawn, self.device)
         if keep:
-            self.kept[g] = eps
+            self.kept[group] = eps
         return Candidates.of(eps[:dims])
 
     def again(self, dims: dict[int, int], start: int) -> set[int]:
         """Of groups of so many latents each, those to keep for a segment that begins at `start`."""
-        later = [g for g in dims if g >= start]
-        size = np.cumsum([dims[g] << self.code.index_bits for g in later])
+        later = [group for group in dims if group >= start]
+        size = np.cumsum([dims[group] << self.settings.index_bits for group in later])
         return set(later[: np.searchsorted(size, KEPT, "right")])
 
 
-def code_segment(works: Sequence[tuple[Sequence[Bundle], Posterior]], segment: int, draws: Draws) -> list[Posterior]:
-    """Code one part of every stream of some subjects' bundles, group by group; its latents are fixed in the posteriors
-    that come back.
-    """
-    spans = [
-        (bundle, span, posterior) for own, posterior in works for bundle in own if (span := bundle.pushed(segment))
-    ]
-    spans = [(bundle, span, bundle.ratio(posterior)) for bundle, span, posterior in spans]
-    groups = range(min((s.start for _, s, _ in spans), default=0), max((s.stop for _, s, _ in spans), default=0))
-    active = {g: own for g in groups if (own := [(bundle, ratio) for bundle, span, ratio in spans if g in span])}
-    dims = {g: max(bundle.layout.dims(g) for bundle, _ in own) for g, own in active.items()}
-    again = draws.again(dims, min((bundle.next_start(segment) for bundle, _, _ in spans), default=0))
+@dataclass(frozen=True)
+class Span:
+    """Groups of one bundle that coding a segment looks at."""
 
-    for g, drawn in zip(active, ahead(lambda g: draws.of(g, dims[g], g in again), active), strict=True):
-        each(lambda one, g=g, drawn=drawn: one[0].push(g, one[1], drawn), active[g])
-    return [settled(own, segment, posterior) for own, posterior in works]
+    bundle: Bundle
+    groups: range
+    ratio: Ratio
 
 
-def settled(own: Iterable[Bundle], segment: int, posterior: Posterior) -> Posterior:
-    """The posterior with a segment's latents at what the bundles have chosen."""
-    found = [bundle.settle(segment) for bundle in own if bundle.pushed(segment)]
-    return posterior.fixed([where for where, _ in found], [value for _, value in found])
+@dataclass(frozen=True)
+class Streams:
+    """The streams of one section of some pictures, on their way, and the posterior that they stand for."""
+
+    bundles: Sequence[Bundle]
+    posterior: Posterior
 
 
-def streams(subject: Latents, own: Iterable[Bundle]) -> list[np.ndarray]:
-    """Bits of the stream of every block that is coded: an array of 0 and 1 each."""
-    found = [np.zeros(0, np.uint8)] * len(subject.kl_index)
-    for bundle in own:
-        for block, row, count in zip(bundle.layout.blocks, bundle.indices, bundle.layout.counts, strict=True):
-            found[block] = to_bits(row[:count], subject.point.group_bits)
-    return [found[block] for block in np.flatnonzero(subject.coded)]
+def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, threads: Threads) -> list[Streams]:
+    """Code one part of every stream, group by group; its latents are fixed in the posteriors that come back."""
+    spans = []
+    for section in sections:
+        for bundle in section.bundles:
+            if groups := bundle.span(segment):
+                spans.append(Span(bundle, groups, bundle.ratio(section.posterior)))
+    active: dict[int, list[Span]] = {}
+    for group in sorted({group for span in spans for group in span.groups}):
+        active[group] = [span for span in spans if group in span.groups]
+    dims = {group: max(span.bundle.layout.dims(group) for span in some) for group, some in active.items()}
+    next_start = min((span.bundle.segment(segment).stop for span in spans), default=0)
+    again = draws.again(dims, next_start)
+
+    def draw(group):
+        return draws.of(group, dims[group], group in again)
+
+    for group, drawn in zip(active, threads.ahead(draw, active), strict=True):
+        push_all(active[group], group, drawn, threads)
+    return [settled(section, segment) for section in sections]
+
+
+def push_all(spans: Sequence[Span], group: int, drawn: Candidates, threads: Threads) -> None:
+    """Code a group of some bundles."""
+    threads.map(lambda span: span.bundle.push(group, span.ratio, drawn), spans)
+
+
+def settled(section: Streams, segment: int) -> Streams:
+    """The same with a segment's latents at what its bundles have chosen."""
+    found = [bundle.settle(segment) for bundle in section.bundles if bundle.span(segment)]
+    places = [place for place, _ in found]
+    values = [value for _, value in found]
+    return Streams(section.bundles, section.posterior.fixed(places, values))
+
+
+def streams(latents: Latents, coded: Sequence[Bundle]) -> list[np.ndarray]:
+    """Bits of the stream of every block that is wanted: an array of 0 and 1 each."""
+    found = [np.zeros(0, np.uint8)] * len(latents.kl_index)
+    for bundle in coded:
+        layout = bundle.layout
+        for block, indices, count in zip(layout.blocks, bundle.indices, layout.counts, strict=True):
+            found[block] = to_bits(indices[:count], latents.group_bits)
+    return [found[block] for block in np.flatnonzero(latents.in_file)]

@@ -2,8 +2,8 @@
 
 A candidate i of a group is a vector of standard normals from the shared stream; the latents it stands for are
 m + s * sign * eps. A* coding (COMBINER, section 3.2) takes the index argmax_i { log q(w_i) - log p(w_i) + tau * G_i },
-with G_1 > G_2 > … a decreasing Gumbel sequence that only the encoder needs. tau = 1 samples from q, tau = 0 takes the
-candidate of least distortion.
+with G_1 > G_2 > … a decreasing Gumbel sequence that only the encoder needs. tau = 1 samples from q; tau = 0, which the
+encoder takes, gives the candidate of least distortion.
 
 Chained groups (a bitshift trellis: format/streams.py). Independent groups of b bits pay for being short: about a sixth
 of the rate at 16 bits. Here consecutive indices overlap: a group adds b bits to its block's stream, and its index is
@@ -13,15 +13,16 @@ groups are independent again, and this is the paper's coder. Shapes: B blocks, N
 """
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from ...format import candidates
 from ..fit.posterior import as_tensor
 
 SHARP = 256.0  # prior over posterior scale from which float32 products lose the score
 RIDING = 8  # dropped bits that fit into the lowest bits of a float32 score
+IMPOSSIBLE = -1e30  # score of a window that cannot be reached
 RESCORED = 256  # best candidates that independent groups score again in float64
 
 
@@ -65,66 +66,96 @@ class Ratio:
     def exact(self, eps):
         """Scores in float64 of candidates (B, ..., d), or of (..., d) for all blocks."""
         eps = eps.double()
-        r, e = (x.reshape(len(x), *[1] * (eps.ndim - 2), -1) for x in (self.ratio, self.centre))
+        shape = (len(self.ratio), *[1] * (eps.ndim - 2), -1)
+        r = self.ratio.reshape(shape)
+        e = self.centre.reshape(shape)
         return (torch.log(r) - 0.5 * (r * (eps - e)) ** 2 + 0.5 * eps**2).sum(-1)
 
     def scores(self, drawn: Candidates) -> torch.Tensor:
         """All candidates of a group: (B, N) float32, up to a constant per drawn."""
-        sharp = self.sharp.any(0)
-        r, e, eps, squares = self.ratio, self.centre, drawn.eps, drawn.square
-        if sharp.any():
-            blunt = np.flatnonzero(~sharp)
-            r, e, eps, squares = r[:, blunt], e[:, blunt], eps[blunt], squares[blunt]
+        sharp = np.flatnonzero(self.sharp.any(0))
+        r, e = self.ratio, self.centre
+        eps, squares = drawn.eps, drawn.square
+        if len(sharp):
+            blunt = np.flatnonzero(~self.sharp.any(0))
+            r, e = r[:, blunt], e[:, blunt]
+            eps, squares = eps[blunt], squares[blunt]
         total = (0.5 - 0.5 * r**2).float() @ squares
         total.addmm_((r**2 * e).float(), eps)
-        for k in np.flatnonzero(sharp):
-            x, r, e = drawn.eps[k].double(), self.ratio[:, k : k + 1], self.centre[:, k : k + 1]
+        for latent in sharp:
+            x = drawn.eps[latent].double()
+            r = self.ratio[:, latent : latent + 1]
+            e = self.centre[:, latent : latent + 1]
             total.add_((0.5 * x * x - 0.5 * (r * (x - e)) ** 2).float())
         return total
 
 
-def gumbel_sequence(seed: int, block: int, group: int, count: int) -> np.ndarray:
-    """The decreasing Gumbel sequence of A* coding, one value per candidate in the order of arrival: (N,) float64.
+def choose(ratio: Ratio, drawn: Candidates, noise: torch.Tensor | None = None) -> torch.Tensor:
+    """The A* index of one independent group: candidates -> (B,) int64.
 
-    G_i = -log of the i-th arrival of a unit Poisson process (Maddison, 2016): G_1 is standard Gumbel and G_i falls.
-    """
-    raw = candidates.words(seed, candidates.GUMBELS, (block << 32) + group, count)
-    uniform = ((raw >> np.uint64(11)).astype(np.float64) + 0.5) * 2.0**-53
-    return -np.log(np.cumsum(-np.log(uniform)))
-
-
-def choose(ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> torch.Tensor:
-    """The A* index of one independent group: candidates, (B, N) tau * Gumbels or None -> (B,) int64.
-
-    All candidates are scored in float32, the best few hundred again in float64.
+    All candidates are scored in float32, the best few hundred again in float64. noise: tau * Gumbels, (B, N), if the
+    choice is to be a sample.
     """
     total = ratio.scores(drawn)
-    if gumbels is not None:
-        total = total + gumbels
+    if noise is not None:
+        total = total + noise
     best = total.topk(min(RESCORED, total.shape[1]), dim=1).indices.sort(1).values  # (B, R)
     exact = ratio.exact(drawn.eps.T[best])
-    if gumbels is not None:
-        exact = exact + gumbels.gather(1, best)
+    if noise is not None:
+        exact = exact + noise.gather(1, best)
     return best.gather(1, exact.argmax(1, keepdim=True))[:, 0]
 
 
-class Chain:
-    """Viterbi coder of some blocks: groups are pushed in order, `finish` gives the indices of the best streams.
+class StreamCoder(Protocol):
+    """Coder of some blocks' streams: groups are pushed in order, `finish` settles their indices.
 
     Blocks stand in order of falling length: a push concerns the first of them.
+    """
+
+    def push(self, ratio: Ratio, drawn: Candidates) -> None:
+        """Add a group to the first n streams: (n, d)."""
+
+    def finish(self, keep: int | None = None) -> torch.Tensor:
+        """Indices of the first `keep` groups that were pushed (all if None): (B, G) int64, 0 after a stream's end."""
+
+
+class Independent:
+    """Coder of groups that do not overlap."""
+
+    def __init__(self, blocks: int):
+        self.blocks = blocks
+        self.chosen: list[torch.Tensor] = []
+
+    def push(self, ratio: Ratio, drawn: Candidates) -> None:
+        self.chosen.append(choose(ratio, drawn))
+
+    def finish(self, keep: int | None = None) -> torch.Tensor:
+        kept = self.chosen[:keep]
+        device = kept[0].device if kept else None
+        indices = torch.zeros(self.blocks, len(kept), dtype=torch.int64, device=device)
+        for group, index in enumerate(kept):
+            indices[: len(index), group] = index
+        self.chosen = []
+        return indices
+
+
+class Chain:
+    """Viterbi coder of groups whose indices overlap (a `StreamCoder`): finds the best streams.
+
     state: (B,) int64, the last L bits of every stream so far, 0 at its start.
     """
 
     def __init__(self, index_bits: int, group_bits: int, blocks: int, device="cpu"):
-        self.index_bits, self.bits = index_bits, group_bits
+        self.index_bits = index_bits
+        self.bits = group_bits
         self.keep = index_bits - group_bits  # bits of the last index that stay in the window
         self.state = torch.zeros(blocks, dtype=torch.int64, device=device)
-        self.score, self.stages = None, []
+        self.score: torch.Tensor | None = None
+        self.stages: list[torch.Tensor] = []
 
-    def push(self, ratio: Ratio, drawn: Candidates, gumbels: torch.Tensor | None = None) -> None:
-        """Add a group to the first n streams: (n, d), gumbels (n, N) tau * Gumbels or None."""
+    def push(self, ratio: Ratio, drawn: Candidates) -> None:
+        """Add a group to the first n streams: (n, d)."""
         total = ratio.scores(drawn)
-        total = total if gumbels is None else total + gumbels
         n = len(total)
         if self.score is None:
             entry, choice = self._enter(total)
@@ -138,7 +169,7 @@ class Chain:
             self.score -= self.score.amax(1, keepdim=True)
         self.stages.append(choice.to(torch.uint8 if self.bits <= 8 else torch.int32))
 
-    def _best(self, scores):
+    def _best(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Best predecessor of every window over the bits that drop out: score and those bits, (n, 2^keep) each.
 
         The bits ride in the lowest bits of the float32 scores (an error below 1e-3 nats): a maximum without indices
@@ -162,19 +193,24 @@ class Chain:
         state = self.state.clone()  # of streams that end here, the last
         state[: len(self.score)] = self.score.argmax(1)
         indices = torch.zeros(len(state), len(self.stages), dtype=torch.int64, device=state.device)
-        for stage, choice in reversed(list(enumerate(self.stages))):
+        for stage in reversed(range(len(self.stages))):
+            choice = self.stages[stage]
             n = len(choice)
             indices[:n, stage] = state[:n]
-            low = state[:n] >> self.bits
-            state[:n] = (choice.gather(1, low[:, None])[:, 0].long() << self.keep) | low
+            staying = state[:n] >> self.bits
+            dropped = choice.gather(1, staying[:, None])[:, 0].long()
+            state[:n] = (dropped << self.keep) | staying
         kept = indices[:, :keep]
         n = len(self.stages[kept.shape[1] - 1])
-        self.state[:n], self.score, self.stages = kept[:n, -1], None, []
+        self.state[:n] = kept[:n, -1]
+        self.score = None
+        self.stages = []
         return kept
 
-    def _enter(self, total):
+    def _enter(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """First stage: only windows that follow the known state."""
         state = self.state[: len(total)]
-        entry = torch.full((len(total), 1 << self.keep), -1e30, device=total.device)
+        entry = torch.full((len(total), 1 << self.keep), IMPOSSIBLE, device=total.device)
         entry.scatter_(1, (state & ((1 << self.keep) - 1))[:, None], 0.0)
-        return entry, (state >> self.keep)[:, None].expand(-1, 1 << self.keep)
+        dropped = (state >> self.keep)[:, None].expand(-1, 1 << self.keep)
+        return entry, dropped

@@ -19,7 +19,7 @@ from ...synthesis.modulation import modulated, parts
 from ...synthesis.network import Network, refold
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
-from .workers import each
+from ..threads import Threads
 
 # number of a layer, gradients of its sums (P, H, W, O) and of its inputs (P, H, W, C)
 OfLayer = Callable[[int, torch.Tensor, torch.Tensor], None]
@@ -34,18 +34,19 @@ class LappedRows(torch.autograd.Function):
     """First half of a field of cosines. It is orthonormal, so analysis is its gradient."""
 
     @staticmethod
-    def forward(ctx, latents: torch.Tensor, network: Network):
+    def forward(ctx, latents: torch.Tensor, network: Network, threads: Threads):
         """(P, Rb, Cb, D) -> (P, H, 3, W)."""
         ctx.network = network
+        ctx.threads = threads
         architecture = network.architecture
-        return architecture.field.rows(architecture, latents, network.merged, TorchOps, each)
+        return architecture.field.rows(architecture, latents, network.merged, TorchOps, threads.map)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         network = ctx.network
         architecture = network.architecture
-        latents = architecture.field.rows_back(architecture, gradient, network.merged, TorchOps, each)
-        return latents, None
+        latents = architecture.field.rows_back(architecture, gradient, network.merged, TorchOps, ctx.threads.map)
+        return latents, None, None
 
 
 class LappedColumns(torch.autograd.Function):

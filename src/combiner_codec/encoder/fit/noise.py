@@ -31,3 +31,11 @@ class Noise:
     def normal(self, shape: tuple[int, ...], device: torch.device) -> torch.Tensor:
         """Some of this turn's normals."""
         return self.sign * torch.randn(shape, generator=self.generator).to(device)
+
+    def state(self) -> torch.Tensor:
+        """Where it is, for `go_on`."""
+        return self.generator.get_state()
+
+    def go_on(self, state: torch.Tensor) -> None:
+        """Go on from where it was."""
+        self.generator.set_state(state)

@@ -14,7 +14,7 @@ from ...errors import FormatError
 
 
 @dataclass(frozen=True)
-class Fitted:
+class SavedPosterior:
     """Posterior and prior of every latent, before any of them was coded: (B, D) float32, B blocks of D latents."""
 
     mu: np.ndarray  # posterior means
@@ -38,17 +38,18 @@ class Fitted:
         return buffer.getvalue()
 
     @staticmethod
-    def join(parts: "Sequence[Fitted]") -> "Fitted":
+    def join(parts: "Sequence[SavedPosterior]") -> "SavedPosterior":
         """Of all blocks of some, in their order."""
-        return Fitted(*(np.concatenate([getattr(part, one.name) for part in parts]) for one in fields(Fitted)))
+        names = [field.name for field in fields(SavedPosterior)]
+        return SavedPosterior(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
     @staticmethod
-    def parse(archive: bytes, data: bytes) -> "Fitted":
+    def parse(archive: bytes, data: bytes) -> "SavedPosterior":
         """The posterior of the .cmb file `data`. Raises FormatError for anything else."""
         try:
             arrays = np.load(io.BytesIO(archive), allow_pickle=False)
             owner = arrays["cmb"].tobytes()
-            found = Fitted(*(arrays[field.name] for field in fields(Fitted)))
+            found = SavedPosterior(*(arrays[field.name] for field in fields(SavedPosterior)))
             if {(table.shape, table.dtype.kind) for table in vars(found).values()} != {(found.mu.shape, "f")}:
                 raise ValueError("tables of several shapes or kinds")
         except Exception as error:  # numpy and zipfile raise many kinds on damaged files

@@ -1,0 +1,63 @@
+"""Where the latents of some blocks' groups lie. numpy only.
+
+Shapes: n blocks, M latents and G groups of the longest; d latents of a group.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...format.streams import Partition
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Latents of some blocks in coding order. A *place* is a number in this order."""
+
+    blocks: np.ndarray  # (n,) numbers of the blocks, longest first
+    counts: np.ndarray  # (n,) groups of each
+    latents: np.ndarray  # (n, M) latents in coding order
+    used: np.ndarray  # (n, M) whether a place holds one
+    starts: np.ndarray  # (n, G + 1) place of the first latent of every group
+
+    @staticmethod
+    def of(partition: Partition, blocks: np.ndarray) -> "Layout":
+        """Of some blocks, longest first."""
+        counts = partition.counts[blocks]
+        lengths = np.diff(partition.blocks)[blocks]
+        used = np.arange(lengths.max()) < lengths[:, None]
+        latents = np.zeros(used.shape, np.int64)
+        starts = np.repeat(lengths[:, None], counts[0] + 1, 1)
+        for row, block in enumerate(blocks):
+            begin, end = partition.blocks[block : block + 2]
+            latents[row, : lengths[row]] = partition.latents[begin:end]
+            first, last = partition.groups[block : block + 2]
+            dims = partition.dims[first:last]
+            starts[row, : len(dims) + 1] = np.cumsum(np.concatenate([[0], dims]))
+        return Layout(blocks, counts, latents, used, starts)
+
+    @property
+    def longest(self) -> int:
+        """G, groups of the longest stream."""
+        return int(self.counts[0])
+
+    def active(self, group: int) -> int:
+        """Blocks that have a group of this number: the first ones."""
+        return int(np.count_nonzero(self.counts > group))
+
+    def dims(self, group: int) -> int:
+        """Latents of the largest group of this number."""
+        return int((self.starts[:, group + 1] - self.starts[:, group]).max())
+
+    def places(self, group: int) -> np.ndarray:
+        """Places of a group's latents; M, where a block has fewer than others: (active, d)."""
+        n = self.active(group)
+        places = self.starts[:n, group, None] + np.arange(self.dims(group))
+        ends = self.starts[:n, group + 1, None]
+        return np.where(places < ends, places, self.used.shape[1])
+
+    def segment(self, number: int, segments: int) -> range:
+        """Groups of one of `segments` equal parts of the longest stream."""
+        first = -(-self.longest * number // segments)
+        end = -(-self.longest * (number + 1) // segments)
+        return range(first, end)

@@ -1,0 +1,302 @@
+"""Pictures at given operating points and classes: fitted, then coded section by section. Needs torch.
+
+    start -> fit, with modulations if there are any -> code the modulations -> code a segment, refit the rest, and so on
+
+A large picture goes through this band by band. Shapes: P pictures of a canvas.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from ...format import classmap
+from ...format.header import GREY, RGB, Header
+from ...format.plane import Decoded, InrPlane
+from ...format.prior import OperatingPoint, Prior
+from ...synthesis.bands import Band
+from ..fit.descent import Descent
+from ..fit.latents import Latents
+from ..fit.modulation import ModulationFit, kl_bits, worth
+from ..fit.noise import Noise
+from ..fit.posterior import Posterior
+from ..fit.saved import SavedPosterior
+from ..fit.subject import FEWEST_PIXELS, Subject
+from ..settings import Progress, Settings, between
+from ..threads import ALONE, Threads
+from .streams import CoderSettings, Draws, Streams, bundles, code_segment, streams
+
+FITTED = 0.2  # share of the work that is done when the posterior is fitted, about
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """What is coded together: P pictures of one shape at one operating point, band by band."""
+
+    prior: Prior
+    number: int  # of the operating point
+    shape: tuple[int, ...]  # of each picture: (H, W) or (H, W, 3)
+    classes: np.ndarray  # (P, Rt, Ct)
+    bands: Sequence[Band]
+    rows_of: Callable[[range], torch.Tensor]  # some rows of pixels of all pictures, whole tiles: (P, h, W, 1 or 3)
+    device: torch.device  # where they are fitted
+
+    @property
+    def point(self) -> OperatingPoint:
+        """For colour or for grey pictures."""
+        return self.prior.operating_point(self.number, grey=len(self.shape) == 2)
+
+    @property
+    def pixels(self) -> int:
+        """Of one picture."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def all_pixels(self) -> int:
+        """Of all of them."""
+        return len(self.classes) * self.pixels
+
+    def planes(self, settings: Settings) -> list[InrPlane]:
+        """The pictures' planes, without streams."""
+        return [plane_of(self.prior, self.number, self.shape, classes, settings) for classes in self.classes]
+
+    def subject(self, band: Band, threads: Threads) -> Subject:
+        """What is fitted of one band."""
+        classes = self.classes[:, band.tiles(self.prior.architecture)]
+        shape = (len(band.rows), *self.shape[1:])
+        pixels = self.rows_of(band.rows).to(self.device)
+        return Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
+
+
+@dataclass(frozen=True)
+class CodedPicture:
+    """One picture as its file has it, and what it costs and shows."""
+
+    plane: InrPlane
+    ideal_bits: float  # KL of the fitted posteriors, and the classes, in bits
+    sampled: np.ndarray  # (H, W) or (H, W, 3) uint8, one posterior sample
+    pixels: np.ndarray  # the same of what the decoder should show
+    saved: SavedPosterior | None  # the posterior before coding, where it was asked for
+    seconds: float  # its share of the time until posteriors were fitted
+
+
+@dataclass(frozen=True)
+class FittedBand:
+    """A fitted band before it is coded."""
+
+    descent: Descent
+    posterior: Posterior
+    noise: Noise
+    ideal_bits: np.ndarray  # (P,)
+    sampled: np.ndarray  # (P, h, W) or (P, h, W, 3) uint8
+    saved: list[SavedPosterior | None]
+
+    @property
+    def subject(self) -> Subject:
+        return self.descent.subject
+
+
+def encode_canvases(
+    canvases: Sequence[Canvas], settings: Settings, threads: Threads, progress: Progress
+) -> list[list[CodedPicture]]:
+    """Every picture of every canvas, all of one shape.
+
+    Candidates are drawn once for all; canvases of few pixels are fitted side by side. Raises TargetError if a fit
+    diverges.
+    """
+    side_by_side = all(canvas.all_pixels <= FEWEST_PIXELS for canvas in canvases)
+    spread = threads.map if side_by_side else map
+    coder = CoderSettings(settings.seed, settings.index_bits(canvases[0].point), settings.plan.segments)
+    works = [CanvasEncoder(canvas, settings, coder, ALONE if side_by_side else threads) for canvas in canvases]
+    bands = canvases[0].bands
+    pictures = sum(len(canvas.classes) for canvas in canvases)
+    for number, band in enumerate(bands):
+        started = time.perf_counter()
+        fits = list(spread(lambda work, band=band: work.fit(band), works))
+        seconds = (time.perf_counter() - started) / pictures
+        share = between(progress, number / len(bands), (number + 1) / len(bands))
+        coded = code_blocks(fits, settings, coder, threads, spread, share)
+        for work, fit, section in zip(works, fits, coded, strict=True):
+            work.keep(number, fit, section, seconds)
+        del fits, coded  # before the next band's
+    return [work.pictures() for work in works]
+
+
+def code_blocks(
+    fits: Sequence[FittedBand],
+    settings: Settings,
+    coder: CoderSettings,
+    threads: Threads,
+    spread: Callable,
+    progress: Progress,
+) -> list[Streams]:
+    """Streams of the blocks of fitted bands, segment by segment; between them what is left is fitted again.
+
+    spread: what fits them, as `map`.
+    """
+    sections = [Streams(bundles(fit.subject.latents, coder), fit.posterior) for fit in fits]
+    draws = Draws(coder, fits[0].subject.device)
+    progress(FITTED)
+
+    def refitted(work):
+        fit, section = work
+        steps = round(fit.descent.steps * settings.plan.refine)
+        posterior, _ = fit.descent.run(section.posterior, steps, fit.noise)
+        return replace(section, posterior=posterior)
+
+    for segment in range(coder.segments):
+        sections = code_segment(sections, segment, draws, threads)
+        progress(FITTED + (1 - FITTED) * (segment + 1) / coder.segments)
+        if segment + 1 < coder.segments:
+            sections = list(spread(refitted, zip(fits, sections, strict=True)))
+    return sections
+
+
+class CanvasEncoder:
+    """One canvas on its way through its bands."""
+
+    def __init__(self, canvas: Canvas, settings: Settings, coder: CoderSettings, threads: Threads):
+        self.canvas = canvas
+        self.settings = settings
+        self.coder = coder
+        self.threads = threads
+        self.planes = canvas.planes(settings)
+        self.above: torch.Tensor | None = None  # latents that the next band has from the last
+        self.decoded: Decoded | None = None  # what the file says before its blocks, once that is coded
+        self.modulations: list[np.ndarray] = []  # their stream, once they are coded
+        self.modulation_bits = 0.0  # their KL
+        self.parts: list[list[CodedPicture]] = []  # of each band, every picture's
+        self.seconds = 0.0
+
+    def fit(self, band: Band) -> FittedBand:
+        """The posterior of a band. Modulations are fitted along, and coded: with a band in the middle, for all."""
+        bands = self.canvas.bands
+        if not self.planes[0].modulated:
+            return self._fitted(*self._descend(band))
+        if len(bands) == 1:
+            descent, posterior, noise = self._descend(band, self._modulations())
+            return self._fitted(descent.with_weights(self.decoded.shared), posterior, noise)
+        if not self.decoded:
+            self._descend(bands[len(bands) // 2], self._modulations())
+        return self._fitted(*self._descend(band))
+
+    def _modulations(self) -> ModulationFit:
+        """How they begin: a picture on its own has the canvas then."""
+        latents = Latents.of_picture(self.planes[0].sections[0], self.canvas.device)
+        return ModulationFit(latents, 1 / len(self.canvas.bands))
+
+    def _descend(self, band: Band, modulations: ModulationFit | None = None) -> tuple[Descent, Posterior, Noise]:
+        """A band's posterior after the steps of a fit."""
+        descent = Descent.of(self.canvas.subject(band, self.threads), self.canvas.prior.metadata)
+        if self.decoded:
+            descent = descent.with_weights(self.decoded.shared)
+        noise = Noise(self.settings.seed)
+        steps = round(descent.steps * self.settings.plan.steps)
+        start = descent.subject.start(self.above)
+        posterior, modulation_posterior = descent.run(start, steps, noise, modulations)
+        if modulations:
+            self._code_modulations(modulations.latents, modulation_posterior, descent.subject)
+        return descent, posterior, noise
+
+    def _code_modulations(self, latents: Latents, posterior: Posterior, subject: Subject) -> None:
+        """Code them, and take them for granted from now on."""
+        coder = replace(self.coder, segments=1)
+        section = Streams(bundles(latents, coder), posterior)
+        (section,) = code_segment([section], 0, Draws(coder, latents.device), self.threads)
+        self.modulations = streams(latents, section.bundles)
+        self.modulation_bits = kl_bits(posterior, latents)
+        self.decoded = latents.section.commit(Decoded(subject.network.shared), lambda _: section.posterior.mean)
+
+    def _fitted(self, descent: Descent, posterior: Posterior, noise: Noise) -> FittedBand:
+        subject = descent.subject
+        bits = ideal_bits(subject, posterior)
+        sampled = subject.pixels(descent.sample(posterior, noise))
+        saved = [None] * len(sampled)
+        if self.settings.keep_posterior:
+            saved = saved_posteriors(subject, posterior)
+        return FittedBand(descent, posterior, noise, bits, sampled, saved)
+
+    def keep(self, number: int, fit: FittedBand, section: Streams, seconds: float) -> None:
+        """What band `number` adds to every picture."""
+        bands = self.canvas.bands
+        subject = fit.subject
+        pixels = subject.pixels(section.posterior.mean)
+        blocks = streams(subject.latents, section.bundles)
+        count = len(blocks) // len(pixels)
+        parts = []
+        for i in range(len(pixels)):
+            of_picture = np.concatenate([*blocks[i * count : (i + 1) * count], np.zeros(0, np.uint8)])
+            plane = replace(self.planes[i], streams=(of_picture,))
+            parts.append(CodedPicture(plane, fit.ideal_bits[i], fit.sampled[i], pixels[i], fit.saved[i], seconds))
+        self.parts.append(parts)
+        if number + 1 < len(bands):
+            self.above = subject.rows(section.posterior.mean, bands[number].before(bands[number + 1]))
+
+    def pictures(self) -> list[CodedPicture]:
+        """Every picture, of all bands."""
+        return [self._whole(parts) for parts in zip(*self.parts, strict=True)]
+
+    def _whole(self, parts: Sequence[CodedPicture]) -> CodedPicture:
+        """A picture of its bands, from top to bottom."""
+        plane = parts[0].plane
+        blocks = np.concatenate([part.plane.streams[0] for part in parts])
+        saved = None
+        if parts[0].saved:
+            saved = SavedPosterior.join([part.saved for part in parts])
+        bits = sum(part.ideal_bits for part in parts) + class_bits(plane) + self.modulation_bits
+        return CodedPicture(
+            replace(plane, streams=(*self.modulations, blocks)),
+            bits,
+            np.concatenate([part.sampled for part in parts]),
+            np.concatenate([part.pixels for part in parts]),
+            saved,
+            sum(part.seconds for part in parts),
+        )
+
+
+def plane_of(prior: Prior, number: int, shape: tuple[int, ...], classes: np.ndarray, settings: Settings) -> InrPlane:
+    """The plane of a picture (H, W) or (H, W, 3) with classes (Rt, Ct), without streams."""
+    plane = InrPlane(header_of(prior, number, shape, settings), prior, classes)
+    return replace(plane, modulated=worth(plane.point, plane.pixels, plane.blocks.length))
+
+
+def header_of(prior: Prior, number: int, shape: tuple[int, ...], settings: Settings) -> Header:
+    """Header of a file of such a picture."""
+    channels = GREY if len(shape) == 2 else RGB
+    point = prior.operating_point(number, grey=channels == GREY)
+    height, width = shape[:2]
+    return Header(
+        prior.number,
+        number,
+        settings.index_bits(point),
+        width,
+        height,
+        settings.seed,
+        prior.header_hash,
+        channels,
+    )
+
+
+@torch.no_grad()
+def ideal_bits(subject: Subject, posterior: Posterior) -> np.ndarray:
+    """KL of the blocks that are coded, for each picture: (P,)."""
+    in_file = torch.from_numpy(subject.latents.in_file).to(subject.device)
+    nats = subject.by_picture(posterior.block_nats(subject.prior) * in_file)
+    return (nats / np.log(2)).cpu().numpy()
+
+
+def class_bits(plane: InrPlane) -> float:
+    """What a class map costs."""
+    classes = plane.classes.astype(np.uint8)
+    return float(classmap.bits(classes, plane.point.contexts, plane.point.single).sum())
+
+
+def saved_posteriors(subject: Subject, posterior: Posterior) -> list[SavedPosterior]:
+    """The posterior of every picture's blocks that are coded, as arrays."""
+    prior = subject.prior
+    in_file = torch.from_numpy(subject.latents.in_file)
+    tables = (posterior.mean, posterior.scale, prior.mean.expand_as(posterior.mean), prior.scale)
+    arrays = [np.split(table.cpu()[in_file].numpy(), len(subject.target)) for table in tables]
+    return [SavedPosterior(*parts) for parts in zip(*arrays, strict=True)]

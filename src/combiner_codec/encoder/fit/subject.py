@@ -1,0 +1,210 @@
+"""What is fitted: pictures of one size at one operating point, with their classes. Needs torch.
+
+Everything is batched. Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, B blocks with D latents each.
+Grey pictures have one channel: their target in all three of the network's channels, of which the decoder shows the
+mean.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from ...format.plane import BlockSection
+from ...format.prior import OperatingPoint, Prior
+from ...picture.rounding import to_uint8
+from ...synthesis.architecture import blocks_of, counts
+from ...synthesis.bands import Band, whole
+from ...synthesis.fields import blocks_from
+from ...synthesis.lapped import Borders
+from ...synthesis.network import Network
+from ...synthesis.rectangle import Rectangle
+from ...synthesis.torch_ops import TorchOps
+from ..threads import ALONE, Threads
+from .analysis import decompose
+from .gradients import LappedColumns, LappedRows, layers, modulated_layers
+from .latents import Latents
+from .posterior import Gaussians, Posterior, as_tensor, closed_form, distortion, reachable, shared_weights
+
+MOST_PIXELS = 2**18  # of pictures fitted together; also the most that the layers compute at once
+FEWEST_PIXELS = 2**14  # the least that the layers compute at once, where threads share the work
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Pictures on the device where they are fitted, or one band of them, and the prior that their classes make."""
+
+    point: OperatingPoint
+    shape: tuple[int, ...]  # of each picture: its first rows and columns, and 3 where it has colour
+    target: torch.Tensor  # (P, H, W, 1 or 3) in [0, 1]
+    network: Network
+    latents: Latents
+    band: Band
+    threads: Threads
+
+    @staticmethod
+    def of(
+        prior: Prior,
+        point: OperatingPoint,
+        target: torch.Tensor,
+        shape: tuple[int, ...],
+        classes: np.ndarray,
+        band: Band | None = None,
+        threads: Threads = ALONE,
+    ) -> "Subject":
+        """Pictures (P, H, W, 1 or 3) with classes (P, Rt, Ct); whole ones, if of no band."""
+        architecture = prior.architecture
+        device = target.device
+        band = band or whole(architecture, shape[0])
+        network = Network(
+            architecture,
+            shared_weights(point, device),
+            as_tensor(classes, device),
+            TorchOps,
+            grey=target.shape[-1] == 1,
+            single=point.single,
+        )
+        section = BlockSection(point, architecture, blocks_of(classes, architecture))
+        pictures, height, width, _ = target.shape
+        rows, columns = counts(width, height, architecture.block)
+        numbers = band.around.start * columns + np.arange(rows * columns)
+        in_file = np.zeros((pictures, rows, columns), bool)
+        in_file[:, band.coded] = True
+        latents = Latents.of(section, device, np.tile(numbers, pictures), in_file.reshape(-1))
+        return Subject(point, shape, target, network, latents, band, threads)
+
+    def with_weights(self, shared: dict) -> "Subject":
+        """The same with other weights of the shared layers."""
+        return replace(self, network=replace(self.network, shared=shared))
+
+    @property
+    def device(self) -> torch.device:
+        return self.target.device
+
+    @property
+    def prior(self) -> Gaussians:
+        """Of the latents: (B, D)."""
+        return self.latents.prior
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Pictures, and rows and columns of blocks in each."""
+        height, width = self.target.shape[1:3]
+        return len(self.target), *counts(width, height, self.network.architecture.block)
+
+    @cached_property
+    def inside(self) -> torch.Tensor:
+        """1 at the pixels of the pictures, 0 beyond: (H, W)."""
+        inside = torch.zeros(self.target.shape[1:3], device=self.device)
+        inside[: self.shape[0], : self.shape[1]] = 1
+        return inside
+
+    def by_picture(self, values: torch.Tensor) -> torch.Tensor:
+        """Sums over each picture's blocks: (B,) -> (P,)."""
+        return values.reshape(len(self.target), -1).sum(1)
+
+    def rows(self, latents: torch.Tensor, blocks: slice) -> torch.Tensor:
+        """Those of some rows of blocks: (B, D) -> (b, D)."""
+        return latents.reshape(*self.grid, -1)[:, blocks].flatten(0, 2)
+
+    def field(self, latents: torch.Tensor) -> torch.Tensor:
+        """(B, D) -> (P, H, W, C)."""
+        return self.network.field(latents.reshape(*self.grid, -1))
+
+    def half(self, latents: torch.Tensor) -> torch.Tensor:
+        """What of the field is computed for all rows: (B, D) -> (P, H, 3, W), or the whole of it where there are no
+        cosines.
+        """
+        latents = latents.reshape(*self.grid, -1)
+        if not self.borders:
+            return self.network.field(latents)
+        return LappedRows.apply(latents, self.network, self.threads)
+
+    @cached_property
+    def borders(self) -> Borders | None:
+        """Between columns of tiles of cosines."""
+        architecture = self.network.architecture
+        return Borders.of(self.network.merged, architecture.tile) if architecture.field.linear else None
+
+    def parts(self) -> list[tuple[slice, Rectangle]]:
+        """What the layers do at once: some of the pictures, or a part of one, enough for every thread."""
+        pictures, height, width, _ = self.target.shape
+        share = -(-pictures * height * width // self.threads.count)
+        pixels = min(MOST_PIXELS, max(FEWEST_PIXELS, share))
+        if pictures == 1:
+            return [(slice(1), part) for part in self.network.parts(pixels)]
+        some = max(1, pixels // (height * width))
+        return [(slice(i, i + some), self.network.whole) for i in range(0, pictures, some)]
+
+    def seen(self, part: tuple[slice, Rectangle]) -> tuple[slice, ...]:
+        """Where half a field has what a part of the pictures needs."""
+        pictures, area = part
+        support = self.network.support(area)
+        rows, columns = support.slices
+        if not self.borders:
+            return pictures, rows, columns
+        reached = self.borders.reached(support.columns)
+        return pictures, rows, slice(None), slice(reached.start, reached.stop)
+
+    def pull(self, half: torch.Tensor, modulations: torch.Tensor | None, part: tuple[slice, Rectangle]):
+        """How a part of the pictures pulls: distortion / point.beta in nats, (p,), and its gradients for what it has
+        `seen` of half a field, and for modulations (1, M) where there are any.
+        """
+        pictures, area = part
+        network = self.network.of(pictures)
+        x = half_leaf = half[self.seen(part)].detach().requires_grad_()
+        leaves = [half_leaf]
+        modulation_leaf = None
+        if modulations is not None:
+            modulation_leaf = modulations.detach().requires_grad_()
+            leaves.append(modulation_leaf)
+        if self.borders:
+            x = LappedColumns.apply(x, self.borders.of_pictures(pictures), network.support(area))
+        if modulation_leaf is None:
+            shown = layers(x, network, area)
+        else:
+            shown = modulated_layers(x, modulation_leaf, network, area)
+        if network.grey:
+            shown = shown.mean(-1, keepdim=True)
+        rows, columns = area.slices
+        error = distortion(shown, self.target[pictures, rows, columns]) * self.inside[rows, columns]
+        nats = error.sum((1, 2)) / self.point.beta
+        return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
+
+    @torch.no_grad()
+    def pixels(self, latents: torch.Tensor) -> np.ndarray:
+        """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
+        field = self.field(latents)
+        visible = Rectangle(self.band.visible, range(self.shape[1]))
+        shown = np.empty((len(field), *visible.shape, self.target.shape[3]), np.uint8)
+
+        def field_of(support):
+            rows, columns = support.slices
+            return field[:, rows, columns]
+
+        for part in self.network.parts(MOST_PIXELS, visible):
+            rows, columns = part.within(visible).slices
+            shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
+        return shown[..., 0] if shown.shape[-1] == 1 else shown
+
+    def start(self, above: torch.Tensor | None = None) -> Posterior:
+        """Closed form of the linear part where there is one, else the prior's mean and scale.
+
+        above: latents that the first blocks, of a band before, have in the file.
+        """
+        architecture = self.network.architecture
+        prior = self.prior
+        count = len(self.latents.kl_index)
+        if architecture.field.linear:
+            pulled = decompose(architecture, self.network.shared, self.target, self.network.merged)
+            blocks = blocks_from(architecture, pulled, TorchOps).reshape(count, -1)
+            mean, scale = closed_form(blocks, prior)
+            mean = reachable(mean, prior)
+        else:
+            mean = prior.mean.expand(count, -1).clone()
+            scale = torch.where(prior.coded, prior.posterior_scale, 0.0)
+        posterior = Posterior(mean, scale, prior.coded.clone())
+        if above is None:
+            return posterior
+        return posterior.fixed([(slice(len(above)),)], [above])
