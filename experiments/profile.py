@@ -20,9 +20,10 @@ from combiner_codec.bench import codecs, report
 from combiner_codec.bench.measure import machine
 from combiner_codec.bench.pictures import SMALL
 from combiner_codec.encoder.choose.chooser import Chooser
-from combiner_codec.encoder.code import code as coder
-from combiner_codec.encoder.fit.descent import Descent, Subject
-from combiner_codec.format import candidates
+from combiner_codec.encoder.code import pictures as coder
+from combiner_codec.encoder.fit.descent import Descent
+from combiner_codec.encoder.fit.subject import Subject
+from combiner_codec.format import candidates, classmap
 from combiner_codec.reports import Report
 from combiner_codec.synthesis.network import Network
 
@@ -42,7 +43,7 @@ ENCODE = {
 }
 DECODE = {
     "header, streams": (decoder, "parse"),
-    "class map": (decoder, "read_classes"),
+    "class map": (classmap, "decode"),
     "latents": (decoder, "sample"),
     "cosines, borders": (Network, "down"),
     "network": (Network, "shown"),

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from combiner_codec import decoder
 from combiner_codec.encoder import batch, encode
-from combiner_codec.encoder.code import code
+from combiner_codec.encoder.code import pictures as coder
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.descent import Descent
 from combiner_codec.encoder.settings import Effort, Settings
@@ -129,7 +129,7 @@ def waits(device, monkeypatch):
         return run
 
     monkeypatch.setattr(Descent, "run", counted("run", Descent.run))
-    monkeypatch.setattr(code, "code_segment", counted("code_segment", code.code_segment))
+    monkeypatch.setattr(coder, "code_segment", counted("code_segment", coder.code_segment))
     return found
 
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,11 @@ import pytest
 from PIL import Image
 
 from combiner_codec.decoder import decode_array, parse
-from combiner_codec.encoder.batch import Batch, write_classes
+from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.code.pictures import plane_of
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.format.plane import write
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -55,12 +58,12 @@ def small_file(tiny_prior):
 @pytest.fixture(scope="session")
 def large_file(tiny_prior):
     """512 x 512 pixels of any indices: most of a megabyte as BMP. Every bit string is some picture."""
-    point, rng = tiny_prior.operating_point(0), np.random.default_rng(1)
-    classes = np.full((16, 16), point.tile_bits.argmax())
-    lengths = point.stream_lengths(classes.reshape(-1, 1, 1))
-    bits = np.concatenate([write_classes(classes, point), rng.integers(0, 2, lengths.sum()).astype(np.uint8)])
-    batch = Batch(tiny_prior, Settings(), [np.zeros((512, 512, 3), np.uint8)])
-    return batch.file(0, point.index_bits, np.packbits(bits).tobytes())
+    rng = np.random.default_rng(1)
+    black = np.zeros((512, 512, 3), np.uint8)
+    classes = np.full((16, 16), tiny_prior.operating_point(0).tile_bits.argmax())
+    plane = plane_of(tiny_prior, 0, black.shape, classes, Settings())
+    plane = replace(plane, streams=(rng.integers(0, 2, plane.blocks.length).astype(np.uint8),))
+    return Batch(tiny_prior, Settings(), [black]).file(plane.header, write(plane))
 
 
 @pytest.fixture

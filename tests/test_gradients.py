@@ -8,8 +8,8 @@ import torch
 
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, layers, modulated_layers, pull_back
-from combiner_codec.encoder.fit.workers import ahead, each, side_by_side, threads
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.encoder.threads import ALONE, side_by_side
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.synthesis.lapped import Borders
 from combiner_codec.synthesis.modulation import count, modulated
@@ -130,7 +130,7 @@ def test_the_field_as_autograd_has_it(network, part):
     theirs = network.field(latents)[:, rows, columns]
     borders = Borders.of(network.merged, 8)
     reached = borders.reached(part.columns)
-    half = LappedRows.apply(latents, network)[:, rows, :, reached.start : reached.stop]
+    half = LappedRows.apply(latents, network, ALONE)[:, rows, :, reached.start : reached.stop]
     ours = LappedColumns.apply(half, borders, part)
     weights = random(*ours.shape)
     torch.testing.assert_close(ours, theirs)
@@ -148,14 +148,13 @@ def test_pulling_back_is_backward():
 @pytest.mark.parametrize("count", [1, 3])
 def test_work_on_threads_comes_back_in_order(count):
     before = torch.get_num_threads()
-    with side_by_side(count):
-        assert threads() == count
-        assert each(lambda a: (2 * a, torch.get_num_threads()), range(20)) == [(2 * i, 1) for i in range(20)]
-        assert list(ahead(lambda a: a * a, range(9))) == [a * a for a in range(9)]
-        assert list(ahead(lambda a: a, [])) == []
+    with side_by_side(count) as threads:
+        assert threads.count == count
+        assert threads.map(lambda a: (2 * a, torch.get_num_threads()), range(20)) == [(2 * i, 1) for i in range(20)]
+        assert list(threads.ahead(lambda a: a * a, range(9))) == [a * a for a in range(9)]
+        assert list(threads.ahead(lambda a: a, [])) == []
         with pytest.raises(ZeroDivisionError):
-            each(lambda a: 1 // a, [1, 0])
-    assert threads() == 1
+            threads.map(lambda a: 1 // a, [1, 0])
     assert torch.get_num_threads() == before
 
 

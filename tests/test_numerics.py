@@ -13,6 +13,8 @@ from combiner_codec import FormatError, TargetError, decoder
 from combiner_codec.encoder import batch as batches
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit import descent as fit
+from combiner_codec.encoder.fit.noise import Noise
+from combiner_codec.encoder.fit.subject import Subject
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from conftest import busy_pictures, smooth_pictures
@@ -29,19 +31,21 @@ def subject_of(prior, pictures, number=1):
     """Pictures with their classes at one operating point."""
     batch = batches.Batch(prior, Settings(0.004, "fast", device="cpu", point=number), list(pictures))
     point = batch.point(number)
-    return fit.Subject.of(prior, point, batch.stack, batch.shape, batch.chooser.classes(point, batch.stack))
+    return Subject.of(prior, point, batch.stack, batch.shape, batch.chooser.classes(point, batch.stack))
 
 
 def fitted(prior, pictures, steps):
     """The pictures, and their posterior after some steps."""
     subject = subject_of(prior, pictures)
-    return subject, fit.Descent.of(subject, prior.metadata, 0).run(subject.start(), steps)
+    posterior, _ = fit.Descent.of(subject, prior.metadata).run(subject.start(), steps, Noise(0))
+    return subject, posterior
 
 
 def energy(prior, subject, posterior):
     """Free energies without noise, in nats."""
-    descent = fit.Descent.of(subject, prior.metadata, 0)
-    error = descent.backward(posterior, posterior.mean.detach().requires_grad_(), 1e-6 * posterior.scale)
+    descent = fit.Descent.of(subject, prior.metadata)
+    mean = posterior.mean.detach().requires_grad_()
+    error = descent.backward(posterior, mean, 1e-6 * posterior.scale, Noise(0))
     return (error + descent.nats(posterior)).numpy()
 
 
@@ -106,9 +110,9 @@ def test_a_file_that_decodes_to_something_else_is_an_error(tiny_prior, monkeypat
     """An encoder that writes one wrong bit; without verification nobody notices."""
     finish = batches.Batch.finish
 
-    def wrong(self, i, coded, seconds):
-        coded.whole.streams[0][3] ^= 1
-        return finish(self, i, coded, seconds)
+    def wrong(self, i, coded):
+        coded.plane.streams[0][3] ^= 1
+        return finish(self, i, coded)
 
     monkeypatch.setattr(batches.Batch, "finish", wrong)
     picture = busy_pictures(1, 32)[0]

@@ -9,8 +9,8 @@ from combiner_codec import TargetError
 from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch
-from combiner_codec.encoder.batch import Batch
-from combiner_codec.encoder.choose import aim, target
+from combiner_codec.encoder.batch import Batch, Job
+from combiner_codec.encoder.choose import target
 from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
@@ -52,8 +52,8 @@ def test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone(ef
     """They share candidates, of which a segment keeps those that the next one looks at again; threads, too."""
     pictures, goal = busy_pictures(2, 32), Goal(size=120)
     results = {}
-    for name, pixels, kept, threads in (("at once", batch.PIXELS, 2**25, 3), ("alone", 32 * 32, 0, 1)):
-        monkeypatch.setattr(batch, "PIXELS", pixels)
+    for name, pixels, kept, threads in (("at once", batch.MOST_PIXELS, 2**25, 3), ("alone", 32 * 32, 0, 1)):
+        monkeypatch.setattr(batch, "MOST_PIXELS", pixels)
         monkeypatch.setattr(streams, "KEPT", kept)
         for picture in pictures:  # two operating points each where the effort is normal
             (result,) = encode_arrays([picture], tiny_photo_prior, Settings(effort=effort, threads=threads), goal)
@@ -62,11 +62,11 @@ def test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone(ef
 
 
 def test_pictures_of_a_canvas_share_a_point_and_canvases_a_number_of_pixels():
-    points = np.array([2, 0, 2, 2, 0, 1])
+    points = [2, 0, 2, 2, 0, 1]
     for rounds, expected in ((1, [[[1, 4], [5]], [[0, 2], [3]]]), (2, [[[1], [0, 2]], [[4], [5], [3]]])):
-        parts = batch.together(points.reshape(rounds, -1), lambda number: 2, batch.PIXELS // 3)
-        assert [[part.tolist() for part in some] for some in parts] == expected
-    assert list(batch.together(points[None, :0], lambda number: 1, 64)) == []
+        jobs = [Job(i, point, round=i * rounds // len(points)) for i, point in enumerate(points)]
+        assert list(batch.together(jobs, lambda number: 2, batch.MOST_PIXELS // 3)) == expected
+    assert list(batch.together([], lambda number: 1, 64)) == []
 
 
 def test_a_size_that_is_too_small_is_an_error_for_that_picture_alone(tiny_photo_prior):
@@ -101,13 +101,13 @@ def test_a_psnr_out_of_reach_gives_the_nearest(tiny_prior):
 def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, monkeypatch):
     """Encodings are counted, which no slow minute disturbs."""
     encoded = []
-    code = Batch.code
+    encode_jobs = Batch.encode
 
-    def counted(self, members, *others):
-        encoded.append((self.settings.effort, len(members)))
-        return code(self, members, *others)
+    def counted(self, jobs, progress):
+        encoded.append((self.settings.effort, len(jobs)))
+        return encode_jobs(self, jobs, progress)
 
-    monkeypatch.setattr(Batch, "code", counted)
+    monkeypatch.setattr(Batch, "encode", counted)
     encode([busy], tiny_photo_prior, size=400)
     assert encoded == [("fast", 1)]
     encoded.clear()
@@ -129,7 +129,7 @@ def test_a_single_tile_tries_different_files_and_keeps_the_nearest(tiny_prior, m
     wanted = encode(busy_pictures(1, 32), tiny_prior, size=150)[0].psnr - 0.7
     tried.clear()
     found = encode(busy_pictures(1, 32), tiny_prior, psnr=wanted)[0]
-    assert len(tried) <= aim.MOST_FILES_ALONE and len({file[:2] for file in tried}) == len(tried)
+    assert len(tried) <= target.ENCODINGS_ALONE and len({file[:2] for file in tried}) == len(tried)
     assert abs(found.psnr - wanted) == min(abs(psnr - wanted) for _, _, psnr in tried)
     tried.clear()
     encode(busy_pictures(1, 32), tiny_prior, psnr=90.0)

@@ -2,9 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.code.trellis import Candidates, Chain, Ratio, choose, gumbel_sequence
+from combiner_codec.encoder.code.trellis import Candidates, Chain, Independent, Ratio, choose
 from combiner_codec.format import candidates
 from combiner_codec.format.streams import read_indices, to_bits
+
+
+def gumbel_sequence(seed, count):
+    """The decreasing Gumbel sequence of A* coding, one value per candidate in the order of arrival: (N,) float64.
+
+    G_i = -log of the i-th arrival of a unit Poisson process (Maddison, 2016): G_1 is standard Gumbel and G_i falls.
+    """
+    return -np.log(np.cumsum(np.random.default_rng(seed).exponential(size=count)))
 
 
 def ratio(mu, sigma):
@@ -23,7 +31,7 @@ def test_samples_follow_the_posterior(dims):
     samples = []
     for seed in range(runs):
         eps = torch.from_numpy(candidates.candidates(seed, 0, 4096, dims))
-        drawn = torch.from_numpy(gumbel_sequence(seed, 0, 0, 4096)).float()[None]
+        drawn = torch.from_numpy(gumbel_sequence(seed, 4096)).float()[None]
         samples.append(eps[:, choose(q, Candidates.of(eps), drawn)[0]].numpy())
     samples = np.array(samples)
     assert np.abs(samples.mean(0) - mu).max() < 4.5 * sigma / runs**0.5
@@ -31,9 +39,30 @@ def test_samples_follow_the_posterior(dims):
 
 
 def test_gumbels_fall_and_begin_like_a_standard_gumbel():
-    first = np.array([gumbel_sequence(seed, 0, 0, 64) for seed in range(3000)])
+    first = np.array([gumbel_sequence(seed, 64) for seed in range(3000)])
     assert (np.diff(first, axis=1) < 0).all()
     assert abs(first[:, 0].mean() - 0.5772) < 0.1 and abs(first[:, 0].var() - np.pi**2 / 6) < 0.25
+
+
+def test_sampling_costs_distortion_against_the_best_candidate():
+    """Gumbels make the choice a sample of the posterior; without them it is the nearest candidate."""
+    rng = np.random.default_rng(0)
+    mu, sigma = rng.normal(size=(64, 4)), np.full((64, 4), 0.3)
+    q = ratio(torch.from_numpy(mu), torch.from_numpy(sigma))
+    eps = torch.from_numpy(candidates.candidates(0, 0, 4096, 4))
+    gumbels = torch.from_numpy(np.stack([gumbel_sequence(i, 4096) for i in range(64)])).float()
+    sampled, best = (eps[:, choose(q, Candidates.of(eps), noise)].T.numpy() for noise in (gumbels, None))
+    assert ((sampled - mu) ** 2).mean() > 1.5 * ((best - mu) ** 2).mean()
+
+
+def test_independent_groups_are_chosen_one_by_one():
+    """Also where streams end at different lengths."""
+    groups = random_chain((3, 2), 8)
+    coder = Independent(2)
+    for group in groups:
+        coder.push(*group)
+    first, rest = coder.finish(3)[:, :3], [choose(*group).tolist() for group in groups]
+    assert first.T.tolist() == [rest[0], rest[1], [*rest[2], 0]]
 
 
 @pytest.mark.parametrize("dims", [1, 3])

@@ -17,7 +17,7 @@ from .ranks import Ranks
 from .terminal import Bar, collected, named, progress, say
 
 if TYPE_CHECKING:
-    from ..encoder.batch import Encoded
+    from ..encoder.encoded import Encoded
 
 
 @dataclass(frozen=True)

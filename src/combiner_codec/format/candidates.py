@@ -10,7 +10,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
-CANDIDATES, SIGNS, ORDER, GUMBELS = range(4)  # purposes
+CANDIDATES, SIGNS, ORDER = range(3)  # purposes
 NORMALS = 16  # standard normals in one draw of four words
 SIGNS_OF_A_DRAW = 256
 

@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 
 from ...root import next_guess
-from ..batch import Encoded
+from ..encoded import Encoded
 from ..settings import Effort
 from .choices import Choice, Choices
 from .search import FEW_TILES, of_psnr
