@@ -17,8 +17,8 @@ from combiner_codec.bench import report
 from combiner_codec.bench.measure import machine
 from combiner_codec.bench.pictures import Picture
 from combiner_codec.decoder import decode_array
-from combiner_codec.encoder.encoded import Encoded
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.encoded import Encoded
 from combiner_codec.encoder.settings import Settings, resolve_device
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior

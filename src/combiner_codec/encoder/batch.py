@@ -77,7 +77,8 @@ class Batch:
         points = tuple(range(len(self.prior.betas)))
         if self.settings.point is not None:
             points = (self.settings.point,)
-        return Chooser(self.prior, self.settings.beta, points, min(self.settings.plan.trials, len(points)))
+        trials = min(self.settings.plan.trials, len(points))
+        return Chooser(self.prior, self.settings.beta, points, trials, self.threads)
 
     def point(self, number: int) -> OperatingPoint:
         """An operating point for these pictures."""

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
 
 import torch
 
@@ -42,8 +41,6 @@ class Threads:
 
 ALONE = Threads()  # the thread that asks; also for work inside of `Threads.map`, which must not wait for its own pool
 
-CURRENT: ContextVar[Threads] = ContextVar("CURRENT", default=ALONE)
-
 
 @contextmanager
 def side_by_side(count: int) -> Iterator[Threads]:
@@ -51,12 +48,9 @@ def side_by_side(count: int) -> Iterator[Threads]:
     before = torch.get_num_threads()
     pool = ThreadPoolExecutor(count, initializer=_one_thread_each) if count > 1 else None
     torch.set_num_threads(1)
-    threads = Threads(count, pool)
-    token = CURRENT.set(threads)
     try:
-        yield threads
+        yield Threads(count, pool)
     finally:
-        CURRENT.reset(token)
         if pool:
             pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)

@@ -17,8 +17,8 @@ from ..encoder.fit.latents import Latents
 from ..encoder.fit.modulation import ModulationFit, kl_bits
 from ..encoder.fit.noise import Noise
 from ..encoder.fit.subject import Subject
-from ..format.plane import ModulationSection
 from ..format.operating_point import UNMODULATED_PIXELS, Modulations, OperatingPoint
+from ..format.plane import ModulationSection
 from ..format.prior import Prior
 from ..format.streams import index_of
 from ..reports import Report

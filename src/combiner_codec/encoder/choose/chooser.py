@@ -12,6 +12,7 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...format.prior import Prior
+from ..threads import ALONE, Threads
 from .class_maps import cheapest
 from .picture_costs import PictureCosts
 from .tiling import choose_tiling, squares
@@ -25,6 +26,7 @@ class Chooser:
     beta: float  # squared error, summed over pixels, per nat
     points: tuple[int, ...]  # operating points to choose from
     trials: int  # of them wanted for a picture
+    threads: Threads = ALONE
 
     def rank(self, count: int, cost: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
         """Operating points of every one of `count` pictures, best first: (P, trials).
@@ -87,4 +89,4 @@ class Chooser:
 
     def costs(self, point: OperatingPoint, pictures: torch.Tensor) -> PictureCosts:
         """Of the tiles of (P, H, W, 1 or 3) pictures."""
-        return PictureCosts(self.prior.architecture, point, pictures, self.beta)
+        return PictureCosts(self.prior.architecture, point, pictures, self.beta, self.threads)

@@ -12,7 +12,7 @@ import torch
 from ...format.operating_point import OperatingPoint
 from ...format.streams import COST_PER_BIT, kl_table
 from ..fit.posterior import out_of_reach, undamped
-from ..fit.workers import each
+from ..threads import Threads
 
 TILES_AT_ONCE = 1024  # whose costs are computed together
 OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach; most tiles have none
@@ -91,14 +91,14 @@ class ClassCosts:
         tables = (torch.from_numpy(table) for table in (scale, posterior_scale, bits))
         return ClassCosts(point.beta, *tables, share)
 
-    def errors(self, deviation: torch.Tensor) -> np.ndarray:
+    def errors(self, deviation: torch.Tensor, threads: Threads) -> np.ndarray:
         """Distortion of coding each tile with each class, as far as classes differ in it.
 
         Latents less the prior's mean (T, n) -> (T, K) float32.
         """
-        return np.concatenate(each(self._errors, deviation.split(TILES_AT_ONCE)))
+        return np.concatenate(threads.map(self._errors, deviation.split(TILES_AT_ONCE)))
 
-    def least(self, deviation: torch.Tensor, rates: np.ndarray) -> np.ndarray:
+    def least(self, deviation: torch.Tensor, rates: np.ndarray, threads: Threads) -> np.ndarray:
         """Errors and rates of the best classes: (T, n), rates (K,) float32 -> (T,) float32.
 
         What candidates do not reach only adds to a class, so it is asked for where a class might be the best alone.
@@ -107,7 +107,7 @@ class ClassCosts:
             return np.zeros(0, np.float32)
         parts = deviation.split(TILES_AT_ONCE)
         work = partial(self._least, rates=torch.from_numpy(rates))
-        return np.concatenate(each(work, parts))
+        return np.concatenate(threads.map(work, parts))
 
     @cached_property
     def _posterior_variance(self):

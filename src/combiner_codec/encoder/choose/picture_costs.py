@@ -14,6 +14,7 @@ from ...format.operating_point import OperatingPoint
 from ...synthesis.architecture import Architecture
 from ..fit.analysis import decompose
 from ..fit.posterior import shared_weights
+from ..threads import ALONE, Threads
 from .class_costs import costs_by_size, tile_nats
 from .tiling import begins, cells, everywhere
 
@@ -41,6 +42,7 @@ class PictureCosts:
     point: OperatingPoint  # for colour or for grey pictures, as these are
     pictures: torch.Tensor  # (P, H, W, 1 or 3)
     beta: float  # squared error, summed over pixels, per nat
+    threads: Threads = ALONE
 
     @property
     def linear(self) -> bool:
@@ -71,8 +73,8 @@ class PictureCosts:
         rates = self._rates()
         for some in self._latents(merged):
             found = costs[some.pictures]
-            found[some.alone] = of_single.least(some.single, rates[:single])
-            found[some.first] = of_merged.least(some.merged, rates[single:])
+            found[some.alone] = of_single.least(some.single, rates[:single], self.threads)
+            found[some.first] = of_merged.least(some.merged, rates[single:], self.threads)
         return costs + number * begins(merged)
 
     def costs(self, merged: np.ndarray) -> np.ndarray:
@@ -94,8 +96,8 @@ class PictureCosts:
         errors[merged, single:] = 0
         for some in self._latents(merged):
             found = errors[some.pictures]
-            found[some.alone, :single] = of_single.errors(some.single)
-            found[some.first, single:] = of_merged.errors(some.merged)
+            found[some.alone, :single] = of_single.errors(some.single, self.threads)
+            found[some.first, single:] = of_merged.errors(some.merged, self.threads)
         return errors
 
     def _rates(self):

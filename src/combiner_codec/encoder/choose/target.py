@@ -4,8 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-import numpy as np
-
 from ...errors import TargetError
 from ..batch import Batch, Job
 from ..encoded import Encoded
