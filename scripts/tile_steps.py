@@ -13,7 +13,7 @@ from PIL import Image
 
 from combiner_codec import decoder
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.saved import Fitted
+from combiner_codec.encoder.fit.saved import SavedPosterior
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import candidates, streams
 from combiner_codec.format import prior as priors
@@ -35,7 +35,7 @@ class Tile:
 
     pixels: np.ndarray  # (16, 16, 3) uint8
     data: bytes  # the file
-    posterior: Fitted  # (1, D) each
+    posterior: SavedPosterior  # (1, D) each
 
     @staticmethod
     def encoded() -> "Tile":
@@ -44,7 +44,7 @@ class Tile:
         pixels = picture[TOP : TOP + SIDE, LEFT : LEFT + SIDE]
         settings = Settings(BETA, EFFORT, device="cpu", threads=1, keep_posterior=True)
         (result,) = encode_arrays([pixels], priors.load("small"), settings)
-        return Tile(pixels, result.data, result.fitted)
+        return Tile(pixels, result.data, result.saved)
 
     @property
     def prior(self) -> Prior:

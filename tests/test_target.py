@@ -10,7 +10,7 @@ from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch
 from combiner_codec.encoder.batch import Batch, Job
-from combiner_codec.encoder.choose import target
+from combiner_codec.encoder.choose import aim, target
 from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
@@ -129,7 +129,7 @@ def test_a_single_tile_tries_different_files_and_keeps_the_nearest(tiny_prior, m
     wanted = encode(busy_pictures(1, 32), tiny_prior, size=150)[0].psnr - 0.7
     tried.clear()
     found = encode(busy_pictures(1, 32), tiny_prior, psnr=wanted)[0]
-    assert len(tried) <= target.ENCODINGS_ALONE and len({file[:2] for file in tried}) == len(tried)
+    assert len(tried) <= aim.MOST_FILES_ALONE and len({file[:2] for file in tried}) == len(tried)
     assert abs(found.psnr - wanted) == min(abs(psnr - wanted) for _, _, psnr in tried)
     tried.clear()
     encode(busy_pictures(1, 32), tiny_prior, psnr=90.0)

@@ -24,6 +24,7 @@ from .fit.subject import MOST_PIXELS
 from .settings import Effort, Progress, Settings, between, resolve_device
 from .threads import ALONE, Threads
 
+TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 
 
@@ -78,7 +79,8 @@ class Batch:
         if self.settings.point is not None:
             points = (self.settings.point,)
         trials = min(self.settings.plan.trials, len(points))
-        return Chooser(self.prior, self.settings.beta, points, trials, self.threads)
+        beta = float(np.clip(self.settings.beta, *TOLD_APART))
+        return Chooser(self.prior, beta, points, trials, self.threads)
 
     def point(self, number: int) -> OperatingPoint:
         """An operating point for these pictures."""
@@ -101,7 +103,7 @@ class Batch:
         for i, picture in enumerate(self.pictures):
             tried = files[i :: len(self.pictures)]
             spent = seconds + sum(file.posterior_seconds for file in tried)
-            best = min(tried, key=lambda file, picture=picture: file.lagrangian(picture, self.settings.beta))
+            best = min(tried, key=lambda file, picture=picture: file.lagrangian(picture, self.chooser.beta))
             results.append(replace(best, posterior_seconds=spent))
         return results
 
