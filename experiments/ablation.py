@@ -130,11 +130,13 @@ def write(settings: Settings, names: str, rows: Sequence[list[str]], stamps: Seq
     lines = [
         "# Ablation on photographs",
         "",
-        f"Made by `make ablation`. {PICTURES} validation photographs ({names}), whole files, means.",
-        "J is the Lagrangian per pixel, MSE + beta ln 2 bpp, in units of 1e-3: smaller is better, and it",
-        f"compares rows of different rates at one beta. Each prior had {settings.seconds:g} s of gradient steps",
-        f"on the same {CROPS} crops (classes not counted) and has no modulations; the linear one has a closed form.",
-        "The shipped prior was trained for hours on all points together.",
+        f"Made by `make ablation`: means over {PICTURES} validation photographs ({names}), whole files. J is MSE +",
+        "beta ln 2 bpp in units of 1e-3. It compares rows of different rates at one beta; less is better.",
+        "",
+        f"Each prior had {settings.seconds:g} s of gradient steps on the same {CROPS} crops, classes not counted, "
+        "and has no",
+        "modulations. The linear one has a closed form. The shipped prior was trained for hours on all points "
+        "together.",
         settings.note,
         "",
         *report.table(HEADER, rows),

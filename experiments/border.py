@@ -33,8 +33,8 @@ def run(sources: Sequence[Path], out: Path, effort: str, limit: int | None, thre
     lines = [
         "# The border between the default families",
         "",
-        f"Made by `make bench-border`: {len(photographs)} photographs, centre squares scaled down,",
-        f"`--effort {effort}`, means. J is the Lagrangian, MSE + beta ln 2 bpp: what `photo` costs more than `small`.",
+        f"Made by `make bench-border`: means over the centre squares of {len(photographs)} photographs, scaled down,",
+        f"`--effort {effort}`. J is MSE + beta ln 2 bpp, here how much more `photo` costs than `small`.",
         "",
         *report.table([*header, "J of photo", "better", "default"], rows),
         "",

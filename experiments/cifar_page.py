@@ -33,10 +33,15 @@ def write(out: Path, found: Sections, notes: Sequence[str]) -> None:
     lines = [
         "# CIFAR-10",
         "",
-        "Made by `make bench-cifar`. Test images from the start of `test.npy`; rate is file size, header included;",
-        "PSNR of decoded 8-bit files over RGB; means over images. Betas were found on held-out training images, so",
-        "measured rates differ a little from the wanted ones: the first table interpolates each row in log bpp",
-        "(extended by a tenth of the rate at most; cells beyond are empty), the second gives what was measured.",
+        "Made by `make bench-cifar` from the first images of `test.npy`. Rate is file size, header included. PSNR "
+        "is that of",
+        "decoded 8-bit files over RGB. All figures are means over images.",
+        "",
+        "Betas were found on held-out training images, so measured rates differ a little from the wanted ones. "
+        "The first table",
+        "interpolates each row in log bpp; cells more than a tenth of the rate beyond the ends are empty. The "
+        "second table has",
+        "what was measured.",
         *notes,
         *(rates_table(found.curves) if found.curves else []),
         *(measured_table(found.curves) if found.curves else []),
@@ -71,7 +76,7 @@ def measured_table(curves: dict[str, list[Point]]) -> list[str]:
          f"{1e3 * p.decode_seconds:.1f}"]
         for name, own in curves.items() for p in own
     ]  # fmt: skip
-    note = "KL / bits is posterior KL over payload. Custom priors (the linear rows) cost 4 bytes more of header."
+    note = "KL / bits is posterior KL over payload. The linear rows have custom priors: 4 bytes more of header."
     trained = priors.load("combiner-cifar").metadata.get("trained", "plain SIREN")
     about = f"The {trained}; it is a reference for the code path, not the paper's result."
     return ["", note, about, "", *report.table(MEASURED, rows)]

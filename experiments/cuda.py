@@ -128,8 +128,9 @@ def write(out: Path, found: Found, device: str, note: str) -> None:
     lines = [
         "# On a GPU",
         "",
-        f"Made by `make cuda`: effort `normal`, device `{device}`, libraries loaded. Seconds of all pictures that are",
-        "encoded together, or of one photograph, files written and verified by the decoder on the processor.",
+        f"Made by `make cuda`: effort `normal`, device `{device}`, libraries loaded. Seconds are those of all "
+        "pictures that are",
+        "encoded together, or of one photograph. Files are written, and verified by the decoder on the processor.",
         "",
         *report.table(["pictures", "β", "bpp", "dB", "seconds", "goal", "device memory, MB"], found.rows),
     ]

@@ -79,9 +79,11 @@ def write(settings: Settings, used: Sequence[str], stamps: Sequence[str], rows: 
     lines = [
         "# Refinement: all of it, a tenth, none",
         "",
-        f"Made by `make ablation-finetune`. Effort `{settings.effort}`, one operating point a picture. Classes are",
-        "chosen before, and with them the lengths of all streams, so rates are equal. Steps count all of an encoding:",
-        "some after each part of the stream but the last. Pictures:",
+        f"Made by `make ablation-finetune`, effort `{settings.effort}`, one operating point a picture. Classes, "
+        "and with them",
+        "the lengths of all streams, are chosen before, so rates are equal. Steps are those of a whole encoding; "
+        "they follow",
+        "each part of the stream but the last. Pictures:",
         "",
         *used,
         "",

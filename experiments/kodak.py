@@ -117,12 +117,18 @@ def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[s
     lines = [
         "# Kodak",
         "",
-        "Made by `make bench-kodak`. Rate is the mean file size in bits per pixel, header included; PSNR of decoded",
-        "8-bit files over RGB; MS-SSIM over RGB; means over the listed pictures. The first table of each list",
-        "interpolates the mean curve in log bpp (extended by a tenth of the rate at most; cells beyond are empty), the",
-        "next gives what was measured. Betas were found on crops of other photographs, so measured rates differ.",
-        "Published rows are means of all 24 pictures, their sources in `bench/published/kodak.json`; options of the",
-        "other codecs: `bench/codecs.py`.",
+        "Made by `make bench-kodak`. Rate is the mean file size in bits per pixel, header included. PSNR and "
+        "MS-SSIM are those of",
+        "decoded 8-bit files over RGB. All figures are means over the listed pictures.",
+        "",
+        "The first table of each list interpolates the mean curve in log bpp; cells more than a tenth of the rate "
+        "beyond its ends",
+        "are empty. The next table has what was measured. Betas were found on crops of other photographs, so "
+        "measured rates differ.",
+        "",
+        "Published rows are means of all 24 pictures; `bench/published/kodak.json` has their sources. "
+        "`bench/codecs.py` has the",
+        "options of the other codecs.",
         report.eye_line(),
         "",
         *notes,

@@ -110,10 +110,13 @@ def write(name: str, title: str, paper: dict, pictures: str, found: Sequence[Poi
     lines = [
         f"# {title}: seconds of encoding and decoding",
         "",
-        f"Made by `make {name}`. {pictures}; effort `{settings.effort}`, betas {used}, device `{settings.device}`,",
-        f"processor threads: {settings.threads or 'all'}. Minutes are those of {each}; decoding is one image's on the",
-        "processor. *Posterior* is choosing operating points and classes and fitting; *coding* is the rest: A* coding,",
+        f"Made by `make {name}`. {pictures}. Effort `{settings.effort}`, betas {used}, device `{settings.device}`,",
+        f"processor threads: {settings.threads or 'all'}. Minutes are those of {each}. Decoding is that of one "
+        "image on the",
+        "processor. *Posterior* is choosing operating points and classes, and the fit. *Coding* is the rest: A* "
+        "coding,",
         "refinement between the parts of a stream, writing the file and decoding it once.",
+        "",
         f"{published()['source']}; the paper gives no dB as numbers.",
         settings.note,
         "",

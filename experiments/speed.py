@@ -114,14 +114,15 @@ def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], started: 
     lines = [
         "# Speed",
         "",
-        f"Made by `make bench-speed`: medians of {rounds} rounds in one process, {threads or 'all'} threads for every",
-        f"codec, priors and libraries loaded. WebP (method {WEBP_METHOD}) and AVIF (libaom, speed {AVIF_SPEED}) at the "
-        "quality whose file is",
-        "nearest in size. A ratio is this codec's time as a multiple of the other's.",
+        f"Made by `make bench-speed`: medians of {rounds} rounds in one process, {threads or 'all'} threads for "
+        "every codec,",
+        f"priors and libraries loaded. WebP has method {WEBP_METHOD}, AVIF is libaom's at speed {AVIF_SPEED}; both "
+        "have the",
+        "quality whose file is nearest in size. A ratio is this codec's time as a multiple of the other's.",
         "",
         *report.table(["picture", "codec", "bytes", "encode, s", *against, "decode, s", *against], rows),
         "",
-        "The commands, seconds with their start-up, on the first one's file:",
+        "Seconds of the commands, start-up included, on the first row's file:",
         "",
         *report.table(["file", *COMMANDS], started),
         "",

@@ -197,14 +197,18 @@ def write(out: Path, photographs: int, effort: str, rows: Sequence[list[str]], m
     lines = [
         "# Thumbnails",
         "",
-        f"Made by `make bench-thumbnails`: {photographs} photographs, centre squares scaled down. Mean PSNR in dB",
-        "and SSIM over RGB of the best file (by PSNR) that is not larger than so many bytes, headers included. Cells",
-        "are empty where a format cannot make every picture that small. combiner: `--target-size`, "
-        f"`--effort {effort}`.",
-        f"WebP: method {WEBP_METHOD}; AVIF: libaom, 4:4:4 or 4:2:0; JPEG: optimised, baseline or progressive, 4:2:0;",
-        "no metadata. BlurHash: as many components as",
-        f"fit, counted as the bytes of its string. {MINIMAL}: the same files, counted as if they had the minimal",
-        "header that the format is about to get. ThumbHash's decoder makes 32×32 pixels, here scaled to the picture.",
+        f"Made by `make bench-thumbnails` from the centre squares of {photographs} photographs, scaled down. A "
+        "cell has mean PSNR",
+        "in dB and mean SSIM, over RGB, of the best file (by PSNR) that is not larger than so many bytes, headers "
+        "included. It",
+        "is empty where a format cannot make every picture that small.",
+        "",
+        f"- combiner: `--target-size`, `--effort {effort}`.",
+        f"- WebP: method {WEBP_METHOD}. AVIF: libaom, 4:4:4 or 4:2:0. JPEG: optimised, baseline or progressive, "
+        "4:2:0. No metadata.",
+        f"- {MINIMAL}: the same files, counted as if they had the minimal header that the format is about to get.",
+        "- BlurHash: as many components as fit; its string counts.",
+        "- ThumbHash: its decoder makes 32×32 pixels, here scaled to the picture.",
         "",
         *report.table(header, rows),
         "",

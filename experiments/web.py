@@ -39,10 +39,11 @@ def run(
     lines = [
         "# Priors for the web",
         "",
-        f"Made by `make bench-web`: {len(photographs)} photographs, centre squares scaled to {PREVIEW_SIDE}×"
-        f"{PREVIEW_SIDE}, `--effort {effort}`,",
-        "mean dB of files of at most so many bytes. The download is the gzipped prior (scripts/web_prior.py).",
-        "The last one has no number: the 4 bytes that its files name it by are not counted.",
+        f"Made by `make bench-web` from the centre squares of {len(photographs)} photographs, scaled to {PREVIEW_SIDE}×"
+        f"{PREVIEW_SIDE}: mean dB of",
+        f"files of at most so many bytes, `--effort {effort}`. The download is the gzipped prior "
+        "(`scripts/web_prior.py`). The",
+        "last prior has no number; the 4 bytes by which its files name it are not counted.",
         "",
         *report.table(["prior", "download", *(f"{budget} bytes" for budget in BUDGETS)], rows),
         "",
