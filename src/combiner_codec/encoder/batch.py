@@ -36,6 +36,7 @@ class Job:
     point: int
     classes: np.ndarray | None = None  # (Rt, Ct), chosen by beta if None
     round: int = 0  # jobs of several rounds share no canvas
+    seconds: float = 0.0  # that it took to choose it
 
 
 @dataclass(frozen=True)
@@ -90,21 +91,25 @@ class Batch:
         """The same pictures, encoded otherwise."""
         return replace(self, settings=replace(self.settings, effort=effort))
 
-    def best(self, progress: Progress) -> list[Encoded]:
-        """Every picture at the best of the operating points that are likeliest for beta."""
+    def likeliest(self) -> list[Job]:
+        """Every picture at each of the operating points that are likeliest for beta, the pictures in turns."""
         started = perf_counter()
         ranking = self.chooser.rank(len(self.pictures), self.cost)
         seconds = (perf_counter() - started) / len(self.pictures)
         jobs = []
         for trial in range(self.chooser.trials):
-            jobs += [Job(i, int(ranking[i, trial]), round=trial) for i in range(len(self.pictures))]
-        files = self.encode(jobs, progress)
+            for i in range(len(self.pictures)):
+                jobs.append(Job(i, int(ranking[i, trial]), round=trial, seconds=seconds / self.chooser.trials))
+        return jobs
+
+    def best(self, files: Sequence[Encoded]) -> list[Encoded]:
+        """The best file of every picture, from those of `likeliest`."""
         results = []
         for i, picture in enumerate(self.pictures):
             tried = files[i :: len(self.pictures)]
-            spent = seconds + sum(file.posterior_seconds for file in tried)
-            best = min(tried, key=lambda file, picture=picture: file.lagrangian(picture, self.chooser.beta))
-            results.append(replace(best, posterior_seconds=spent))
+            costs = [file.lagrangian(picture, self.chooser.beta) for file in tried]
+            seconds = sum(file.posterior_seconds for file in tried)
+            results.append(replace(tried[int(np.argmin(costs))], posterior_seconds=seconds))
         return results
 
     def cost(self, number: int, members: np.ndarray) -> np.ndarray:
@@ -136,7 +141,8 @@ class Batch:
             share = between(progress, done / len(jobs), (done + size) / len(jobs))
             for part, coded in zip(parts, encode_canvases(canvases, self.settings, self.threads, share), strict=True):
                 for i, picture in zip(part, coded, strict=True):
-                    files[i] = self.finish(jobs[i].picture, replace(picture, seconds=picture.seconds + chosen))
+                    seconds = jobs[i].seconds + chosen + picture.seconds
+                    files[i] = self.finish(jobs[i].picture, replace(picture, seconds=seconds))
             done += size
         return files
 

@@ -35,7 +35,10 @@ def encode_planes(
         batch = Batch(prior, settings, [arrays[i] for i in members], threads)
         share = batch.pixels * len(members) / pixels
         report = between(progress, done, done + share)
-        files = meet(goal, batch, report) if goal else batch.best(report)
+        if goal:
+            files = meet(goal, batch, report)
+        else:
+            files = batch.best(batch.encode(batch.likeliest(), report))
         for i, file in zip(members, files, strict=True):
             results[i] = file
         done += share
