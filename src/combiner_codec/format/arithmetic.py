@@ -18,7 +18,7 @@ TAIL = 2  # bits that place the end of the code inside the last interval
 class ArithmeticEncoder:
     """Numbers to bits, which are kept as text."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.low = 0
         self.high = ONES
         self.straddled = 0  # bits that straddled the middle since the last settled one
@@ -41,7 +41,7 @@ class ArithmeticEncoder:
         text = "".join(self.digits).encode()
         return np.frombuffer(text, np.uint8) - ord("0")
 
-    def _spell(self, value, width):
+    def _spell(self, value: int, width: int) -> None:
         """Binary digits of a value; the bits that straddled the middle follow the first digit as its opposite."""
         digits = f"{value:0{width}b}"
         opposite = "1" if digits[0] == "0" else "0"

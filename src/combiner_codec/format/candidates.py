@@ -89,12 +89,12 @@ def signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:
 
 
 @lru_cache(4)
-def _first_signs(seed, latents):
+def _first_signs(seed: int, latents: int) -> np.ndarray:
     """Of a picture's first block, which small pictures have alone."""
     return _signs(seed, np.zeros(1, np.int64), latents)
 
 
-def _signs(seed, blocks, latents):
+def _signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:
     draws = (latents + SIGNS_OF_A_DRAW - 1) // SIGNS_OF_A_DRAW  # of a block
     raw = words_at(seed, SIGNS, np.repeat(blocks, draws), np.tile(np.arange(draws), len(blocks)))
     octets = np.ascontiguousarray(raw, "<u8").view(np.uint8)
@@ -133,7 +133,7 @@ MIDDLE = (
 )  # fmt: skip
 
 
-def _quantile(p):
+def _quantile(p: np.ndarray) -> np.ndarray:
     """Normal quantile for 7e-12 < p <= 1/2, double precision."""
     centred = p - 0.5
     near = 0.180625 - centred * centred
@@ -144,12 +144,12 @@ def _quantile(p):
     return value
 
 
-def _ratio(coefficients, x):
+def _ratio(coefficients: tuple[tuple[float, ...], tuple[float, ...]], x: np.ndarray) -> np.ndarray:
     numerator, denominator = coefficients
     return np.polyval(numerator[::-1], x) / np.polyval(denominator[::-1], x)
 
 
-def _philox(counter, key):
+def _philox(counter: tuple[np.ndarray, ...], key: tuple[int, int]) -> np.ndarray:
     """Philox4x64-10 on arrays of counters: four (n,) uint64 -> (n, 4) uint64."""
     c0, c1, c2, c3 = counter
     k0, k1 = key
@@ -165,7 +165,7 @@ def _philox(counter, key):
     return np.stack([c0, c1, c2, c3], 1)
 
 
-def _multiply(a, constant):
+def _multiply(a: np.ndarray, constant: int) -> tuple[np.ndarray, np.ndarray]:
     """High and low 64 bits of a 64 x 64 bit product, from four 32 x 32 bit products."""
     a0 = a & LOW_HALF
     a1 = a >> HALF_WORD

@@ -92,7 +92,7 @@ def decode(bits: np.ndarray, rows: int, cols: int, tables: np.ndarray, single: i
     return np.array(classes, np.uint8).reshape(rows, cols), coder.used + TAIL
 
 
-def _check_size(bits, rows, cols, K, single):
+def _check_size(bits: int, rows: int, cols: int, K: int, single: int) -> None:
     """A class costs at least log2(1 + (single - 1) / 2^16) bits, and stands for four tiles at most."""
     tiles_per_class = 4 if single < K else 1
     most = bits * tiles_per_class << FREQUENCY_BITS
@@ -150,7 +150,7 @@ def _cumulative(tables: np.ndarray) -> Callable[[int, int, int, int], list[int]]
     left, up, up_right = tables
 
     @lru_cache(CONTEXTS_KEPT)
-    def ends_of(of_left, of_up, of_up_right, count):
+    def ends_of(of_left: int, of_up: int, of_up_right: int, count: int) -> list[int]:
         two = np.add(left[of_left], up[of_up], dtype=np.int16)
         scores = (two + up_right[of_up_right])[:count]
         frequencies = FREQUENCY.take(scores.max() - scores)

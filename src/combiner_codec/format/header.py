@@ -65,6 +65,7 @@ class Header:
     @property
     def of_alpha(self) -> "Header":
         """That of the alpha plane, as of a grey picture."""
+        assert self.alpha is not None
         return replace(self, point=self.alpha, channels=GREY, alpha=None, sharpness=0)
 
     def sized(self, side: int) -> "Header":
@@ -150,7 +151,7 @@ def read(data: bytes) -> tuple[Header, int]:
     return found, optional.position
 
 
-def _check(fine):
+def _check(fine: bool) -> None:
     if not fine:
         raise FormatError("a header field is out of range")
 

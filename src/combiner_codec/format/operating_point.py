@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from ..synthesis.architecture import Architecture
 from ..synthesis.latents import scale_factor, scale_of
@@ -119,7 +120,7 @@ class OperatingPoint:
         total = cost.reshape(len(classes), -1).sum(1)
         return self.group_bits * group_count(total, self.group_bits)
 
-    def _independent_lengths(self, classes):
+    def _independent_lengths(self, classes: np.ndarray) -> np.ndarray:
         """The same by partitions, made once for blocks of like classes."""
         flat = classes.reshape(len(classes), -1)
         kinds, kind = np.unique(flat, axis=0, return_inverse=True)
@@ -127,11 +128,11 @@ class OperatingPoint:
         counts = self.partition(kl_index).counts
         return self.group_bits * counts[kind.reshape(-1)]
 
-    def scale_of(self, kl_index: np.ndarray, columns) -> np.ndarray:
+    def scale_of(self, kl_index: np.ndarray, columns: np.ndarray) -> np.ndarray:
         """Prior scales of some columns' latents from their KL indices: float32."""
         return scale_of(_scale_factors()[kl_index], self.posterior_scale[columns])
 
-    def shared_in(self, dtype) -> dict[str, np.ndarray]:
+    def shared_in(self, dtype: DTypeLike) -> dict[str, np.ndarray]:
         """Weights of shared layers in some precision."""
         return _shared_in(self, np.dtype(dtype))
 
@@ -155,7 +156,7 @@ def row_of(classes: np.ndarray, single: int) -> np.ndarray:
 
 
 @lru_cache(4)
-def _shared_in(point, dtype):
+def _shared_in(point: OperatingPoint, dtype: np.dtype) -> dict[str, np.ndarray]:
     return {name: value.astype(dtype) for name, value in point.shared.items()}
 
 

@@ -63,13 +63,13 @@ class Partition:
         )
 
 
-def _joined(beginnings):
+def _joined(beginnings: list[np.ndarray]) -> np.ndarray:
     """Where blocks begin in one long list, from where they begin in each part of it: [(B + 1,)] -> (sum of B + 1,)."""
     sizes = [np.diff(own) for own in beginnings]
     return _starts(np.concatenate(sizes))
 
 
-def _starts(sizes):
+def _starts(sizes: np.ndarray) -> np.ndarray:
     """Where each of some runs begins, and where the last ends: (n,) -> (n + 1,)."""
     return np.concatenate([[0], sizes.cumsum()])
 
@@ -83,7 +83,7 @@ def partition(kl_index: np.ndarray, group_bits: int, chained: bool) -> Partition
     return Partition.join(parts)
 
 
-def _partition(kl_index, walk, group_bits, chained):
+def _partition(kl_index: np.ndarray, walk: np.ndarray, group_bits: int, chained: bool) -> Partition:
     costs = kl_table()
     row, place = np.nonzero((costs > 0)[kl_index[:, walk]])
     latents = walk[place]
@@ -104,7 +104,7 @@ def _partition(kl_index, walk, group_bits, chained):
     return Partition(latents, blocks, dims, groups)
 
 
-def _chained(cost, row, blocks, group_bits):
+def _chained(cost: np.ndarray, row: np.ndarray, blocks: np.ndarray, group_bits: int) -> tuple[np.ndarray, np.ndarray]:
     """Group of each coded latent, (n,), and groups of each block, (B,): a group ends at the nearest threshold.
 
     cost, row: KL and block of each latent with KL, (n,); blocks: where each block begins in them. Latents of a block
@@ -119,7 +119,7 @@ def _chained(cost, row, blocks, group_bits):
     return np.minimum(group, counts[row] - 1), counts
 
 
-def _independent(cost, row, capacity):
+def _independent(cost: np.ndarray, row: np.ndarray, capacity: int) -> np.ndarray:
     """A group takes latents as long as their KL stays within its bits, and one at least: group of each, (n,)."""
     group = np.empty(len(cost), np.int64)
     block = -1
