@@ -74,7 +74,8 @@ class OperatingPoint:
 
     def row_of(self, classes: np.ndarray) -> np.ndarray:
         """Number in `rows` of each tile; -1 beyond the picture, as in the classes."""
-        return row_of(classes, self.single)
+        place = place_in_square(*classes.shape[-2:])
+        return row_of(classes, self.single, place)
 
     @cached_property
     def row_cost(self) -> np.ndarray:
@@ -145,14 +146,20 @@ class OperatingPoint:
         return replace(self, kl_index=self.kl_index * coded, merged=self.merged * coded)
 
 
-def row_of(classes: np.ndarray, single: int) -> np.ndarray:
-    """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int."""
-    rows, columns = classes.shape[-2:]
+def place_in_square(rows: int, columns: int) -> np.ndarray:
+    """Place of every tile among the four that may be merged: 0 to 3, (rows, columns)."""
     down = np.arange(rows) % 2
     across = np.arange(columns) % 2
-    place = np.add.outer(2 * down, across)  # of a tile within a merged one: 0 to 3
-    first = single + 4 * (classes - single)
-    return np.where(classes < single, classes, first + place)
+    return np.add.outer(2 * down, across)
+
+
+def row_of(classes, single: int, place):
+    """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int.
+
+    place: `place_in_square` of these tiles. Numpy or torch.
+    """
+    merged = classes >= single
+    return classes + merged * (3 * (classes - single) + place)
 
 
 @lru_cache(4)

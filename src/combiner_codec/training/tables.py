@@ -1,12 +1,13 @@
 """The prior of an operating point while it is learned, as variances. Needs torch. Shapes: see persistent.py."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
 
-from ..encoder.fit.posterior import Gaussians, noise_variance
-from ..format.prior import OperatingPoint
+from ..encoder.fit.posterior import Gaussians, as_tensor, noise_variance
+from ..format.operating_point import OperatingPoint, place_in_square, row_of
 from ..format.streams import COST_PER_BIT, index_of
 from ..synthesis.latents import kl_bits_of
 
@@ -36,10 +37,8 @@ class Tables:
 
     def rows_of(self, assigned: torch.Tensor) -> torch.Tensor:
         """Rows that stand for tiles of these classes: (n, Rt, Ct) int64 -> the same."""
-        down, across = (torch.arange(n, device=assigned.device) % 2 for n in assigned.shape[-2:])
-        return torch.where(
-            assigned < self.single, assigned, 4 * assigned - 3 * self.single + 2 * down[:, None] + across
-        )
+        rows, columns = assigned.shape[-2:]
+        return row_of(assigned, self.single, _places(rows, columns, assigned.device))
 
     def merged(self, assigned: torch.Tensor) -> np.ndarray:
         """Which tiles of these classes are merged: (n, Rt, Ct) -> the same, bool."""
@@ -64,3 +63,9 @@ class Tables:
 def widening(prior: Gaussians) -> torch.Tensor:
     """Of a target's deviation over its posterior mean's (`closed_form`): 1 + sigma^2 / s^2, shaped as the prior."""
     return 1 + prior.posterior_scale**2 / prior.scale.clamp(min=LEAST_SCALE) ** 2
+
+
+@cache
+def _places(rows: int, columns: int, device: torch.device) -> torch.Tensor:
+    """`place_in_square` where classes are."""
+    return as_tensor(place_in_square(rows, columns), device)

@@ -17,6 +17,9 @@ from .class_maps import cheapest
 from .picture_costs import PictureCosts
 from .tiling import choose_tiling, squares
 
+# costs of some pictures, by their numbers (n,), at an operating point: (n,)
+CostOf = Callable[[int, np.ndarray], np.ndarray]
+
 
 @dataclass(frozen=True)
 class Chooser:
@@ -28,23 +31,22 @@ class Chooser:
     trials: int  # of them wanted for a picture
     threads: Threads = ALONE
 
-    def rank(self, count: int, cost: Callable[[int, np.ndarray], np.ndarray]) -> np.ndarray:
+    def rank(self, count: int, cost_of: CostOf) -> np.ndarray:
         """Operating points of every one of `count` pictures, best first: (P, trials).
 
-        cost: `total_cost` at an operating point, of some pictures by their numbers (n,): (n,). Downhill from the points
-        learned for betas around this one, until a point's neighbours are no better. Without a linear part the nearest
-        of them.
+        cost_of: their `total_cost`. Downhill from the points learned for betas around this one, until a point's
+        neighbours are no better. Without a linear part the nearest of them.
         """
         betas = np.array([self.prior.betas[number] for number in self.points])
         away = np.abs(np.log(betas) - np.log(self.beta))
         if self.prior.architecture.field.linear:
-            totals = self._downhill(count, cost, away.argmin())
+            totals = self._downhill(count, cost_of, away.argmin())
         else:
             totals = np.tile(away, (count, 1))
         best_first = totals.argsort(1)[:, : self.trials]
         return np.array(self.points)[best_first]
 
-    def _downhill(self, count, cost, start):
+    def _downhill(self, count, cost_of, start):
         """Costs of every picture at the points around its best one, infinite elsewhere: (P, points)."""
         places = np.arange(len(self.points))
         totals = np.full((count, len(places)), np.inf)
@@ -58,7 +60,7 @@ class Chooser:
             asked = near & ~known
             for i in np.flatnonzero(asked.any(0)):
                 some = np.flatnonzero(asked[:, i])
-                totals[some, i] = cost(self.points[i], some)
+                totals[some, i] = cost_of(self.points[i], some)
             known |= near
             best = totals.argmin(1)
             if (best == centre).all():

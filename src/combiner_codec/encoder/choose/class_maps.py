@@ -85,7 +85,6 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
     That is the class's own bits given its neighbours, and those of the three tiles that it predicts; of a merged tile
     the sum over its four. Frequencies count as unrounded, so a cost above 16 bits may be too high.
     """
-    rows, cols = classes.shape
     K = tables.shape[2]
     weights = tables.astype(np.float32) / classmap.WEIGHT_PER_BIT
     neighbours = classmap.neighbours(classes, K)
@@ -94,25 +93,27 @@ def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarra
     choices = classmap.allowed(classes, single, K)[..., None]
     possible = np.arange(K) < np.where(choices, choices, K)
     silent = choices[..., 0] == 0  # a merged tile's first one has named their class
-    chosen = classes[..., None].astype(np.intp)
     out = np.where(silent[..., None], 0, -score)
     for context in _contexts(weights, neighbours, single):
-        rest = score - context.weights[context.classes]
-        top = np.where(possible, rest, -np.inf)
-        top = top.max(-1, keepdims=True)
-        others = np.exp2(np.minimum(rest - top, 0)) * possible
-        of_class = context.weights[:K].T  # (class of the tile, class of the neighbour)
-        total = product_of(others.reshape(-1, K), np.exp2(of_class))
-        # bits of each tile, by the class of its neighbour: (rows, cols, K)
-        later = np.log2(total).reshape(score.shape) + top
-        later -= np.take_along_axis(rest, chosen, -1) + of_class[classes]
-        later[silent | ~context.where] = 0
-        dy, dx = context.offset
-        left = max(0, -dx)
-        right = max(0, dx)
-        of_neighbours = out[: rows + dy, right : cols - left]
-        of_neighbours += later[-dy:, left : cols - right]
+        bits = _predicted_bits(context, score, possible, classes)
+        bits[silent | ~context.where] = 0
+        out[context.place] += bits[context.predicted]
     return out
+
+
+def _predicted_bits(context, score, possible, classes):
+    """Bits of each tile by the class of its neighbour in a context, less what they are: (rows, cols, K)."""
+    K = score.shape[2]
+    rest = score - context.weights[context.classes]
+    top = np.where(possible, rest, -np.inf)
+    top = top.max(-1, keepdims=True)
+    others = np.exp2(np.minimum(rest - top, 0)) * possible
+    of_class = context.weights[:K].T  # (class of the tile, class of the neighbour)
+    total = product_of(others.reshape(-1, K), np.exp2(of_class))
+    bits = np.log2(total).reshape(score.shape) + top
+    chosen = classes[..., None].astype(np.intp)
+    bits -= np.take_along_axis(rest, chosen, -1) + of_class[classes]
+    return bits
 
 
 def product_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
@@ -128,6 +129,20 @@ class Context:
     classes: np.ndarray  # (rows, cols), of every tile's neighbour
     offset: tuple[int, int]  # of the neighbour: rows, columns
     where: np.ndarray  # (rows, cols) bool, tiles that it predicts with these weights
+
+    @property
+    def predicted(self) -> tuple[slice, slice]:
+        """Tiles whose neighbour is inside the picture."""
+        down, across = self.offset
+        _, columns = self.classes.shape
+        return slice(-down, None), slice(max(0, -across), columns - max(0, across))
+
+    @property
+    def place(self) -> tuple[slice, slice]:
+        """Their neighbours, in the same order."""
+        down, across = self.offset
+        rows, columns = self.classes.shape
+        return slice(rows + down), slice(max(0, across), columns - max(0, -across))
 
 
 def _contexts(weights, neighbours, single) -> Iterator[Context]:

@@ -77,7 +77,8 @@ def _likely(choices: Choices, limit: Limit) -> list[int]:
         log_beta = guess(choices, choices.points[place], limit).log_beta
         place = int(np.abs(log_betas - log_beta).argmin())
     near = {place - 1, place, place + 1, seen[-1]}
-    return [choices.points[i] for i in sorted(near) if 0 <= i < len(log_betas)]
+    inside = near & set(range(len(log_betas)))
+    return [choices.points[i] for i in sorted(inside)]
 
 
 def _rank(choices: Choices, number: int, found: Guess, usual: int | None) -> tuple[bool, bool, float]:

@@ -70,20 +70,20 @@ def choices_of(batch: Batch) -> list[Choices]:
 
 def _meet_size(size: int, of_pictures: Sequence[Choices], batch: Batch, progress: Progress):
     """The best of the likeliest files of every picture."""
-    results: list[Encoded | TargetError | None] = [None] * len(of_pictures)
+    results: dict[int, Encoded | TargetError] = {}  # by number of the picture
     jobs = []
     for i, choices in enumerate(of_pictures):
         try:
-            likeliest = within_size(choices, size)[: batch.chooser.trials]
+            best_first = within_size(choices, size)
         except TargetError as error:
             results[i] = error
-            continue
-        jobs += [(i, choice) for choice in likeliest]
+        else:
+            jobs += [(i, choice) for choice in best_first[: batch.chooser.trials]]
     encoded = encode(batch, jobs, progress)
     for (i, _), result in zip(jobs, encoded, strict=True):
-        if results[i] is None or result.psnr > results[i].psnr:
+        if i not in results or result.psnr > results[i].psnr:
             results[i] = result
-    return results
+    return [results[i] for i in range(len(of_pictures))]
 
 
 def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[Encoded]:

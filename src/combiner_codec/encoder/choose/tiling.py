@@ -9,6 +9,9 @@ from itertools import product
 
 import numpy as np
 
+# costs of tiles, merged ones' at the first of the four, as they are beside the others: (P, Rt, Ct) bool -> (P, Rt, Ct)
+CostsOf = Callable[[np.ndarray], np.ndarray]
+
 
 def everywhere(shape: tuple[int, int, int]) -> np.ndarray:
     """All tiles merged that can be: (P, Rt, Ct) bool."""
@@ -30,7 +33,7 @@ def begins(merged: np.ndarray) -> np.ndarray:
     return ~merged | first_of_square(*merged.shape[-2:])
 
 
-def cells(merged: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def cells(merged: np.ndarray) -> tuple[np.ndarray, ...]:
     """Where the four of every merged tile are, in the order of their first.
 
     Three indices of (P, Rt, Ct) arrays: picture (S, 1), row and column (S, 4).
@@ -53,15 +56,14 @@ def squares(values: np.ndarray) -> np.ndarray:
     return cells.sum((2, 4))
 
 
-def choose_tiling(costs: Callable[[np.ndarray], np.ndarray], every: np.ndarray) -> np.ndarray:
+def choose_tiling(costs_of: CostsOf, every: np.ndarray) -> np.ndarray:
     """Merged tiles that make pictures cheap: (P, Rt, Ct) bool, some of `every`.
 
-    costs: of each tile, merged ones' at the first of the four, as they are beside the others: (P, Rt, Ct) of both. A
-    tile's borders depend on its neighbours. So each square starts as it would be among its like, then one in four at a
-    time changes if that lowers the costs around it.
+    A tile's borders depend on its neighbours. So each square starts as it would be among its like, then one in four at
+    a time changes if that lowers the costs around it.
     """
-    as_merged = squares(costs(every))
-    as_single = squares(costs(np.zeros_like(every)))
+    as_merged = squares(costs_of(every))
+    as_single = squares(costs_of(np.zeros_like(every)))
     merged = every & _tiles_of(as_merged < as_single, every.shape)
     if merged[0].size <= 4:  # a single square has no neighbours
         return merged
@@ -69,15 +71,15 @@ def choose_tiling(costs: Callable[[np.ndarray], np.ndarray], every: np.ndarray) 
         turn = np.zeros(as_merged.shape, bool)
         turn[:, row::2, column::2] = True
         if turn.any():
-            merged = _changed(costs, merged, every, turn)
+            merged = _changed(costs_of, merged, every, turn)
     return merged
 
 
-def _changed(costs, merged, every, turn):
+def _changed(costs_of, merged, every, turn):
     """Merged tiles after those squares have changed whose turn it is, (P, Rs, Cs) bool, and that cost less so."""
-    before = squares(costs(merged))
+    before = squares(costs_of(merged))
     other = merged ^ (every & _tiles_of(turn, every.shape))
-    after = squares(costs(other))
+    after = squares(costs_of(other))
     better = turn & (_around(after) < _around(before))
     return np.where(_tiles_of(better, every.shape), other, merged)
 
