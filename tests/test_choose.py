@@ -14,6 +14,7 @@ from combiner_codec.encoder.choose.target import choices_of, encode
 from combiner_codec.encoder.choose.tiling import begins, cells, choose_tiling, everywhere, squares
 from combiner_codec.encoder.fit.posterior import out_of_reach
 from combiner_codec.encoder.settings import Settings, ignore
+from combiner_codec.encoder.threads import ALONE
 from combiner_codec.root import next_guess
 from conftest import busy_pictures
 
@@ -82,10 +83,10 @@ def test_the_least_cost_is_that_of_the_best_class(tiny_photo_prior, merged):
     deviation = torch.randn(40, latents, generator=torch.Generator().manual_seed(0)) * costs.scale.max(0).values
     deviation[20:, ::50] *= 20
     rates = np.linspace(0, 1, len(costs.scale), dtype=np.float32)
-    every = costs.errors(deviation) + rates
-    np.testing.assert_allclose(costs.least(deviation, rates), every.min(1), rtol=1e-5)
+    every = costs.errors(deviation, ALONE) + rates
+    np.testing.assert_allclose(costs.least(deviation, rates, ALONE), every.min(1), rtol=1e-5)
     assert len(np.unique(every.argmin(1))) > 1
-    assert costs.least(deviation[:0], rates).shape == (0,)
+    assert costs.least(deviation[:0], rates, ALONE).shape == (0,)
 
 
 def test_reach_counts_for_latents_that_are_coded():
