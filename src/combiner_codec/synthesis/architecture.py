@@ -11,6 +11,7 @@ one (lapped.py). A block's latents form one stream of the file.
 
 from dataclasses import asdict, dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -116,12 +117,12 @@ class Architecture:
         shared = self.layers[self.colour :]
         return round(self.field.multiplies(self)) + round(sum(layer.multiplies for layer in shared))
 
-    def to_json(self) -> dict:
+    def to_json(self) -> dict[str, Any]:
         """As the prior's metadata hold it."""
         return asdict(self)
 
     @staticmethod
-    def from_json(data: dict) -> "Architecture":
+    def from_json(data: dict[str, Any]) -> "Architecture":
         """The inverse. Raises KeyError or TypeError for anything else."""
         layers = tuple(Layer(**layer) for layer in data["layers"])
         return Architecture(data["features"], data["tile"], layers, data.get("side", 1))
@@ -143,7 +144,7 @@ def blocks_of(classes: np.ndarray, architecture: Architecture) -> np.ndarray:
     return blocks.reshape(-1, n, n)
 
 
-def pruned(architecture: Architecture, shared: dict) -> dict:
+def pruned(architecture: Architecture, shared: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Shared weights without the channels that no later layer reads: a point may use fewer than its architecture."""
     layers = architecture.layers
     last = len(layers) - 1

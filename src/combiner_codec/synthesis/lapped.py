@@ -18,10 +18,13 @@ from itertools import product
 
 import numpy as np
 
+from .array import Array
 from .rectangle import Rectangle, grown
 
 REMEMBERED_TILES = 2**12  # of pictures whose borders are remembered, at most
 REMEMBERED_PICTURES = 16
+
+Kind = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]  # cells of some tiles, matrices down and across
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,9 @@ class Borders:
     hop: int
     keep: np.ndarray  # (P, n, S)
     mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
-    known: dict = field(default_factory=dict, compare=False, repr=False)  # what `_between_rows` has made
+    known: dict[tuple[object, ...], Array] = field(
+        default_factory=dict, compare=False, repr=False
+    )  # what `_between_rows` has made
 
     @staticmethod
     def of(merged: np.ndarray, hop: int) -> "Borders":
@@ -169,7 +174,9 @@ def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int |
     return ops.permute(out, (0, 1, 2, 4, 5, 3))
 
 
-def _kinds(merged: np.ndarray, hop: int, columns: tuple[int, int | None]) -> Iterator[tuple]:
+def _kinds(
+    merged: np.ndarray, hop: int, columns: tuple[int, int | None]
+) -> Iterator[tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]]:
     """Tiles of one size that use the same cosines: where their cells are, counted from the first of these columns, and
     the matrices (frequency, pixel) down and across.
     """

@@ -7,16 +7,18 @@ in all; a layer has C inputs and O outputs. Numpy or torch.
 
 from typing import NamedTuple
 
+from .array import Array
+
 
 class LayerModulations(NamedTuple):
     """The part of one layer."""
 
-    of_inputs: object  # (C,) factors less 1
-    of_outputs: object  # (O,) factors less 1
-    shift: object  # (O,)
+    of_inputs: Array  # (C,) factors less 1
+    of_outputs: Array  # (O,) factors less 1
+    shift: Array  # (O,)
 
 
-def parts(shared: dict, first: int, values) -> dict[int, LayerModulations]:
+def parts(shared: dict[str, Array], first: int, values) -> dict[int, LayerModulations]:
     """Modulations (M,), layer by layer, from the one after the colour map, `first`, on."""
     found = {}
     start = 0
@@ -30,7 +32,7 @@ def parts(shared: dict, first: int, values) -> dict[int, LayerModulations]:
     return found
 
 
-def modulated(shared: dict, first: int, values) -> dict:
+def modulated(shared: dict[str, Array], first: int, values) -> dict[str, Array]:
     """Shared weights of one picture, from its modulations (M,)."""
     changed = dict(shared)
     for i, layer in parts(shared, first, values).items():
@@ -40,12 +42,12 @@ def modulated(shared: dict, first: int, values) -> dict:
     return changed
 
 
-def layers(shared: dict, first: int) -> range:
+def layers(shared: dict[str, Array], first: int) -> range:
     """Numbers of the layers that can be modulated."""
     return range(first, first + len(shared) // 2 - 1)
 
 
-def count(shared: dict, first: int) -> int:
+def count(shared: dict[str, Array], first: int) -> int:
     """M."""
     total = 0
     for i in layers(shared, first):

@@ -11,6 +11,7 @@ from math import isqrt
 import numpy as np
 
 from .architecture import Architecture
+from .array import Array, Ops
 from .rectangle import Rectangle
 
 WIDEST = 2**14  # columns of a strip, at most: wider pictures are cut into columns too
@@ -21,9 +22,11 @@ class Network:
     """The shared layers of one operating point on pictures of known classes."""
 
     architecture: Architecture
-    shared: dict  # w{i} (k, k, C, O) and b{i} (O,), or one bias per class (K, O), interpolated between tile centres
-    classes: object  # (P, Rt, Ct) array
-    ops: object
+    shared: dict[
+        str, Array
+    ]  # w{i} (k, k, C, O) and b{i} (O,), or one bias per class (K, O), interpolated between tile centres
+    classes: Array  # (P, Rt, Ct)
+    ops: Ops
     grey: bool = False  # pictures have one channel: the mean of the network's three
     single: int | None = None  # classes of tiles on their own: those from here on are of merged tiles
 
@@ -84,7 +87,7 @@ class Network:
             width = max(1, pixels // rows // tile) * tile
         return within.cut(max(tile, pixels // width), width)
 
-    def show(self, field_of: Callable, part: Rectangle):
+    def show(self, field_of: Callable[[Rectangle], Array], part: Rectangle):
         """A part of the pictures from a function that gives parts of the field: -> (P, h, w, 1 or 3)."""
         field = field_of(self.support(part))
         out = self.layers(field, part)
@@ -129,7 +132,8 @@ class Network:
 
     def bias(self, i: int, positions: Rectangle):
         """Biases of layer i: (O,), or at some of its positions (P, h, w, O)."""
-        return self._between(i, *self._biases(i, positions), positions)
+        biases, tiles = self._biases(i, positions)
+        return self._between(i, biases, tiles, positions)
 
     def _biases(self, i: int, positions: Rectangle):
         """Biases of layer i, (O,), and None; or at the centres of tiles about some of its positions, (P, r, c, O), and
@@ -153,7 +157,9 @@ class Network:
         return self.architecture.tile // self.architecture.layers[i].fold
 
 
-def forward(architecture: Architecture, latents, shared: dict, classes, ops, single: int | None = None):
+def forward(
+    architecture: Architecture, latents, shared: dict[str, Array], classes, ops: Ops, single: int | None = None
+):
     """Whole pictures from latents: (P, Rb, Cb, D), shared weights, (P, Rt, Ct) classes -> (P, H, W, 3)."""
     network = Network(architecture, shared, classes, ops, single=single)
     return network.layers(network.field(latents))
