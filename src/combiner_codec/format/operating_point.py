@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from ..synthesis.architecture import Architecture
+from ..synthesis.array import Array
 from ..synthesis.latents import scale_factor, scale_of
 from .streams import COST_PER_BIT, Partition, group_count, kl_table, partition
 
@@ -153,7 +154,7 @@ def place_in_square(rows: int, columns: int) -> np.ndarray:
     return np.add.outer(2 * down, across)
 
 
-def row_of(classes, single: int, place):
+def row_of(classes: Array, single: int, place: Array) -> Array:
     """Number of each tile's row among those of all classes, of which merged ones have four: (..., Rt, Ct) int.
 
     place: `place_in_square` of these tiles. Numpy or torch.

@@ -34,9 +34,8 @@ class Borders:
     hop: int
     keep: np.ndarray  # (P, n, S)
     mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
-    known: dict[tuple[object, ...], Array] = field(
-        default_factory=dict, compare=False, repr=False
-    )  # what `_between_rows` has made
+    # what `_between_rows` has made
+    known: dict[tuple[object, ...], Array] = field(default_factory=dict, compare=False, repr=False)
 
     @staticmethod
     def of(merged: np.ndarray, hop: int) -> "Borders":
@@ -174,9 +173,7 @@ def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int |
     return ops.permute(out, (0, 1, 2, 4, 5, 3))
 
 
-def _kinds(
-    merged: np.ndarray, hop: int, columns: tuple[int, int | None]
-) -> Iterator[tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]]:
+def _kinds(merged: np.ndarray, hop: int, columns: tuple[int, int | None]) -> Iterator[Kind]:
     """Tiles of one size that use the same cosines: where their cells are, counted from the first of these columns, and
     the matrices (frequency, pixel) down and across.
     """

@@ -22,9 +22,8 @@ class Network:
     """The shared layers of one operating point on pictures of known classes."""
 
     architecture: Architecture
-    shared: dict[
-        str, Array
-    ]  # w{i} (k, k, C, O) and b{i} (O,), or one bias per class (K, O), interpolated between tile centres
+    # w{i} (k, k, C, O) and b{i} (O,), or one bias per class (K, O), interpolated between tile centres
+    shared: dict[str, Array]
     classes: Array  # (P, Rt, Ct)
     ops: Ops
     grey: bool = False  # pictures have one channel: the mean of the network's three
