@@ -1,6 +1,8 @@
 """Rooms and their doors: who may import whom, and that nothing grows too large to read."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +12,9 @@ import combiner_codec
 PACKAGE = Path(combiner_codec.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "priors" not in path.parts)
 ROOMS = {  # room: rooms, modules and packages that it must not import, at any place of a file
-    "format": {"encoder", "training", "inspect", "bench", "command", "decoder"},
-    "synthesis": {"format", "encoder", "training", "inspect", "bench", "command", "decoder", "torch"},
-    "decoder": {"encoder", "training", "inspect", "bench", "command", "torch"},
+    "format": {"encoder", "training", "inspect", "bench", "command", "decoder", "torch", "PIL"},
+    "synthesis": {"format", "encoder", "training", "inspect", "bench", "command", "decoder", "torch", "PIL"},
+    "decoder": {"encoder", "training", "inspect", "bench", "command", "torch", "PIL"},
     "encoder": {"training", "inspect", "bench", "command"},
     "training": {"inspect", "bench", "command"},
     "inspect": {"training", "bench", "command", "torch"},
@@ -67,6 +69,18 @@ def test_no_room_looks_upwards(module):
 @pytest.mark.parametrize("module", [m for m in MODULES if room_of(m) in TORCH_FREE], ids=str)
 def test_torch_is_not_loaded_with_what_a_decoder_needs(module):
     assert "torch" not in imports(module, top_level=True)
+
+
+def test_decoding_loads_numpy_and_nothing_else():
+    others = {"torch", "PIL", "click", "rich", "numpy.random"}
+    script = f"import sys, combiner_codec.decoder; print({others} & set(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert loaded.stdout == "set()\n"
+
+
+def test_the_decoder_written_from_the_page_knows_nothing_of_the_package():
+    page = Path(__file__).with_name("plain_decoder.py")
+    assert "combiner_codec" not in imports(page)
 
 
 def test_modules_do_not_import_each_other_in_a_circle():
