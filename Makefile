@@ -80,7 +80,7 @@ ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is w
 ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures
 table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 beside ours; COUNT=20; resumable
 table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
-figures: ARGS = $(SAMPLES)  ## the pictures of docs/method.md and README: the pipeline, and what inspect draws
+figures: ARGS = $(SAMPLES)  ## the drawings of docs/method.md and docs/inspect.md
 golden: ARGS = "$(WHY)"  ## golden files anew, before 1.0 only: make golden WHY="reason"
 cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU, six minutes: cuda-tests, files, seconds, memory and profile
 cuda: cuda-tests

@@ -1,4 +1,4 @@
-"""`make figures`: the drawings of docs/method.md and README."""
+"""`make figures`: the drawings of docs/method.md and docs/inspect.md."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -79,5 +79,5 @@ def activation(found: list[Inspection]) -> bytes:
 @options.out("docs/figures")
 @options.threads
 def command(samples, out, threads):
-    """The drawings of docs/method.md and README, from the shipped SAMPLES."""
+    """The drawings of docs/method.md and docs/inspect.md, from the shipped SAMPLES."""
     run(samples, out, threads, click.echo)

@@ -1,4 +1,4 @@
-"""Trainings that were cut off go on: every command of README and Makefile, with few crops and steps."""
+"""Trainings that were cut off go on: every command of docs/training.md and Makefile, with few crops and steps."""
 
 import re
 import shlex
@@ -21,9 +21,9 @@ TWO_POINTS = ["--betas", "0.02,0.004", "--classes", "3,3"]
 FEW = ["--batch", "2", "--crops", "3", "--holdout", "0", "--device", "cpu"]
 
 
-def of_readme() -> dict[str, list[str]]:
+def of_page() -> dict[str, list[str]]:
     """Its commands that train, by the prior that they make."""
-    found = re.findall(r"^\$ combiner (train .*)", (ROOT / "README.md").read_text(encoding="utf-8"), re.M)
+    found = re.findall(r"^\$ combiner (train .*)", (ROOT / "docs" / "training.md").read_text(encoding="utf-8"), re.M)
     commands = [shlex.split(line, comments=True) for line in found]
     return {command[command.index("-o") + 1]: command for command in commands}
 
@@ -41,7 +41,7 @@ def of_makefile() -> dict[str, list[str]]:
     return commands
 
 
-COMMANDS = of_readme() | of_makefile()
+COMMANDS = of_page() | of_makefile()
 
 
 @pytest.fixture

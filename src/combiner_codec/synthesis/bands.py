@@ -1,7 +1,7 @@
-"""Large pictures are encoded and decoded band by band, so that memory does not grow with them. Files do not tell.
+"""Large pictures are encoded and decoded band by band, so that memory does not grow with them.
 
-A band is some rows of blocks between a few rows of its neighbours'. In an encoder those above are as the file has them,
-those below free. It shows the rows of pixels that no later band changes.
+The format does not depend on bands. A band is some rows of blocks between a few rows of its neighbours'. In an encoder
+those above are as the file has them, those below free. It shows the rows of pixels that no later band changes.
 """
 
 from dataclasses import dataclass
