@@ -17,8 +17,8 @@ from combiner_codec.bench import codecs, report
 from combiner_codec.bench.codecs import WEBP_METHOD, PillowCodec
 from combiner_codec.bench.measure import machine
 from combiner_codec.bench.quality import ssim
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import CombinerError
 from combiner_codec.format import prior as priors

@@ -9,8 +9,8 @@ import numpy as np
 
 from combiner_codec.bench import report
 from combiner_codec.bench.measure import machine
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior

@@ -6,8 +6,8 @@ import pytest
 from combiner_codec import decoder
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis import bands

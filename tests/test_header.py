@@ -9,10 +9,10 @@ from combiner_codec.format import header as file
 from combiner_codec.format.header import CUSTOM, Header
 
 DIGEST = hashlib.sha256(b"prior").digest()
-headers = st.builds(
+of_networks = st.builds(
     Header,
-    prior=st.integers(0, CUSTOM - 1),
-    point=st.integers(0, 31),
+    prior=st.integers(1, CUSTOM - 1),
+    point=st.integers(0, 31).filter(lambda point: point != file.EXACT),
     index_bits=st.sampled_from(file.INDEX_BITS),
     width=st.just(32) | st.integers(1, file.MAX_SIDE),
     height=st.just(32) | st.integers(1, file.MAX_SIDE),
@@ -20,6 +20,17 @@ headers = st.builds(
     channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
     alpha=st.none() | st.integers(0, 31),
 )
+without_loss = st.builds(
+    Header,
+    prior=st.just(file.NO_PRIOR),
+    point=st.just(file.EXACT),
+    index_bits=st.just(file.USUAL_BITS[0]),
+    width=st.integers(1, file.MAX_SIDE).filter(lambda side: side != 32),
+    height=st.integers(1, file.MAX_SIDE).filter(lambda side: side != 32),
+    channels=st.sampled_from([file.RGB, file.GREY]),
+    alpha=st.none() | st.just(file.EXACT),
+)
+headers = of_networks | without_loss
 
 
 def parse(data):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from combiner_codec import decoder
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.modulation import DECAYS, WORTH, Adam, worth
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format.operating_point import UNMODULATED_PIXELS, Modulations

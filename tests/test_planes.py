@@ -8,8 +8,8 @@ from hypothesis.extra.numpy import arrays
 
 from combiner_codec import FormatError, TargetError
 from combiner_codec.decoder import decode_array, parse
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.picture import planes

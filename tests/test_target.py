@@ -11,9 +11,9 @@ from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch
 from combiner_codec.encoder.batch import Batch, Job
 from combiner_codec.encoder.choose import aim, target
-from combiner_codec.encoder.choose.target import Goal
 from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from conftest import busy_pictures, smooth_pictures
 

@@ -39,6 +39,7 @@ def encode(
     background: str | None = None,
     to_8bit: bool = False,
     allow_truncated: bool = False,
+    kind: str = "auto",
 ) -> bytes:
     """Encode one picture.
 
@@ -49,7 +50,8 @@ def encode(
     of a shipped one or a path; chosen by size if None. seed: of the candidate stream. device: "auto", "cpu" or "cuda".
     threads: of the processor, 0 takes all. verify: decode the file, and make sure that it shows what it should.
     background: colour that a transparent picture is put on, a name or #rrggbb; None keeps alpha. to_8bit: round 16 bits
-    per channel. allow_truncated: take what is there of a picture file that ends too early.
+    per channel. allow_truncated: take what is there of a picture file that ends too early. kind: "inr", "lossless", or
+    "auto" for what is better by beta or the wish; a prior that is named asks for "inr".
 
     Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
     MissingError without the device that is asked for, OSError for a file that cannot be read, and ValueError or
@@ -60,7 +62,10 @@ def encode(
 
     if sum(wish is not None for wish in (quality, target_size, target_psnr)) > 1:
         raise ValueError("quality, target_size and target_psnr exclude each other")
-    settings = Settings(beta if quality is None else beta_of(quality), effort, seed, device, threads, verify)
+    if kind == "auto" and prior is not None:
+        kind = "inr"
+    beta = beta if quality is None else beta_of(quality)
+    settings = Settings(beta, effort, seed, device, threads, verify, kind=kind)
     return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
 
 
@@ -68,8 +73,8 @@ def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
     """A picture, or what of it fits a square, as a file; warnings go to the caller's caller."""
     import warnings
 
-    from .encoder.choose.target import Goal
-    from .encoder.encode import encode_arrays
+    from .encoder.goal import Goal
+    from .encoder.kinds import encode_pictures
     from .format.prior import default, find
     from .picture.image import as_array
     from .picture.scaling import fitted
@@ -80,7 +85,7 @@ def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
     array = as_array(image, background, to_8bit, notes.append, allow_truncated)
     array = fitted(array, side) if side else array
     chosen = named or default(array.shape[1], array.shape[0])
-    (result,) = encode_arrays([array], chosen, settings, goal)
+    (result,) = encode_pictures([array], chosen, settings, goal)
     if isinstance(result, CombinerError):
         raise result
     for line in notes + result.warnings(array, None if goal else settings.beta, chosen):
@@ -114,7 +119,7 @@ def preview(
 
     one_of("size", size, number=(1, inf), whole=True)
     one_of("side", side, number=(1, inf), whole=True)
-    settings = Settings(effort=effort, seed=seed, device=device, threads=threads, verify=verify)
+    settings = Settings(effort=effort, seed=seed, device=device, threads=threads, verify=verify, kind="inr")
     return _encoded(image, side, settings, (size, None), prior, (background, to_8bit, allow_truncated))
 
 

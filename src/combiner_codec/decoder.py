@@ -14,9 +14,9 @@ from .errors import FormatError
 from .format import candidates, header, streams
 from .format import plane as planes
 from .format import prior as priors
-from .format.header import GREY_AS_RGB, MAX_PIXELS, Header
+from .format.header import GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, Header
 from .format.operating_point import UNMODULATED_PIXELS
-from .format.plane import BitReader, Decoded, InrPlane, OneColour, Section
+from .format.plane import VP8L, AnyPlane, BitReader, Decoded, ExactPlane, InrPlane, OneColour, Section
 from .format.prior import Prior
 from .picture.planes import join, sharpened
 from .picture.rounding import to_uint8
@@ -38,10 +38,17 @@ class Contents:
     """A parsed file: everything but the pixels."""
 
     header: Header
-    prior: Prior
+    prior: Prior | None  # None where the file needs none
     header_bytes: int  # checksum included
-    colour: OneColour | InrPlane
-    alpha: OneColour | InrPlane | None = None
+    colour: AnyPlane
+    alpha: AnyPlane | None = None
+
+    @property
+    def kind(self) -> str:
+        """How the colour is stored, in words."""
+        if isinstance(self.colour, ExactPlane):
+            return f"lossless {'WebP' if self.colour.codec == VP8L else 'PNG'} inside"
+        return "one colour" if isinstance(self.colour, OneColour) else "INR"
 
     def facts(self, size: int) -> dict:
         """What `combiner info` tells of a file of so many bytes."""
@@ -56,7 +63,8 @@ class Contents:
             "colour": self.header.colour,
             "bytes": size,
             "bpp": round(8 * size / (self.header.width * self.header.height), 4),
-            "prior": self.prior.name,
+            "kind": self.kind,
+            "prior": self.prior.name if self.prior else None,
             "operating_point": self.header.point if inr else None,
             "beta": inr.point.beta if inr else None,
             "seed": self.header.seed,
@@ -66,7 +74,7 @@ class Contents:
             "groups": inr.blocks.length // inr.point.group_bits if inr else 0,
             "payload_bits": payload_bits,
             "header_bytes": self.header_bytes,
-            "multiplies_per_pixel": self.prior.architecture.multiplies,
+            "multiplies_per_pixel": self.prior.architecture.multiplies if self.prior else 0,
         }
 
 
@@ -78,14 +86,18 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     """
     head, start = header.read(data)
     header.check_pixels(head.width, head.height, max_pixels)  # as far as the file says, before its prior is looked for
-    found = priors.by_number(head.prior, head.prior_hash, prior)
-    head = head.sized(found.architecture.block)
-    header.check_pixels(head.width, head.height, max_pixels)
-    payload = header.payload(data, start, found.digest)  # before anything of the prior is unpacked
+    found = None
+    digest = b""
+    if head.prior != NO_PRIOR:
+        found = priors.by_number(head.prior, head.prior_hash, prior)
+        digest = found.digest
+        head = head.sized(found.architecture.block)
+        header.check_pixels(head.width, head.height, max_pixels)
+    payload = header.payload(data, start, digest)  # before anything of the prior is unpacked
     bits = BitReader(np.unpackbits(np.frombuffer(payload, np.uint8)))
     colour = planes.read(bits, head, found)
     alpha = None
-    if head.alpha is not None:
+    if head.alpha is not None and not head.alpha_inside:
         alpha = planes.read(bits, head.of_alpha, found)
     used = -(-bits.position // 8)
     if used != len(payload) or bits.left.any():
@@ -103,14 +115,25 @@ def decode_array(
     """
     contents = parse(data, prior, max_pixels)
     alpha = None
+    if isinstance(contents.colour, ExactPlane):
+        return decode_exact(contents.colour, contents.header.mode)
     if contents.alpha:
         alpha = sharpened(decode_plane(contents.alpha, threads), contents.header.sharpness)
     colour = decode_plane(contents.colour, threads)
     return join(colour, alpha, rgb=contents.header.channels == GREY_AS_RGB)
 
 
-def decode_plane(plane: OneColour | InrPlane, threads: int) -> np.ndarray:
+def decode_exact(plane: ExactPlane, mode: str) -> np.ndarray:
+    """The picture of an exact plane, L, LA, RGB or RGBA: uint8. Needs Pillow. Raises FormatError for a damaged one."""
+    from .picture import exact
+
+    return exact.decoded(plane.codec, plane.content, plane.header.width, plane.header.height, mode)
+
+
+def decode_plane(plane: AnyPlane, threads: int) -> np.ndarray:
     """Pixels of colour or alpha: (H, W) where one channel is coded, else (H, W, 3) uint8."""
+    if isinstance(plane, ExactPlane):
+        return decode_exact(plane, "L")
     shape = (plane.header.height, plane.header.width, 1 if plane.header.grey else 3)
     pixels = np.empty(shape, np.uint8)
     if isinstance(plane, OneColour):

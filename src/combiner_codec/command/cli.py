@@ -80,6 +80,14 @@ def cli():
 @click.option(
     "--strict", is_flag=True, help="Exit with 1 where --target-psnr is missed; the file is written all the same."
 )
+@click.option(
+    "--kind",
+    type=click.Choice(["auto", "inr", "lossless"]),
+    default="auto",
+    show_default=True,
+    help="What pictures are stored as: a network's weights (inr), without loss, or what is better (auto).",
+)
+@click.option("--lossless", is_flag=True, help="The same as --kind lossless. Needs no torch.")
 @click.option("--effort", type=EFFORTS, default="normal", show_default=True, help=EFFORT)
 @click.option("--seed", type=click.IntRange(0, header.MAX_SEED), default=0, help="Seed of the candidate stream [0].")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
@@ -94,7 +102,8 @@ def cli():
 @click.pass_context
 def encode(
     ctx, inputs, output, output_dir, force, skip_existing, quiet, prior, threads, beta, quality, target_size,
-    target_psnr, strict, background, to_8bit, allow_truncated, save_posterior, preview, side, data_url, **how,
+    target_psnr, strict, background, to_8bit, allow_truncated, save_posterior, preview, side, data_url, kind, lossless,
+    **how,
 ):  # fmt: skip
     """Encode pictures into .cmb files.
 
@@ -111,13 +120,13 @@ def encode(
     elif ctx.get_parameter_source("side").name != "DEFAULT":
         raise click.UsageError("--side is for --preview")
     ranks, failures = Ranks.here(), []
-    kind = Kind(".cmb", PICTURES, lambda name: name.lower().endswith(".cmb"))
-    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet, data_url).jobs(kind, ranks, failures)
+    outputs = Kind(".cmb", PICTURES, lambda name: name.lower().endswith(".cmb"))
+    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet, data_url).jobs(outputs, ranks, failures)
     if save_posterior:
         beside(jobs, save_posterior, "--save-posterior")
     settings = Settings(
         beta if quality is None else beta_of(quality), threads=ranks.threads(threads),
-        keep_posterior=bool(save_posterior), **how,
+        keep_posterior=bool(save_posterior), kind=kind_of(kind, lossless, preview or prior or save_posterior), **how,
     )  # fmt: skip
     loading = {"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated}
     total, given = len(jobs) + len(failures), choose_prior(prior)
@@ -127,6 +136,20 @@ def encode(
     )  # fmt: skip
     encode_jobs(jobs, request, ranks, failures)
     finish(failures, total, ranks)
+
+
+def kind_of(kind: str, lossless: bool, of_network: object) -> str:
+    """What pictures are stored as. A preview, a named prior and a kept posterior ask for a network.
+
+    Raises UsageError for what is not without loss either.
+    """
+    if lossless and kind == "inr":
+        raise click.UsageError("--lossless and --kind inr exclude each other")
+    if lossless or kind == "lossless":
+        if of_network:
+            raise click.UsageError("--lossless takes no prior, keeps no posterior and makes no preview")
+        return "lossless"
+    return "inr" if of_network else kind
 
 
 def one_of(ctx: click.Context, *names: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..encoder.settings import Settings
 from ..errors import CombinerError, TargetError
+from ..format.plane import InrPlane
 from ..format.prior import Prior
 from ..picture import image, scaling, webp
 from .files import label, read, write
@@ -38,7 +39,7 @@ class Request:
     @cached_property
     def goal(self):
         """The Goal, if there is one."""
-        from ..encoder.choose.target import Goal
+        from ..encoder.goal import Goal
 
         return Goal.of(self.target_size, self.target_psnr)
 
@@ -89,12 +90,12 @@ def encode_batch(prior: Prior, batch: list[Input], request: Request, bar: Bar, f
 
 def encoded(prior, batch, request, report, failures) -> Iterator[tuple[Input, "Encoded | TargetError"]]:
     """Every input of a batch with what it became. Pictures whose batch fails are encoded alone."""
-    from ..encoder.encode import encode_arrays
+    from ..encoder.kinds import encode_pictures
 
     try:
         with named(name_of(batch)):
             pictures = [entry.picture for entry in batch]
-            results = encode_arrays(pictures, prior, request.settings, request.goal, report)
+            results = encode_pictures(pictures, prior, request.settings, request.goal, report)
     except CombinerError:
         if len(batch) == 1:
             with collected(failures):
@@ -114,7 +115,7 @@ def keep(entry: Input, result: "Encoded | TargetError", request: Request) -> Non
     write(entry.target, f"{scaling.data_url(result.data)}\n".encode() if request.printed else result.data)
     if request.save_posterior:
         if result.saved is None:
-            raise CombinerError(f"{label(entry.source)}: a picture of one colour has no posterior to keep")
+            raise CombinerError(f"{label(entry.source)}: this picture has no posterior to keep")
         write(request.save_posterior, result.saved.to_bytes(result.data))
 
 
@@ -124,7 +125,9 @@ def tell(entry: Input, result: "Encoded", prior: Prior, request: Request) -> Non
     wanted = None if goal else request.settings.beta
     if not request.quiet:
         lines = result.warnings(entry.picture, wanted, prior)
-        for line in lines + webp.warning(entry.picture, len(result.data), result.psnr):
+        if isinstance(result.plane, InrPlane):
+            lines += webp.warning(entry.picture, len(result.data), result.psnr)
+        for line in lines:
             request.say(f"{name}: warning: {line}")
     if goal and goal.missed(result):
         missed = f"{goal.psnr:g} dB were not met"

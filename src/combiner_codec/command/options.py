@@ -1,6 +1,8 @@
 """Options that several commands share, and how their values are read."""
 
+import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +14,13 @@ from ..picture.scaling import PREVIEW_BYTES, PREVIEW_SIDE
 if TYPE_CHECKING:
     from ..format.prior import Prior
 
+LARGEST = sys.float_info.max
+
 
 def positive(ctx, param, value: float | None) -> float | None:
-    """Callback of an option that takes a positive number."""
-    if value is not None and not 0 < value < float("inf"):
+    """Callback of an option that takes a positive number; a wanted PSNR may be infinite."""
+    most = inf if param.name == "target_psnr" else LARGEST
+    if value is not None and not 0 < value <= most:
         raise click.BadParameter("must be a positive number")
     return value
 

@@ -33,9 +33,11 @@ class Ranks:
 
     def take_gpu(self) -> None:
         """One GPU for each process of a machine. Needs torch."""
+        if self.world == 1:
+            return
         import torch
 
-        if self.world > 1 and torch.cuda.is_available():
+        if torch.cuda.is_available():
             torch.cuda.set_device(self.local % torch.cuda.device_count())
 
     def sums(self, *counts: int) -> list[int]:

@@ -13,6 +13,7 @@ from .ranks import Ranks
 
 # options of the command by the argument of the API that an error names
 OPTIONS = {
+    "kind": "--kind",
     "to_8bit": "--to-8bit",
     "prior": "--prior FILE",
     "max_pixels": "--max-pixels N",

@@ -11,8 +11,8 @@ from ..root import next_guess
 from .batch import Batch
 from .choose.choices import Choices
 from .choose.search import within_size
-from .choose.target import MET, Goal
 from .encoded import Encoded
+from .goal import MET, Goal
 from .parts import PictureParts, assembled
 from .planes import by_beta, encode_planes
 from .settings import Progress, Settings, between

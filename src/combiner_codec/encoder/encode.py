@@ -13,8 +13,8 @@ import torch
 from ..errors import TargetError
 from ..format.prior import Prior
 from .alpha import to_goal
-from .choose.target import Goal
 from .encoded import Encoded
+from .goal import Goal
 from .parts import PictureParts, assembled
 from .planes import COLOUR, by_beta, colours_share, encode_planes
 from .settings import Progress, Settings, between, ignore, resolve_device

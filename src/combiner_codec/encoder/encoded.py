@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..format.plane import InrPlane, OneColour
+from ..format.plane import AnyPlane, InrPlane
 from ..format.prior import Prior
 from ..picture.image import png_bytes, squared_error
-from .fit.posterior import noise_variance
 from .fit.saved import SavedPosterior
+from .settings import noise_variance
 
 POOR = 10  # times the error of three coded latents a pixel, beta / 2 each: what deserves a warning
 
@@ -18,7 +18,7 @@ class Encoded:
     """One encoded picture and what its decoder will show."""
 
     data: bytes  # the file
-    plane: OneColour | InrPlane  # its colour
+    plane: AnyPlane  # its colour
     pixels: np.ndarray  # uint8, of the picture's shape, decoded; as the encoder expects them if not verified
     psnr: float  # dB, of these 8-bit pixels
     ideal_bits: float  # KL of the fitted posteriors, in bits
@@ -33,12 +33,12 @@ class Encoded:
 
     @property
     def point(self) -> int:
-        """Number of the colour's operating point, or ONE_COLOUR."""
+        """Number of the colour's operating point, EXACT or ONE_COLOUR."""
         return self.plane.header.point
 
     def warnings(self, picture: np.ndarray, beta: float | None, prior: Prior) -> list[str]:
         """What speaks against coding the picture like this, a line each; beta: None where a goal was set instead."""
-        if isinstance(self.plane, OneColour):
+        if not isinstance(self.plane, InrPlane):
             return []
         lines = []
         png = png_bytes(picture)

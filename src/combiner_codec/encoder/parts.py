@@ -17,8 +17,8 @@ from ..format.plane import InrPlane, OneColour, write
 from ..format.prior import Prior
 from ..picture import planes
 from ..picture.image import psnr
-from .choose.target import Goal
 from .encoded import Encoded
+from .goal import Goal
 from .settings import Settings
 
 

@@ -8,8 +8,9 @@ import numpy as np
 from ..errors import TargetError
 from ..format.prior import Prior
 from .batch import Batch
-from .choose.target import Goal, meet
+from .choose.target import meet
 from .encoded import Encoded
+from .goal import Goal
 from .parts import PictureParts, assembled, one_colour
 from .settings import Progress, Settings, between
 from .threads import Threads

@@ -1,5 +1,6 @@
 """What an encoding is asked for: settings, efforts, device."""
 
+import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf
@@ -35,6 +36,8 @@ EFFORTS = {
 
 
 DEVICES = ("auto", "cpu", "cuda")
+MOST = sys.float_info.max
+KINDS = ("auto", "inr", "lossless")  # what pictures are stored as
 WORST, FINEST = 0.06, 0.00025  # beta of quality 0 and 100: the outermost operating points of the prior `photo`
 
 
@@ -42,6 +45,13 @@ def beta_of(quality: float) -> float:
     """Beta of a quality from 0 to 100: log beta falls evenly. 50 is 0.0039, 75 is 0.00098, good for web pages."""
     one_of("quality", quality, number=(0, 100))
     return WORST * (FINEST / WORST) ** (quality / 100)
+
+
+def noise_variance(beta: float) -> float:
+    """Variance of the Gaussian likelihood whose log is -Delta / beta, of one colour component: Delta is a mean over
+    three channels, so that n^2 = 3 beta / 2.
+    """
+    return 1.5 * beta
 
 
 def one_of(name: str, value, allowed: Collection = (), number: tuple[float, float] | None = None, whole=False) -> None:
@@ -56,10 +66,10 @@ def one_of(name: str, value, allowed: Collection = (), number: tuple[float, floa
         raise ValueError(f"{name} must be from {number[0]:g} to {number[1]:g}, not {value}")
 
 
-def positive(name: str, value) -> None:
-    """Raises TypeError or ValueError for anything but a positive number."""
+def positive(name: str, value, most: float = MOST) -> None:
+    """Raises TypeError or ValueError for anything but a positive number; most: the largest."""
     one_of(name, value, number=(-inf, inf))
-    if not 0 < value < inf:
+    if not 0 < value <= most:
         raise ValueError(f"{name} must be positive, not {value}")
 
 
@@ -75,6 +85,7 @@ class Settings:
     verify: bool = True  # decode every file and compare it with what the encoder expects
     point: int | None = None  # operating point, instead of choosing by beta
     keep_posterior: bool = False  # return the fitted posteriors too
+    kind: str = "auto"  # what pictures are stored as: one of KINDS
 
     def __post_init__(self):
         positive("beta", self.beta)
@@ -82,6 +93,7 @@ class Settings:
             one_of("effort", self.effort, tuple(EFFORTS))
         one_of("seed", self.seed, number=(0, MAX_SEED), whole=True)
         one_of("device", self.device, DEVICES)
+        one_of("kind", self.kind, KINDS)
         one_of("threads", self.threads, number=(0, inf), whole=True)
 
     @property

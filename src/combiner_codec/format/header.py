@@ -21,6 +21,8 @@ RGB, GREY, GREY_AS_RGB = range(3)  # channels: three; one; one that is shown as 
 ALPHA = 32  # flag
 SHARPNESSES = 8
 ONE_COLOUR = 31  # point of a plane that is the same everywhere
+EXACT = 30  # point of a plane that holds the picture without loss
+NO_PRIOR = 0  # prior number of a file whose colour is exact
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
 MAX_PIXELS = 178_956_970  # what a decoder takes unless told otherwise; Pillow refuses more as well
@@ -35,15 +37,15 @@ CUSTOM = 15  # prior number of a file that names its prior by hash
 class Header:
     """All that stands before the payload."""
 
-    prior: int  # number of a shipped prior, or CUSTOM
-    point: int  # operating point, 0 … 30, or ONE_COLOUR
+    prior: int  # number of a shipped prior, CUSTOM, or NO_PRIOR
+    point: int  # operating point, 0 … 29, EXACT or ONE_COLOUR
     index_bits: int  # L, the window of bits that one index reads
     width: int  # pixels; 0 where the file says the usual width, until `sized`
     height: int  # pixels; the same
     seed: int = 0  # of the candidate stream, up to MAX_SEED
     prior_hash: bytes = b""  # first 4 bytes of a custom prior's sha256
     channels: int = RGB
-    alpha: int | None = None  # operating point of the alpha plane, or ONE_COLOUR; None without one
+    alpha: int | None = None  # the same of the alpha plane; None without one
     sharpness: int = 0  # of alpha: doublings of its contrast
 
     @property
@@ -61,6 +63,11 @@ class Header:
     def colour(self) -> str:
         """The same in words."""
         return WORDS.get(self.mode, self.mode)
+
+    @property
+    def alpha_inside(self) -> bool:
+        """Whether the colour's plane, which is exact, holds the alpha too."""
+        return self.point == EXACT == self.alpha
 
     @property
     def of_alpha(self) -> "Header":
@@ -130,15 +137,21 @@ def read(data: bytes) -> tuple[Header, int]:
     else:
         index_bits = USUAL_BITS[coder]
         seed = 0
+    point = byte3 & 31
     alpha = None
     sharpness = 0
+    _check((prior == NO_PRIOR) == (point == EXACT))
+    if point == EXACT:
+        _check(coder == 0 and width > 0 and height > 0)
     if byte3 & ALPHA:
         byte = optional.octet()
         alpha = byte & 31
         sharpness = byte >> 5
+        _check(alpha == EXACT or point != EXACT)
+        _check(sharpness == 0 or alpha != EXACT)
     found = Header(
         prior=prior,
-        point=byte3 & 31,
+        point=point,
         index_bits=index_bits,
         width=width,
         height=height,

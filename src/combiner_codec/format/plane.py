@@ -1,6 +1,7 @@
 """A plane: what a file stores of a picture's colour, or of its alpha (FORMAT.md, section 3).
 
     OneColour    the colour's bytes
+    ExactPlane   codec, length and content of a picture file without loss
     InrPlane     [modulated, 1 bit] | class map | [stream of the modulations] | a stream for every block
 
 A kind of plane writes its order down once, in `code`. A `BitReader` goes through it and gives the plane back, a
@@ -25,11 +26,13 @@ from ..errors import FormatError
 from ..synthesis.architecture import Architecture, blocks_of, counts
 from ..synthesis.modulation import modulated
 from . import classmap
-from .header import ONE_COLOUR, Header
+from .header import EXACT, ONE_COLOUR, Fields, Header, write_varint
 from .prior import OperatingPoint, Prior
 from .streams import COST_PER_BIT, kl_table
 
 ALL = slice(None)
+VP8L, PNG = range(2)  # codecs of exact planes
+VARINT_BITS = 40  # of the longest length
 
 
 class Bits(Protocol):
@@ -42,6 +45,9 @@ class Bits(Protocol):
 
     def octets(self, count: int, value: bytes | None) -> bytes:
         """Whole bytes."""
+
+    def varint(self, value: int | None) -> int:
+        """A length in bytes, as a header's sizes are written."""
 
     def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None) -> np.ndarray:
         """Classes of all tiles: (Rt, Ct) int64."""
@@ -77,6 +83,12 @@ class BitReader:
     def octets(self, count: int, value: bytes | None = None) -> bytes:
         return np.packbits(self.take(8 * count)).tobytes()
 
+    def varint(self, value: int | None = None) -> int:
+        fields = Fields(np.packbits(self.left[:VARINT_BITS]).tobytes(), 0)
+        length = fields.varint(len(self.bits))
+        self.take(8 * fields.position)
+        return length
+
     def class_map(
         self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None = None
     ) -> np.ndarray:
@@ -111,6 +123,10 @@ class BitWriter:
 
     def octets(self, count: int, value: bytes) -> bytes:
         self.put(np.unpackbits(np.frombuffer(value, np.uint8)))
+        return value
+
+    def varint(self, value: int) -> int:
+        self.octets(0, write_varint(value))
         return value
 
     def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray) -> np.ndarray:
@@ -247,7 +263,7 @@ class Plane:
     """A plane, and the header that says how to read it: that of the file, or its `of_alpha`."""
 
     header: Header  # with width and height filled in
-    prior: Prior
+    prior: Prior | None  # None where the file needs none
 
     @property
     def parts(self) -> dict[str, int]:
@@ -275,6 +291,28 @@ class OneColour(Plane):
     @property
     def parts(self) -> dict[str, int]:
         return {"one_colour": 8 * len(self.value)}
+
+
+@dataclass(frozen=True)
+class ExactPlane(Plane):
+    """A plane without loss, as another format codes it; that of a colour holds any alpha too."""
+
+    codec: int  # VP8L or PNG
+    content: bytes
+
+    @staticmethod
+    def code(bits: Bits, header: Header, prior: Prior | None, plane: "ExactPlane | None" = None) -> "ExactPlane":
+        """Read a plane, or write the given one. Raises FormatError for a length that is not in its shortest form."""
+        (codec,) = bits.octets(1, bytes([plane.codec]) if plane else None)
+        if codec not in (VP8L, PNG):
+            raise FormatError("an exact plane is neither VP8L nor PNG")
+        length = bits.varint(len(plane.content) if plane else None)
+        content = bits.octets(length, plane.content if plane else None)
+        return ExactPlane(header, prior, codec, content)
+
+    @property
+    def parts(self) -> dict[str, int]:
+        return {"exact": 8 * (1 + len(write_varint(len(self.content))) + len(self.content))}
 
 
 @dataclass(frozen=True)
@@ -360,17 +398,20 @@ class InrPlane(Plane):
             raise FormatError(f"truncated: {bits // 8} bytes are too few for {rows} x {columns} tiles")
 
 
-def kind_of(header: Header) -> type[OneColour] | type[InrPlane]:
+AnyPlane = OneColour | ExactPlane | InrPlane
+
+
+def kind_of(header: Header) -> type[AnyPlane]:
     """What a plane with this header is."""
-    return OneColour if header.point == ONE_COLOUR else InrPlane
+    return {ONE_COLOUR: OneColour, EXACT: ExactPlane}.get(header.point, InrPlane)
 
 
-def read(bits: BitReader, header: Header, prior: Prior) -> OneColour | InrPlane:
+def read(bits: BitReader, header: Header, prior: Prior | None) -> AnyPlane:
     """The plane that the next bits hold. Raises FormatError."""
     return kind_of(header).code(bits, header, prior)
 
 
-def write(*planes: OneColour | InrPlane) -> bytes:
+def write(*planes: AnyPlane) -> bytes:
     """Payload of a file: its colour and, where it has one, its alpha."""
     bits = BitWriter()
     for plane in planes:
@@ -378,7 +419,7 @@ def write(*planes: OneColour | InrPlane) -> bytes:
     return np.packbits(bits.bits).tobytes()
 
 
-def count(*planes: OneColour | InrPlane) -> int:
+def count(*planes: AnyPlane) -> int:
     """Bits of these planes, whose streams need not be known."""
     bits = BitCounter()
     for plane in planes:

@@ -1,18 +1,17 @@
 """Pictures encoded to a size or a PSNR: a size is known before the fit, a PSNR is met by one file after another."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from math import inf
+from dataclasses import replace
 
 from ...errors import TargetError
 from ..batch import Batch, Job
 from ..encoded import Encoded
-from ..settings import EFFORTS, Progress, between, one_of, positive
+from ..goal import MET, Goal
+from ..settings import EFFORTS, Progress, between
 from .aim import Aim
 from .choices import Choice, Choices
 from .search import within_size
 
-MET = 0.2  # dB from a wanted PSNR that are good enough
 SMALL = 2**14  # pixels up to which `normal` works harder for a wanted size
 HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 and 100 bytes, in twice the time
 
@@ -20,33 +19,6 @@ HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 
 NEAR = 0.15  # dB from a wanted PSNR that are good enough for a first encoding
 GAINS = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB of files above the prediction, on photographs
 GAIN_ALONE = 0.9  # dB more of a single tile
-
-
-@dataclass(frozen=True)
-class Goal:
-    """What a file should be: at most `size` bytes, or of `psnr` dB. Raises ValueError or TypeError for no such goal."""
-
-    size: int | None = None
-    psnr: float | None = None
-
-    def __post_init__(self):
-        if self.size is not None:
-            one_of("target_size", self.size, number=(1, inf), whole=True)
-        if self.psnr is not None:
-            positive("target_psnr", self.psnr)
-
-    @staticmethod
-    def of(size: int | None, psnr: float | None) -> "Goal | None":
-        """A goal, or None without a wish. Raises ValueError for two."""
-        if size is not None and psnr is not None:
-            raise ValueError("a target size and a target PSNR exclude each other")
-        if size is None and psnr is None:
-            return None
-        return Goal(size, psnr)
-
-    def missed(self, result: Encoded) -> bool:
-        """Whether a file is further from the wanted PSNR than it should be."""
-        return self.psnr is not None and MET < abs(result.psnr - self.psnr) < inf
 
 
 def meet(goal: Goal, batch: Batch, progress: Progress) -> list[Encoded | TargetError]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from ...format.operating_point import OperatingPoint
+from ..settings import noise_variance
 
 BLOCKS_AT_ONCE = 256  # whose KL is computed together
 REACH = 3.5  # prior scales that candidates reach: of 2^16 normals about 15 lie beyond on either side
@@ -73,13 +74,6 @@ class Posterior:
             scale[place] = 0.0
             free[place] = False
         return Posterior(mean, scale, free)
-
-
-def noise_variance(beta: float) -> float:
-    """Variance of the Gaussian likelihood whose log is -Delta / beta, of one colour component: Delta is a mean over
-    three channels, so that n^2 = 3 beta / 2.
-    """
-    return 1.5 * beta
 
 
 def undamped(deviation, posterior_variance, beta: float):

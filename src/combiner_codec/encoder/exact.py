@@ -1,0 +1,105 @@
+"""Files of exact planes: a picture without loss, or one of few colours without further loss. Without torch.
+
+J of a file is squared error + beta ln 2 bits, the encoder's own measure.
+"""
+
+from collections.abc import Iterator
+from functools import cache
+
+import numpy as np
+
+from ..format import header
+from ..format.header import EXACT, GREY, NO_PRIOR, RGB, USUAL_BITS, Header
+from ..format.plane import ExactPlane, write
+from ..picture import exact, planes
+from ..picture.image import psnr
+from .encoded import Encoded
+
+TILE = 16  # pixels along the side of the transform's tiles
+PALETTES = (16, 32, 64, 128, 256)  # colours of the palettes that are tried
+COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # orthonormal, grey first
+
+
+def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.Speed = exact.USUAL) -> Encoded:
+    """The file of a uint8 picture, (H, W) or (H, W, 2 to 4), without loss; shown: what it shows instead."""
+    shown = picture if shown is None else shown
+    colour, alpha = planes.split(shown)
+    content = shown
+    if alpha is not None and alpha.min() == 255:
+        content = colour
+        alpha = None
+    height, width = picture.shape[:2]
+    head = Header(
+        NO_PRIOR,
+        EXACT,
+        USUAL_BITS[0],
+        width,
+        height,
+        channels=GREY if colour.ndim == 2 else RGB,
+        alpha=None if alpha is None else EXACT,
+    )
+    plane = ExactPlane(head, None, *exact.encoded(content, speed))
+    data = header.write(head, 0, write(plane), b"")
+    quality = psnr(picture, shown)
+    return Encoded(
+        data,
+        plane,
+        content,
+        quality,
+        ideal_bits=8.0 * len(plane.content),
+        sampled_psnr=quality,
+        posterior_seconds=0.0,
+    )
+
+
+def of_few_colours(picture: np.ndarray) -> Iterator[Encoded]:
+    """Files of an opaque picture in colour, (H, W, 3), with palettes of several sizes, plain and dithered."""
+    from PIL import Image
+
+    image = Image.fromarray(picture)
+    for colours in PALETTES:
+        plain = image.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1)
+        dithered = image.quantize(palette=plain, dither=Image.Dither.FLOYDSTEINBERG)
+        for shown in (plain, dithered):
+            yield encoded(picture, np.asarray(shown.convert("RGB")))
+
+
+def bound(picture: np.ndarray, beta: float) -> float:
+    """About the least J of an INR of a picture (H, W) or (H, W, 3) uint8: squared error + beta nats.
+
+    A coefficient of energy v, one of C channels, costs v / C if it is left out, and else C beta / 2 of error and the
+    nats of a Gaussian of variance v: beta / 2 (1 + ln(2 v / (C beta))).
+    """
+    channels = 1 if picture.ndim == 2 else 3
+    pixels = picture.reshape(*picture.shape[:2], channels) / np.float32(255)
+    if channels == 3:
+        pixels = pixels @ COLOURS.T.astype(np.float32)
+    energy = np.concatenate([_energies(strip) for strip in _strips(pixels)])
+    left_out = energy / channels
+    share = np.maximum(2 * left_out / beta, 1)
+    coded = beta / 2 * (1 + np.log(share))
+    return float(np.minimum(left_out, coded).sum(dtype=np.float64))
+
+
+def _strips(pixels: np.ndarray):
+    """Rows of tiles, edges repeated to whole ones: (H, W, C) -> (16, columns * 16, C) each."""
+    height, width = pixels.shape[:2]
+    padded = np.pad(pixels, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
+    return (padded[top : top + TILE] for top in range(0, len(padded), TILE))
+
+
+def _energies(strip: np.ndarray) -> np.ndarray:
+    """Squares of the cosine coefficients of a row of tiles: (16, W, C) -> (16 W C,)."""
+    columns = strip.shape[1] // TILE
+    tiles = strip.reshape(TILE, columns, TILE, -1).transpose(1, 3, 0, 2)  # (columns, C, 16, 16)
+    cosines = _cosines()
+    return (cosines @ tiles @ cosines.T).reshape(-1) ** 2
+
+
+@cache
+def _cosines() -> np.ndarray:
+    """The discrete cosine transform (DCT-II), orthonormal: (16, 16) float32."""
+    frequency, place = np.indices((TILE, TILE))
+    waves = np.sqrt(2 / TILE) * np.cos(np.pi * frequency * (place + 1 / 2) / TILE)
+    waves[0] /= np.sqrt(2)
+    return waves.astype(np.float32)

@@ -1,0 +1,40 @@
+"""What a file should be: of a size, or of a quality. Without torch."""
+
+from dataclasses import dataclass
+from math import inf, isinf
+
+from ..format.plane import InrPlane
+from .encoded import Encoded
+from .settings import one_of, positive
+
+MET = 0.2  # dB from a wanted PSNR that are good enough
+
+
+@dataclass(frozen=True)
+class Goal:
+    """What a file should be: at most `size` bytes, or of `psnr` dB. Raises ValueError or TypeError for no such goal."""
+
+    size: int | None = None
+    psnr: float | None = None
+
+    def __post_init__(self):
+        if self.size is not None:
+            one_of("target_size", self.size, number=(1, inf), whole=True)
+        if self.psnr is not None:
+            positive("target_psnr", self.psnr, most=inf)
+
+    @staticmethod
+    def of(size: int | None, psnr: float | None) -> "Goal | None":
+        """A goal, or None without a wish. Raises ValueError for two."""
+        if size is not None and psnr is not None:
+            raise ValueError("a target size and a target PSNR exclude each other")
+        if size is None and psnr is None:
+            return None
+        return Goal(size, psnr)
+
+    def missed(self, result: Encoded) -> bool:
+        """Whether a file is further from the wanted PSNR than it should be; one of an exact plane may be better."""
+        if self.psnr is None or isinf(result.psnr):
+            return False
+        worse = self.psnr - result.psnr
+        return worse > MET or (worse < -MET and isinstance(result.plane, InrPlane))

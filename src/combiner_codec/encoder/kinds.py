@@ -1,0 +1,119 @@
+"""What a picture is stored as: a sample of a network, or a plane without loss. Torch is loaded for the first alone.
+
+Photographs never pay for being exact, drawings nearly always do. What decides is J, squared error + beta ln 2 bits. A
+bound on a network's J (`exact.bound`) comes first and takes milliseconds: where it decides, nothing is fitted.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..errors import MissingError, TargetError
+from ..format.prior import Prior
+from ..picture import planes
+from . import exact
+from .encoded import Encoded
+from .goal import MET, Goal
+from .settings import Progress, Settings, ignore
+
+RIVAL = 6.0  # times the bound: beyond it a file without loss is no rival; photographs lie above, drawings below
+NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
+
+
+def encode_pictures(
+    pictures: Sequence[np.ndarray],
+    prior: Prior,
+    settings: Settings,
+    goal: Goal | None = None,
+    progress: Progress = ignore,
+) -> list[Encoded | TargetError]:
+    """Encode uint8 pictures, (H, W) or (H, W, 2 to 4), as `settings.kind` says.
+
+    Takes, returns and raises what `encode.encode_arrays` does.
+    """
+    if settings.kind == "lossless":
+        return [lossless(picture, goal) for picture in pictures]
+    if settings.kind == "inr":
+        return _inrs(pictures, prior, settings, goal, progress)
+    results: list[Encoded | TargetError | None] = [None] * len(pictures)
+    rivals: dict[int, list[Encoded]] = {}
+    for i, picture in enumerate(pictures):
+        if planes.one_value(picture):
+            continue
+        decided, files = _rivals(picture, settings.beta, goal)
+        if decided:
+            results[i] = _best(picture, files, settings.beta, goal)
+        else:
+            rivals[i] = files
+    left = [i for i, result in enumerate(results) if result is None]
+    if left:
+        files = _inrs([pictures[i] for i in left], prior, settings, goal, progress)
+        for i, file in zip(left, files, strict=True):
+            tried = [*rivals.get(i, []), *([] if isinstance(file, TargetError) else [file])]
+            results[i] = _best(pictures[i], tried, settings.beta, goal) or file
+    return results
+
+
+def lossless(picture: np.ndarray, goal: Goal | None = None) -> Encoded | TargetError:
+    """The file without loss; a TargetError if it is larger than the goal allows."""
+    file = exact.encoded(picture)
+    if goal and goal.size is not None and len(file.data) > goal.size:
+        return TargetError(f"without loss this picture takes {len(file.data)} bytes, not {goal.size}")
+    return file
+
+
+def _inrs(pictures, prior, settings, goal, progress):
+    try:
+        from .encode import encode_arrays
+    except ModuleNotFoundError as error:
+        message = f"this needs {error.name}, which is not installed; lossless does without"
+        raise MissingError(message, "kind") from error
+    return encode_arrays(pictures, prior, settings, goal, progress)
+
+
+def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
+    """Whether no network needs to be tried, and the files without one that may be the best."""
+    file = exact.encoded(picture)
+    if goal and goal.size is not None:
+        if len(file.data) <= goal.size:
+            return True, [file]
+        if len(file.data) > NEAR * goal.size:
+            return False, []
+        return False, [file, *_of_few_colours(picture)]
+    if goal:
+        if np.isinf(goal.psnr):
+            return True, [file]
+        beta = 10 ** (-goal.psnr / 10)  # about what has this error
+    least = bound(picture, beta)
+    cost = file.lagrangian(picture, beta)
+    if cost > RIVAL * least:
+        return False, []
+    return cost < least, [file, *_of_few_colours(picture)]
+
+
+def bound(picture: np.ndarray, beta: float) -> float:
+    """`exact.bound` of the colour that is seen, and of the alpha."""
+    _, alpha = planes.split(picture)
+    if alpha is None:
+        return exact.bound(picture, beta)
+    colour, _ = planes.split(np.rint(planes.premultiplied(picture)).astype(np.uint8))
+    return exact.bound(colour, beta) + exact.bound(alpha, beta)
+
+
+def _of_few_colours(picture: np.ndarray) -> list[Encoded]:
+    if picture.shape[2:] != (3,):
+        return []
+    return list(exact.of_few_colours(picture))
+
+
+def _best(picture: np.ndarray, files: Sequence[Encoded], beta: float, goal: Goal | None) -> Encoded | None:
+    """The best of some files, if there is one: by J, by PSNR within a size, or the smallest that reaches a PSNR."""
+    if goal is None:
+        return min(files, key=lambda file: file.lagrangian(picture, beta), default=None)
+    if goal.size is not None:
+        within = [file for file in files if len(file.data) <= goal.size]
+        return max(within, key=lambda file: (file.psnr, -len(file.data)), default=None)
+    reached = [file for file in files if file.psnr >= goal.psnr - MET]
+    if not reached:
+        return max(files, key=lambda file: file.psnr, default=None)
+    return min(reached, key=lambda file: len(file.data))
