@@ -9,14 +9,17 @@ import io
 import json
 import math
 import struct
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from statistics import NormalDist
 
 import numpy as np
+from PIL import Image
 
 MASK = 2**64 - 1
+EXACT = 30  # the same of a plane that another format codes without loss
 ONE_COLOUR = 31  # the operating point of a plane that has the same value everywhere
 CUSTOM = 15  # the number of a prior that no release contains
 MODULATED_FROM = 16384  # pixels that a picture must exceed to have modulations
@@ -144,6 +147,8 @@ class Plane:
     number: int  # of the operating point
     grey: bool
     value: list[int] = field(default_factory=list)  # of a plane of one colour
+    codec: int = 0  # of an exact plane
+    content: bytes = b""
     classes: list[list[int]] = field(default_factory=list)  # of tiles, row by row
     indices: list[list[int]] = field(default_factory=list)  # of groups, block by block
     groups: list[list[list[int]]] = field(default_factory=list)  # the latents of each
@@ -189,10 +194,10 @@ def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> 
     priors: prior files by number, 15 for the custom one at hand; limit: most pixels that the user allows.
     """
     header = read_header(data, priors)
-    prior = opened(priors[header.prior])
+    digest = opened(priors[header.prior]).digest if header.prior else b""
     refuse_if(bool(limit) and header.width * header.height > limit, "more pixels than are allowed")
     checksum = data[-2] + 256 * data[-1]
-    refuse_if(crc16(prior.digest + data[:-2]) != checksum, "checksum")
+    refuse_if(crc16(digest + data[:-2]) != checksum, "checksum")
     payload = [byte >> bit & 1 for byte in data[header.start : -2] for bit in range(7, -1, -1)]
     file, used = read_planes(header, priors, payload)
     refuse_if(-(-used // 8) * 8 != len(payload), "length of the payload")
@@ -202,11 +207,11 @@ def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> 
 
 def read_planes(header: Header, priors: Mapping[int, bytes], payload: list[int]) -> tuple[File, int]:
     """Colour and alpha of a payload's bits, and how many they take."""
-    prior = opened(priors[header.prior])
+    prior = opened(priors[header.prior]) if header.prior else None
     colour = Plane(header, prior, header.point, grey=header.channels > 0)
     used = read_plane(colour, payload, 0)
     file = File(header, colour)
-    if header.alpha is not None:
+    if header.alpha is not None and header.point != EXACT:
         file.alpha = Plane(header, prior, header.alpha, grey=True)
         used = read_plane(file.alpha, payload, used)
     return file, used
@@ -242,7 +247,13 @@ def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
         alpha = fields.byte()
         header.alpha = alpha & 31
         header.sharpness = alpha >> 5
+        refuse_if(header.alpha == EXACT and header.sharpness > 0, "sharpness of an exact alpha")
     header.start = fields.position
+    refuse_if((prior_number == 0) != (header.point == EXACT), "a prior, and an exact colour")
+    if prior_number == 0:
+        refuse_if(coder != 0 or width == 0 or height == 0, "fields of an exact colour")
+        refuse_if(header.alpha not in (None, EXACT), "alpha of an exact colour")
+        return header
     refuse_if(prior_number not in priors, "unknown prior")
     prior = opened(priors[prior_number])
     refuse_if(prior_hash != prior.digest[: len(prior_hash)], "another custom prior")
@@ -295,6 +306,60 @@ def crc16(data: bytes) -> int:
 # Section 3: payload
 
 
+def read_exact(plane: Plane, payload: list[int], position: int) -> int:
+    """Codec, length and content of an exact plane, and the size that the content names."""
+
+    def byte() -> int:
+        nonlocal position
+        refuse_if(position + 8 > len(payload), "truncated in an exact plane")
+        position += 8
+        return number(payload[position - 8 : position])
+
+    plane.codec = byte()
+    refuse_if(plane.codec > 1, "codec")
+    length = 0
+    shift = 0
+    while True:
+        digit = byte()
+        length |= (digit & 127) << shift
+        if digit < 128:
+            break
+        shift += 7
+    refuse_if(digit == 0 and shift > 0, "a length is not in its shortest form")
+    refuse_if(length == 0 or position + 8 * length > len(payload), "length of a content")
+    plane.content = bytes(byte() for _ in range(length))
+    size = vp8l_size(plane.content) if plane.codec == 0 else png_size(plane.content)
+    refuse_if(size != (plane.header.width, plane.header.height), "size of a content")
+    return position
+
+
+def vp8l_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a VP8L stream."""
+    refuse_if(len(content) < 5 or content[0] != 0x2F, "not VP8L")
+    fields = int.from_bytes(content[1:5], "little")
+    refuse_if(fields >> 29 != 0, "version of VP8L")
+    return fields % 2**14 + 1, (fields >> 14) % 2**14 + 1
+
+
+def png_size(content: bytes) -> tuple[int, int]:
+    """Width and height of a PNG whose chunks are those that are allowed."""
+    names = []
+    at = 0
+    while at < len(content):
+        refuse_if(at + 12 > len(content), "not PNG")
+        size = int.from_bytes(content[at : at + 4], "big")
+        names.append(content[at + 4 : at + 8])
+        at += 12 + size
+        refuse_if(at > len(content), "a chunk is truncated")
+        checksum = int.from_bytes(content[at - 4 : at], "big")
+        refuse_if(zlib.crc32(content[at - 8 - size : at - 4]) != checksum, "checksum of a chunk")
+    refuse_if(names[0] != b"IHDR" or names[-1] != b"IEND" or len(names) < 3, "chunks")
+    refuse_if(names.count(b"IHDR") + names.count(b"IEND") != 2, "chunks")
+    refuse_if(not set(names) <= {b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"}, "chunks")
+    refuse_if(content[16] > 8, "bits a channel")
+    return struct.unpack(">II", content[8:16])
+
+
 def read_plane(plane: Plane, payload: list[int], position: int) -> int:
     """Classes, groups and indices of a plane whose bits start at some position; where they end."""
     if plane.number == ONE_COLOUR:
@@ -302,6 +367,8 @@ def read_plane(plane: Plane, payload: list[int], position: int) -> int:
         refuse_if(end > len(payload), "truncated in the colour")
         plane.value = [number(payload[at : at + 8]) for at in range(position, end, 8)]
         return end
+    if plane.number == EXACT:
+        return read_exact(plane, payload, position)
     prior = plane.prior
     refuse_if(plane.number >= prior.points, "operating point")
     index_bits = plane.header.index_bits
@@ -784,9 +851,27 @@ def bias(plane: Plane, b: np.ndarray, fold: int) -> np.ndarray:
     return of_tile
 
 
+def content_pixels(plane: Plane, mode: str) -> np.ndarray:
+    """What the content of an exact plane shows, RGB or RGBA, by the decoder of its own format."""
+    content = plane.content
+    if plane.codec == 0:
+        padding = len(content) % 2
+        body = b"WEBPVP8L" + struct.pack("<I", len(content)) + content + bytes(padding)
+        file = b"RIFF" + struct.pack("<I", len(body)) + body
+    else:
+        file = b"\x89PNG\r\n\x1a\n" + content
+    try:
+        image = Image.open(io.BytesIO(file), formats=["WEBP", "PNG"])
+        return np.asarray(image.convert(mode)).astype(int)
+    except Exception as error:
+        raise Refused("the content is damaged") from error
+
+
 def pixels_of_plane(plane: Plane) -> np.ndarray:
     """(height, width, 1 or 3), integers of 0 ... 255."""
     height, width = plane.header.height, plane.header.width
+    if plane.number == EXACT:
+        return content_pixels(plane, "RGB")[..., : 1 if plane.grey else 3]
     if plane.number == ONE_COLOUR:
         return np.broadcast_to(np.array(plane.value), (height, width, len(plane.value)))
     shown = network(plane, field_of(plane, latents_of(plane)))[:height, :width]
@@ -797,6 +882,9 @@ def pixels_of_plane(plane: Plane) -> np.ndarray:
 
 def pixels(file: File) -> np.ndarray:
     """What a file shows: (height, width, 1, 2, 3 or 4) uint8."""
+    if file.header.point == file.header.alpha == EXACT:
+        shown = content_pixels(file.colour, "RGBA")
+        return (shown[..., [0, 3]] if file.colour.grey else shown).astype(np.uint8)
     shown = pixels_of_plane(file.colour)
     if file.header.channels == 2:
         shown = np.repeat(shown, 3, -1)

@@ -23,7 +23,7 @@ def encoded_file(picture, prior, seed=0):
 
 
 def plainly_read(data, prior):
-    return plain.read(data, {prior.number: prior.data})
+    return plain.read(data, {prior.number: prior.data} if prior else {})
 
 
 def assert_pixels_agree(ours, theirs):

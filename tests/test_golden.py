@@ -22,7 +22,7 @@ def test_golden_files_are_of_many_kinds():
     contents = [decoder.parse(*golden.read(name)[:2]) for name in FILES]
     headers = [c.header for c in contents]
     assert len(FILES) >= 8
-    assert {h.prior for h in headers} == {1, 2, 3, header.CUSTOM}
+    assert {h.prior for h in headers} == {header.NO_PRIOR, 1, 2, 3, header.CUSTOM}
     assert {(1, 1), (7, 5), (32, 32), (64, 48), (331, 17)} <= {(h.width, h.height) for h in headers}
     assert {h.mode for h in headers} == {"L", "RGB", "RGBA"}
     assert {h.channels for h in headers} == {header.RGB, header.GREY, header.GREY_AS_RGB}

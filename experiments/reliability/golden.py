@@ -41,6 +41,7 @@ class Golden:
     seed: int = 0
     effort: str = "fast"
     point: int | None = None
+    kind: str = "inr"
 
 
 def plans() -> list[Golden]:
@@ -66,6 +67,7 @@ def plans() -> list[Golden]:
         Golden("icon", np.dstack([0 * tiny, disc(32, 32, 12)]), 0.003),
         Golden("siren", tiny, 0.002, "combiner-cifar"),
         Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
+        Golden("lossless", np.dstack([small // 64 * 64, disc(48, 64, 20)]), 0.003, kind="lossless"),
     ]
 
 
@@ -173,13 +175,13 @@ def write(why: str) -> str:
 
 def make(plan: Golden) -> dict[str, str]:
     """Write one golden file and the picture it is to show; its digests."""
-    from combiner_codec.encoder.encode import encode_arrays
+    from combiner_codec.encoder.kinds import encode_pictures
     from combiner_codec.encoder.settings import Settings
 
     prior = prior_of(plan.prior)
     chosen = prior or priors.default(*plan.picture.shape[1::-1])
-    settings = Settings(plan.beta, plan.effort, plan.seed, "cpu", point=plan.point)
-    (result,) = encode_arrays([plan.picture], chosen, settings)
+    settings = Settings(plan.beta, plan.effort, plan.seed, "cpu", point=plan.point, kind=plan.kind)
+    (result,) = encode_pictures([plan.picture], chosen, settings)
     (FOLDER / f"{plan.name}.cmb").write_bytes(result.data)
     Image.fromarray(result.pixels).save(FOLDER / f"{plan.name}.png", optimize=True)
     return digests(result.data, prior)
