@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .figures import Inspection, Level
+from .figures import Inspection, Shown
 
 
 def facts(found: Inspection) -> dict:
@@ -42,7 +42,7 @@ def facts(found: Inspection) -> dict:
     }
 
 
-def level_facts(found: Inspection, level: Level) -> dict:
+def level_facts(found: Inspection, level: Shown) -> dict:
     """Latents and bits of one layer or size of tile, all tiles together."""
 
     def total(values):

@@ -38,13 +38,20 @@ def unit_bits(architecture: Architecture, values: np.ndarray) -> list[np.ndarray
     """
     if architecture.field.linear:
         return []
-    maps = [values[:, part.latents].reshape(len(values), *part.shape) for part in architecture.parts]  # side is 1
-    return [a.sum(1) + b[:, : a.shape[2]].sum(2) for a, b in pairwise(maps)]
+    maps = []
+    for part in architecture.parts:
+        of_layer = values[:, part.latents]  # a block is one tile here
+        maps.append(of_layer.reshape(len(values), *part.shape))
+    found = []
+    for into, out_of in pairwise(maps):
+        units = into.shape[2]
+        found.append(into.sum(1) + out_of[:, :units].sum(2))
+    return found
 
 
 @dataclass(frozen=True)
-class Level:
-    """Latents that are shown together."""
+class Shown:
+    """Latents that are shown together: a layer of a SIREN, or the cosines of tiles of one size."""
 
     name: str
     part: Part
@@ -100,13 +107,15 @@ class Inspection:
     @cached_property
     def costs(self) -> np.ndarray:
         """What the prior expects every coded latent to cost, its average KL over training, in bits: (B, D)."""
-        return kl_table()[self.indices] * (self.lengths > 0)[:, None] / COST_PER_BIT
+        coded = self.lengths > 0
+        return kl_table()[self.indices] * coded[:, None] / COST_PER_BIT
 
     @cached_property
     def bits(self) -> np.ndarray:
         """Every latent's share of its block's stream, in bits: (B, D)."""
-        total = self.costs.sum(1, keepdims=True)
-        return self.costs * (self.lengths[:, None] / np.where(total > 0, total, 1))
+        total = self.costs.sum(1)
+        bits_per_cost = self.lengths / np.where(total > 0, total, 1)
+        return self.costs * bits_per_cost[:, None]
 
     @cached_property
     def kl(self) -> np.ndarray | None:
@@ -121,17 +130,20 @@ class Inspection:
     @cached_property
     def class_bits(self) -> np.ndarray:
         """What every tile's class costs; the sum is what the class map takes: (Rt, Ct)."""
-        classes, point = self.plane.classes, self.point
+        point = self.point
         if point.classes == 1:
-            return np.zeros(classes.shape)
-        each = classmap.bits(classes.astype(np.uint8), point.contexts, point.single)
-        return each * (len(classmap.encode(classes.astype(np.uint8), point.contexts, point.single)) / each.sum())
+            return np.zeros(self.plane.classes.shape)
+        classes = self.plane.classes.astype(np.uint8)
+        ideal = classmap.bits(classes, point.contexts, point.single)
+        return ideal * (self.plane.class_map_bits / ideal.sum())
 
     def group_sums(self, values: np.ndarray) -> np.ndarray:
         """Sum over the latents of every group: (B, D) -> (G,)."""
-        row = np.repeat(np.arange(len(values)), np.diff(self.groups.blocks))
-        group = np.repeat(np.arange(len(self.groups.dims)), self.groups.dims)
-        return np.bincount(group, values[row, self.groups.latents], len(self.groups.dims))
+        groups = self.groups
+        count = len(groups.dims)
+        group = np.repeat(np.arange(count), groups.dims)
+        coded = values[groups.owners, groups.latents]
+        return np.bincount(group, coded, count)
 
     @cached_property
     def merged(self) -> np.ndarray:
@@ -139,44 +151,55 @@ class Inspection:
         return self.plane.classes >= self.point.single
 
     @cached_property
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[Shown]:
         """What the latents are shown by: the layers of a SIREN, or cosines by size of tile."""
-        everywhere = np.ones(self.merged.shape, bool)
+        tile = self.architecture.tile
+        parts = self.architecture.parts
         if not self.architecture.field.linear:
-            return [Level(part.name, part, self.architecture.tile, everywhere) for part in self.architecture.parts]
-        part, sides = self.architecture.parts[0], (self.architecture.tile, 2 * self.architecture.tile)
-        found = zip(sides, (~self.merged, self.merged), strict=True)
-        return [Level(f"layer 0, cosines of {n} x {n}", part, n, own) for n, own in found if own.any()]
+            everywhere = np.ones(self.merged.shape, bool)
+            return [Shown(part.name, part, tile, everywhere) for part in parts]
+        found = []
+        for side, where in ((tile, ~self.merged), (2 * tile, self.merged)):
+            if where.any():
+                found.append(Shown(f"layer 0, cosines of {side} x {side}", parts[0], side, where))
+        return found
 
-    def cells(self, level: Level, values: np.ndarray) -> np.ndarray:
+    def cells(self, level: Shown, values: np.ndarray) -> np.ndarray:
         """The latents of a level's tiles, four to a merged one: (B, D) -> (cells, latents)."""
-        tiles = tiles_of(self.architecture, values.reshape(1, *self.plane.grid, -1))[0]
-        rows, columns = self.merged.shape
-        return tiles[:rows, :columns][level.where][:, level.part.latents]
+        of_tiles = self._by_tile(values)[level.where]
+        return of_tiles[:, level.part.latents]
 
-    def parameter_map(self, level: Level, values: np.ndarray) -> np.ndarray:
+    def _by_tile(self, values: np.ndarray) -> np.ndarray:
+        """(B, D) -> (Rt, Ct, latents of a tile)."""
+        of_blocks = values.reshape(1, *self.plane.grid, -1)
+        rows, columns = self.merged.shape
+        return tiles_of(self.architecture, of_blocks)[0, :rows, :columns]
+
+    def parameter_map(self, level: Shown, values: np.ndarray) -> np.ndarray:
         """Mean over the tiles of a level: (B, D) -> the shape of a tile's latents."""
         if level.side == self.architecture.tile:
             return self.cells(level, values).mean(0).reshape(level.part.shape)
-        corners = np.indices((2, 2)).reshape(2, 4).T
-        own = [replace(level, where=level.where & self._corner(*corner)) for corner in corners]
-        means = np.stack([self.cells(one, values).mean(0).reshape(level.part.shape) for one in own])
         n, _, colours = level.part.shape
-        return means.reshape(2, 2, n, n, colours).transpose(2, 0, 3, 1, 4).reshape(2 * n, 2 * n, colours)
-
-    def _corner(self, row, column):
-        r, c = np.indices(self.merged.shape) % 2
-        return (r == row) & (c == column)
+        means = np.empty((n, 2, n, 2, colours))
+        odd_rows, odd_columns = np.indices(self.merged.shape) % 2
+        for row in range(2):
+            for column in range(2):
+                corner = (odd_rows == row) & (odd_columns == column)
+                of_corner = replace(level, where=level.where & corner)
+                mean = self.cells(of_corner, values).mean(0)
+                means[:, row, :, column] = mean.reshape(n, n, colours)
+        return means.reshape(2 * n, 2 * n, colours)
 
     def tile_map(self, values: np.ndarray) -> np.ndarray:
         """Sum over the latents of every tile; a merged one's is spread evenly over its four: (B, D) -> (Rt, Ct)."""
-        rows, columns = self.merged.shape
-        total = tiles_of(self.architecture, values.reshape(1, *self.plane.grid, -1))[0].sum(2)[:rows, :columns]
-        return self._spread(total)
+        return self._spread(self._by_tile(values).sum(2))
 
-    def _spread(self, values):
-        mean = squares(values[None])[0].repeat(2, 0).repeat(2, 1)[: values.shape[0], : values.shape[1]] / 4
-        return np.where(self.merged, mean, values)
+    def _spread(self, values: np.ndarray) -> np.ndarray:
+        """What merged tiles have, spread evenly over their four: (Rt, Ct), the same."""
+        rows, columns = values.shape
+        of_squares = squares(values[None])[0] / 4
+        of_tiles = of_squares.repeat(2, 0).repeat(2, 1)
+        return np.where(self.merged, of_tiles[:rows, :columns], values)
 
     @cached_property
     def tile_bits(self) -> np.ndarray:
