@@ -7,6 +7,7 @@ own that encodes what the one for the web decodes.
 import argparse
 import gzip
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,22 +16,22 @@ import numpy as np
 from combiner_codec.format import classmap
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import OperatingPoint, Prior
-from combiner_codec.format.prior_file import in_turns, is_shared
+from combiner_codec.format.prior_file import is_shared
 
 MAGIC = b"CMBW"
 MEMBERS = "kl", "merged", "contexts", "mean", "noise", "modulation_kl", "modulation_scale"  # and w1, b1, w2, …
+MOST = 127  # steps of an array of bytes
 SAMPLES, SIDE = 1000, 4  # maps of 4 x 4 tiles that tell how often a class is used
 
 
 def web(prior: Prior) -> bytes:
     """The file, not compressed."""
-    points, parts = [], []
-    for i in range(len(prior.betas)):
-        names = [name for name in prior.arrays if name.startswith(f"{i:02}.") and is_member(name[3:])]
-        arrays = {name[3:]: prior.arrays[name] for name in names}
-        arrays |= {name: in_turns(arrays[name]) for name in ("kl", "merged") if name in arrays}
-        points.append({name: [array.dtype.str[1:], *array.shape] for name, array in arrays.items()})
-        parts += [planes(array) for array in arrays.values()]
+    arrays, parts = [], []
+    for name, number in sorted(members(prior)):
+        array = prior.arrays[f"{number:02}.{name}"]
+        kind, data = packed(array)
+        arrays.append([number, name, kind, *array.shape])
+        parts.append(data)
     head = {
         "name": prior.name,
         "number": prior.number,
@@ -38,15 +39,44 @@ def web(prior: Prior) -> bytes:
         "groupBits": prior.metadata["group_bits"],
         "indexBits": prior.metadata["index_bits"],
         "architecture": prior.architecture.to_json(),
-        "points": points,
+        "arrays": arrays,
     }
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *parts])
 
 
-def is_member(name: str) -> bool:
-    """Whether a decoder needs this array of an operating point."""
-    return name in MEMBERS or is_shared(name)
+def members(prior: Prior) -> Iterator[tuple[str, int]]:
+    """Names of the arrays that a decoder needs, and the operating points that they belong to."""
+    for full in prior.arrays:
+        number, _, name = full.partition(".")
+        if name and (name in MEMBERS or is_shared(name)):
+            yield name, int(number)
+
+
+def packed(array: np.ndarray) -> tuple[str | float, bytes]:
+    """Type and bytes of an array: of half precision as multiples of a step, in bytes, where it is that."""
+    if array.dtype == np.float16:
+        step = common_step(array)
+        if step is not None:
+            multiples = array.astype(np.float64) / step
+            return step, np.rint(multiples).astype(np.int8).tobytes()
+    return array.dtype.str[1:], planes(array)
+
+
+def common_step(array: np.ndarray) -> float | None:
+    """The largest number that divides all of an array at most MOST times, or None."""
+    values = np.abs(array.astype(np.float64))
+    if not values.any():
+        return 1.0
+    least = values[values > 0].min()
+    for count in range(1, MOST + 1):
+        step = least / count
+        multiples = np.rint(values / step)
+        if multiples.max() > MOST:
+            break
+        if (multiples * step == values).all():
+            return float(step)
+    return None
 
 
 def planes(array: np.ndarray) -> bytes:

@@ -183,7 +183,7 @@ function readPlane(bits, head, prior, number, grey) {
 		return bits.at <= bits.size && stream;
 	};
 	if (modulated) {
-		const [, levels, size] = point.shapes.modulation_kl;
+		const [levels, size] = point.shapes.modulation_kl;
 		const at = size * min(31 - clz32(area / 16384), levels - 1); // a row of cost indices
 		plane.changes = placed(grouped(point.modulation_kl.subarray(at, at + size), order(size), prior));
 		bits.whole();
@@ -286,13 +286,13 @@ function normal(piece) {
 
 /** Groups of a block, by row, column, class and latents' start of its tiles. */
 function partition({ prior, point, grey }, tiles) {
-	const { own } = prior, kl = new Uint8Array(prior.order.length);
+	const { own } = prior, kl = new Uint8Array(prior.order.length), colours = prior.features === "cosine" ? 3 : 1;
 	for (const { r, c, name, at } of tiles) {
 		const merged = 4 * (name - point.single) + (r % 2) * 2 + (c % 2);
 		const [table, row] = name < point.single ? [point.kl, name] : [point.merged, merged];
-		kl.set(table.subarray(row * own, (row + 1) * own), at);
+		for (let i = 0; i < own; i++) kl[at + i] = table[row * own + ((i % colours) * own) / colours + floor(i / colours)];
 	}
-	if (grey && prior.features === "cosine") kl.forEach((_, i) => i % 3 && (kl[i] = 0));
+	if (grey && colours > 1) kl.forEach((_, i) => i % 3 && (kl[i] = 0));
 	return { tiles, ...grouped(kl, prior.order, prior) };
 }
 
@@ -447,7 +447,7 @@ function shared(plane) {
 	const start = stored.length, maps = [];
 	maps[start - 1] = features === "cosine" ? cosineField(plane) : fourierField(plane);
 	for (let i = start, at = 0; i < layers.length; i++) {
-		const [, , , inputs, outputs] = point.shapes[`w${i}`];
+		const [, , inputs, outputs] = point.shapes[`w${i}`];
 		let weights = point[`w${i}`], bias = point[`b${i}`];
 		if (changes && i > start) {
 			const [a, g, s] = [inputs, outputs, outputs].map((count) => modulations.subarray(at, (at += count)));
@@ -590,23 +590,26 @@ function readPrior(file) {
 	const view = new DataView(file.buffer, file.byteOffset);
 	check(file.length > 8 && view.getUint32(0) === 0x434d4257, "not a prior for the web");
 	let at = 8 + view.getUint32(4, true);
-	const { architecture, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at)));
-	const points = prior.points.map((shapes) => {
-		const single = shapes.kl[1], point = { shapes, single, count: single + (shapes.merged?.[1] ?? 0) };
-		const reads = Object.entries(shapes).map(([name, [type, ...shape]]) => {
-			const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
-			return () => (point[name] = READERS[type](bytes));
-		});
-		point.unpack = () => reads.splice(0).forEach((read) => read()); // once, when first used
-		return point;
-	});
+	const { architecture, arrays, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at))), points = [];
+	for (const [number, name, type, ...shape] of arrays) {
+		const point = (points[number] ??= { shapes: {}, reads: [] });
+		const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
+		point.shapes[name] = shape;
+		point.reads.push(() => (point[name] = (READERS[type] ?? multiples)(bytes, type)));
+	}
+	for (const point of points) {
+		const { kl, merged } = point.shapes, single = kl[0], count = single + (merged?.[0] ?? 0);
+		const unpack = () => point.reads.splice(0).forEach((read) => read()); // once, when first used
+		Object.assign(point, { single, count, unpack });
+	}
 	check(at === file.length, "a prior for the web that is not whole");
 	const crc = crc16(prior.digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = prior.digest.slice(0, 8);
-	const own = prior.points[0].mean[1], size = architecture.side ** 2 * own;
+	const own = points[0].shapes.mean[0], size = architecture.side ** 2 * own;
 	const stored = architecture.layers.filter((layer) => layer.latent);
 	return { ...prior, ...architecture, stored, hash, crc, points, own, order: order(size) };
 }
 
+const multiples = (bytes, step) => floats(new Int8Array(bytes)).map((x) => x * step);
 const READERS = {
 	u1: (bytes) => bytes,
 	i1: (bytes) => new Int8Array(bytes),
