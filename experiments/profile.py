@@ -46,7 +46,7 @@ DECODE = {
     "class map": (classmap, "decode"),
     "latents": (decoder, "sample"),
     "cosines, borders": (Network, "down"),
-    "network": (Network, "shown"),
+    "network": (Network, "show"),
 }
 
 

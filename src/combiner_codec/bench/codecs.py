@@ -65,9 +65,14 @@ class PillowCodec:
 
     def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
         """A file for each (H, W, 3) uint8 picture. Raises what Pillow's encoders raise."""
-        extra = {self.parallel: threads} if threads and self.parallel else {}
-        ways = [options | extra for options in self.options(setting)]
-        return [File(min((self._save(p, options) for options in ways), key=len), {}) for p in pixels]
+        extra = {}
+        if threads and self.parallel:
+            extra[self.parallel] = threads
+        found = []
+        for picture in pixels:
+            files = [self._save(picture, options | extra) for options in self.options(setting)]
+            found.append(File(min(files, key=len), {}))
+        return found
 
     def _save(self, pixels: np.ndarray, options: dict) -> bytes:
         from PIL import Image
@@ -103,7 +108,8 @@ class CombinerCodec:
 
     def identity(self, pixels: Sequence[np.ndarray], setting: float) -> str:
         """Everything but the pixels that decides a file."""
-        chosen = {p.digest.hex()[:12]: p.name for p in map(self.prior_for, pixels)}
+        priors_of = [self.prior_for(picture) for picture in pixels]
+        chosen = {prior.digest.hex()[:12]: prior.name for prior in priors_of}
         names = " and ".join(f"prior {name} {digest}" for digest, name in chosen.items())
         return f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}"
 
@@ -114,12 +120,14 @@ class CombinerCodec:
         """
         from ..encoder.encode import encode_arrays
 
-        families = [self.prior_for(picture) for picture in pixels]
-        settings, files = Settings(setting, self.effort, device=self.device, threads=threads), {}
-        for prior in {prior.digest: prior for prior in families}.values():
-            members = [i for i, own in enumerate(families) if own.digest == prior.digest]
+        settings = Settings(setting, self.effort, device=self.device, threads=threads)
+        priors_of = [self.prior_for(picture) for picture in pixels]
+        files: dict[int, File] = {}
+        for prior in {prior.digest: prior for prior in priors_of}.values():
+            members = [i for i, other in enumerate(priors_of) if other.digest == prior.digest]
             results = encode_arrays([pixels[i] for i in members], prior, settings)
-            files |= {i: _file(result, prior) for i, result in zip(members, results, strict=True)}
+            for i, result in zip(members, results, strict=True):
+                files[i] = _file(result, prior)
         return [files[i] for i in range(len(pixels))]
 
     def decode(self, data: bytes, threads: int = 0) -> np.ndarray:
@@ -155,9 +163,11 @@ def _feature(name: str, label: str) -> Callable[[], str | None]:
 def _jpeg_version() -> str | None:
     from PIL import features
 
-    turbo = features.check_feature("libjpeg_turbo")
-    name = "libjpeg-turbo" if turbo else "libjpeg"
-    return f"{name} {features.version('libjpeg_turbo' if turbo else 'jpg')}" if features.check("jpg") else None
+    if not features.check("jpg"):
+        return None
+    if features.check_feature("libjpeg_turbo"):
+        return f"libjpeg-turbo {features.version('libjpeg_turbo')}"
+    return f"libjpeg {features.version('jpg')}"
 
 
 def _jxl_version() -> str | None:
@@ -175,7 +185,9 @@ def _heic_version() -> str | None:
         return None
     pillow_heif.register_heif_opener()
     info = pillow_heif.libheif_info()
-    return f"libheif {info['libheif']}, {info['HEIF']}" if info["HEIF"] else None  # built without an encoder
+    if not info["HEIF"]:
+        return None  # built without an encoder
+    return f"libheif {info['libheif']}, {info['HEIF']}"
 
 
 def _jpeg(quality):
@@ -223,11 +235,17 @@ OTHERS = {  # by the name that commands take; tables and results show the codec'
 
 def others(names: Sequence[str]) -> tuple[list[PillowCodec], list[str]]:
     """Codecs by the names of OTHERS, and one line about each that is not installed."""
-    found = [OTHERS[name] for name in names if OTHERS[name].library()]
-    missing = [name for name in names if not OTHERS[name].library()]
-    return found, [f"{name}: not installed, left out" + _hint(name) for name in missing]
+    found = []
+    missing = []
+    for name in names:
+        if OTHERS[name].library():
+            found.append(OTHERS[name])
+        else:
+            missing.append(f"{name}: not installed, left out ({_hint(name)})")
+    return found, missing
 
 
 def _hint(name: str) -> str:
-    plugin = name in ("heic", "jxl")
-    return " (pip install 'combiner-codec[bench]')" if plugin else " (this Pillow was built without it)"
+    if name in ("heic", "jxl"):
+        return "in a checkout: pip install '.[bench]'"
+    return "this Pillow was built without it"

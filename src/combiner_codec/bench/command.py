@@ -51,19 +51,23 @@ def bench(plan: Plan, say: Report) -> str:
     """
     if plan.plot:
         drawing.check(str(plan.plot))  # before the work
-    started, store = time.perf_counter(), Store(plan.json)
+    started = time.perf_counter()
+    store = Store(plan.json)
     pictures, problems = chosen_pictures(plan, say)
     encoders, missing = chosen_codecs(plan, say)
     groups = grouped(pictures)
     say(f"{len(pictures)} pictures, {len(encoders)} codecs")
     failed = measure(encoders, groups, store, plan.threads, say)
-    measured = {c.name: p for c in encoders if (p := points(c, groups, store))}
+    measured = {}
+    for codec in encoders:
+        if curve := points(codec, groups, store):
+            measured[codec.name] = curve
     problems += [*missing, *failed]
     text = describe(plan, len(pictures), measured, store.machines(encoders, groups), problems)
-    names = {g.name: [p.name for p in g.pictures] for g in groups}
+    names = {group.name: [picture.name for picture in group.pictures] for group in groups}
     store.save(summary=summary(measured), pictures=names, left_out=problems)
     if plan.plot and measured:
-        drawn = {name: [p.rd for p in own] for name, own in measured.items()}
+        drawn = {name: [point.rd for point in curve] for name, curve in measured.items()}
         report.plot(plan.plot, f"mean of {len(pictures)} pictures", drawn, published(plan, pictures))
     if plan.markdown:
         plan.markdown.parent.mkdir(parents=True, exist_ok=True)
@@ -104,15 +108,20 @@ def ours(plan: Plan) -> list[codecs.CombinerCodec]:
 
 def published(plan: Plan, pictures: Sequence[Picture]) -> list[dict]:
     """Published curves to draw; 32 x 32 pictures always get the linear-Gaussian line."""
-    drawn = [entry for entry in curves.published(plan.published) if entry["draw"]] if plan.published else []
-    if not drawn and all(p.pixels.shape[:2] == (32, 32) for p in pictures):
+    drawn = []
+    if plan.published:
+        drawn = [entry for entry in curves.published(plan.published) if entry["draw"]]
+    shapes = {picture.pixels.shape[:2] for picture in pictures}
+    if not drawn and shapes == {(32, 32)}:
         drawn = [entry for entry in curves.published("cifar10") if entry["name"] == "linear-Gaussian line"]
     return drawn
 
 
 def check_anchor(plan: Plan, names: Sequence[str]) -> None:
     """Raises FormatError if the anchor is neither among these curves nor published."""
-    known = [*names, *(entry["name"] for entry in curves.published(plan.published))] if plan.published else list(names)
+    known = list(names)
+    if plan.published:
+        known += [entry["name"] for entry in curves.published(plan.published)]
     if plan.anchor and curve_name(plan.anchor) not in known:
         raise FormatError(f"no curve named {plan.anchor} to compare with: there are {', '.join(known)}")
 
@@ -125,11 +134,13 @@ def curve_name(anchor: str | None) -> str | None:
 def describe(plan: Plan, pictures: int, measured: dict[str, list[Point]], machines: Sequence[str],
              problems: Sequence[str]) -> str:  # fmt: skip
     """The whole report."""
-    anchor = curve_name(plan.anchor) or ("jpeg" if "jpeg" in measured else next(iter(measured), ""))
+    usual = "jpeg" if "jpeg" in measured else next(iter(measured), "")
+    anchor = curve_name(plan.anchor) or usual
+    reference = []
     if anchor in measured:
-        reference = [p.rd for p in measured[anchor]]
-    else:
-        reference = curves.published_curve(plan.published, anchor) if plan.published and plan.anchor else []
+        reference = [point.rd for point in measured[anchor]]
+    elif plan.published and plan.anchor:
+        reference = curves.published_curve(plan.published, anchor)
     lines = [
         f"Mean of {pictures} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
         "below 176 pixels); seconds per picture; small pictures are encoded together.",

@@ -11,6 +11,7 @@ Curve = Sequence[tuple[float, float]]
 
 
 ALL = (-math.inf, math.inf)  # dB
+SAMPLES = 2001  # of the common range, for its mean
 
 
 def bd_rate(anchor: Curve, curve: Curve, within: tuple[float, float] = ALL) -> float:
@@ -22,47 +23,59 @@ def bd_rate(anchor: Curve, curve: Curve, within: tuple[float, float] = ALL) -> f
     low, high = common_range(anchor, curve, within)
     if not low < high:
         return float("nan")
-    grid = np.linspace(low, high, 2001)
-    first, second = (pchip(y, x, grid) for y, x in (_rising(anchor), _rising(curve)))
-    difference = second - first
-    mean = float(((difference[1:] + difference[:-1]) / 2).mean())
-    return 100 * (np.exp(mean) - 1)
+    decibels = np.linspace(low, high, SAMPLES)
+    difference = pchip(*_rising(curve), decibels) - pchip(*_rising(anchor), decibels)
+    trapezoids = (difference[1:] + difference[:-1]) / 2
+    return 100 * (np.exp(float(trapezoids.mean())) - 1)
 
 
 def common_range(anchor: Curve, curve: Curve, within: tuple[float, float] = ALL) -> tuple[float, float]:
     """Lowest and highest dB of `within` that both curves reach; NaN where a curve has fewer than two points."""
-    sides = [_rising(anchor)[0], _rising(curve)[0]]
-    if min(map(len, sides)) < 2:
-        return float("nan"), float("nan")
-    return max(within[0], *(y[0] for y in sides)), min(within[1], *(y[-1] for y in sides))
+    low, high = within
+    for side in (anchor, curve):
+        decibels, _ = _rising(side)
+        if len(decibels) < 2:
+            return math.nan, math.nan
+        low = max(low, decibels[0])
+        high = min(high, decibels[-1])
+    return low, high
 
 
 def _rising(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     """dB and log bpp, points left out that cost more than a better one."""
-    kept: list[tuple[float, float]] = []
+    rates: list[float] = []
+    decibels: list[float] = []
     for rate, quality in sorted(curve):
-        if not kept or quality > kept[-1][1]:
-            kept.append((rate, quality))
-    return np.array([q for _, q in kept]), np.log([r for r, _ in kept])
+        if not decibels or quality > decibels[-1]:
+            rates.append(rate)
+            decibels.append(quality)
+    return np.array(decibels), np.log(rates)
 
 
 def pchip(x: np.ndarray, y: np.ndarray, at: np.ndarray) -> np.ndarray:
     """Monotone piecewise cubic through (x, y), slopes after Fritsch and Butland (1984); x rises."""
-    width, slope = np.diff(x), _slopes(np.diff(x), np.diff(y) / np.diff(x))
-    k = np.clip(np.searchsorted(x, at, side="right") - 1, 0, len(width) - 1)
-    h, t = width[k], (at - x[k]) / width[k]
-    left = y[k] * (1 + 2 * t) * (1 - t) ** 2 + h * slope[k] * t * (1 - t) ** 2
-    right = y[k + 1] * t**2 * (3 - 2 * t) - h * slope[k + 1] * t**2 * (1 - t)
-    return left + right
+    width = np.diff(x)
+    slope = _slopes(width, np.diff(y) / width)
+    interval = np.searchsorted(x, at, side="right") - 1
+    k = np.clip(interval, 0, len(width) - 1)
+    h = width[k]
+    t = (at - x[k]) / h  # 0 to 1 within the interval
+    left = y[k] * (1 + 2 * t) + h * slope[k] * t
+    right = y[k + 1] * (3 - 2 * t) - h * slope[k + 1] * (1 - t)
+    return left * (1 - t) ** 2 + right * t**2
 
 
 def _slopes(width: np.ndarray, rise: np.ndarray) -> np.ndarray:
     """Slope at every point from the (n - 1,) intervals' widths and rises: 0 where the curve turns."""
-    slope = np.concatenate([rise[:1], np.zeros(len(rise) - 1), rise[-1:]])
+    slope = np.zeros(len(rise) + 1)
+    slope[0] = rise[0]
+    slope[-1] = rise[-1]
     for i in range(1, len(rise)):
-        if rise[i - 1] * rise[i] > 0:
-            a, b = 2 * width[i] + width[i - 1], width[i] + 2 * width[i - 1]
-            slope[i] = (a + b) / (a / rise[i - 1] + b / rise[i])
+        before, after = rise[i - 1], rise[i]
+        if before * after > 0:
+            of_before = 2 * width[i] + width[i - 1]
+            of_after = width[i] + 2 * width[i - 1]
+            slope[i] = (of_before + of_after) / (of_before / before + of_after / after)
     return slope
 
 
@@ -74,4 +87,5 @@ def published(name: str) -> list[dict]:
 
 def published_curve(name: str, curve: str) -> Curve:
     """One of them."""
-    return next(entry["points"] for entry in published(name) if entry["name"] == curve)
+    found = (entry["points"] for entry in published(name) if entry["name"] == curve)
+    return next(found)

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1]
-ENDS = ("encoder.encode", "decoder")  # what makes a file, and what shows it; what they import decides with them
+ENDS = ("encoder.kinds", "decoder")  # what makes a file, and what shows it; what they import decides with them
 
 
 @cache

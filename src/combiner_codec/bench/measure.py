@@ -6,6 +6,7 @@ import platform
 import re
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
@@ -19,6 +20,8 @@ from ..whole import whole_file
 from . import quality
 from .codecs import Codec, PillowCodec
 from .pictures import Group
+
+INNERMOST_LIST = re.compile(r"\[[^\[\]{}]*\]")
 
 
 @dataclass(frozen=True)
@@ -59,15 +62,21 @@ class Store:
 
     def find(self, codec: Codec, setting: float, group: Group) -> dict | None:
         """The record that counts, if there is one."""
-        record = self.data["curves"].get(codec.name, {}).get(codec.label(setting), {}).get(group.name)
+        settings = self.data["curves"].get(codec.name, {})
+        record = settings.get(codec.label(setting), {}).get(group.name)
         if record is None or record["pixels"] != group.digest:
             return None
-        return record if self._name(record["encoder"]) == _identity(codec, setting, group) else None
+        encoder = self._name(record["encoder"])
+        return record if encoder == _identity(codec, setting, group) else None
 
     def put(self, codec: Codec, setting: float, group: Group, record: dict) -> None:
         """Keep a record, of today and of this machine."""
-        stamp = {"pixels": group.digest, "encoder": self._number(_identity(codec, setting, group))}
-        stamp |= {"machine": self._number(machine()), "date": str(date.today())}
+        stamp = {
+            "pixels": group.digest,
+            "encoder": self._number(_identity(codec, setting, group)),
+            "machine": self._number(machine()),
+            "date": str(date.today()),
+        }
         settings = self.data["curves"].setdefault(codec.name, {})
         settings.setdefault(codec.label(setting), {})[group.name] = stamp | record
         self.save()
@@ -83,8 +92,12 @@ class Store:
 
     def machines(self, codecs: Sequence[Codec], groups: Sequence[Group]) -> list[str]:
         """Machines, with dates, on which the records that count were made."""
-        found = [self.find(c, s, g) for c in codecs for s in c.settings for g in groups]
-        return sorted({f"{r['date']}: {self._name(r['machine'])}" for r in found if r})
+        found = set()
+        for codec, setting, group in jobs_of(codecs, groups):
+            record = self.find(codec, setting, group)
+            if record:
+                found.add(f"{record['date']}: {self._name(record['machine'])}")
+        return sorted(found)
 
     def _number(self, name: str) -> int:
         names = self.data["names"]
@@ -97,20 +110,32 @@ class Store:
 
 
 def _identity(codec: Codec, setting: float, group: Group) -> str:
-    return codec.identity([p.pixels for p in group.pictures], setting)
+    pixels = [picture.pixels for picture in group.pictures]
+    return codec.identity(pixels, setting)
 
 
 def compact(data) -> str:
     """JSON with one line a list."""
     text = json.dumps(data, indent=1, ensure_ascii=False)
-    return re.sub(r"\[[^\[\]{}]*\]", lambda m: re.sub(r"\s*\n\s*", " ", m[0]), text) + "\n"
+
+    def on_one_line(found: re.Match) -> str:
+        return re.sub(r"\s*\n\s*", " ", found[0])
+
+    return INNERMOST_LIST.sub(on_one_line, text) + "\n"
+
+
+Job = tuple[Codec, float, Group]  # what is measured at once: a codec's setting, and pictures
+
+
+def jobs_of(codecs: Sequence[Codec], groups: Sequence[Group]) -> list[Job]:
+    """Every setting of every codec with every group."""
+    return [(codec, setting, group) for codec in codecs for setting in codec.settings for group in groups]
 
 
 def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, threads: int = 0,
             report: Report = unheard) -> list[str]:  # fmt: skip
     """Measure what the store does not hold yet; returns one line about each codec that failed."""
-    jobs = [(c, s, g) for c in codecs for s in c.settings for g in groups]
-    jobs = [job for job in jobs if lacking(job, store.find(*job))]
+    jobs = [job for job in jobs_of(codecs, groups) if lacking(job, store.find(*job))]
     failed: dict[str, str] = {}
     pace = Pace(jobs)
     for number, (codec, setting, group) in enumerate(jobs, 1):
@@ -129,7 +154,7 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
     return list(failed.values())
 
 
-def lacking(job: tuple[Codec, float, Group], record: dict | None) -> bool:
+def lacking(job: Job, record: dict | None) -> bool:
     """Whether something is to measure: hours of our own encoding are not repeated for the eye's measure alone."""
     codec, _, group = job
     quick = isinstance(codec, PillowCodec) and seen(group)
@@ -138,7 +163,8 @@ def lacking(job: tuple[Codec, float, Group], record: dict | None) -> bool:
 
 def seen(group: Group) -> bool:
     """Whether Butteraugli is measured: of pictures that are large enough for MS-SSIM, where its program is there."""
-    return quality.has_butteraugli() and all(min(p.pixels.shape[:2]) >= quality.MULTISCALE for p in group.pictures)
+    shortest = min(min(picture.pixels.shape[:2]) for picture in group.pictures)
+    return quality.has_butteraugli() and shortest >= quality.MULTISCALE
 
 
 def described(point: Point) -> str:
@@ -150,27 +176,39 @@ def described(point: Point) -> str:
 class Pace:
     """Time left, from the seconds per pixel that each codec has taken so far."""
 
-    def __init__(self, jobs):
-        self.work = [(codec.name, sum(p.size for p in group.pictures)) for codec, _, group in jobs]
-        self.spent: dict[str, list[float]] = {}
+    def __init__(self, jobs: Sequence[Job]):
+        self.work = [(codec.name, group.pixels) for codec, _, group in jobs]
+        self.seconds: Counter[str] = Counter()
+        self.pixels: Counter[str] = Counter()
 
     def left(self, codec: Codec, group: Group, seconds: float, done: int) -> str:
-        total = self.spent.setdefault(codec.name, [0.0, 0.0])
-        total[0] += seconds
-        total[1] += sum(p.size for p in group.pictures)
-        rest = sum(self.spent[n][0] / self.spent[n][1] * size for n, size in self.work[done:] if n in self.spent)
-        unknown = any(name not in self.spent for name, _ in self.work[done:])
-        return f"; {'over ' if unknown else ''}{rest / 60:.0f} min left" if rest > 60 else ""
+        """The end of a line of progress, after so many jobs; empty where a minute is left or less."""
+        self.seconds[codec.name] += seconds
+        self.pixels[codec.name] += group.pixels
+        rest = 0.0
+        least = ""
+        for name, pixels in self.work[done:]:
+            if name in self.pixels:
+                rest += pixels * self.seconds[name] / self.pixels[name]
+            else:
+                least = "over "
+        return f"; {least}{rest / 60:.0f} min left" if rest > 60 else ""
 
 
 def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> dict:
     """Encode a group in one call, decode every file, compare with the original. Raises what the codec raises."""
-    pixels = [p.pixels for p in group.pictures]
-    files, encoding = timed(lambda: codec.encode(pixels, setting, threads))
+    pixels = [picture.pixels for picture in group.pictures]
+    files, encoding = timed(codec.encode, pixels, setting, threads)
     codec.decode(files[0].data, threads)  # priors and libraries are loaded once
-    decoded = [timed(lambda data=file.data: codec.decode(data, threads)) for file in files]
-    pairs = [(a, b) for a, (b, _) in zip(pixels, decoded, strict=True)]
-    eye = {"butteraugli": [round(quality.butteraugli(a, b), 4) for a, b in pairs]} if seen(group) else {}
+    pairs = []
+    decoding = []
+    for original, file in zip(pixels, files, strict=True):
+        decoded, seconds = timed(codec.decode, file.data, threads)
+        pairs.append((original, decoded))
+        decoding.append(seconds)
+    eye = {}
+    if seen(group):
+        eye["butteraugli"] = [round(quality.butteraugli(a, b), 4) for a, b in pairs]
     return {
         "threads": threads,
         "bytes": [len(file.data) for file in files],
@@ -178,15 +216,15 @@ def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> d
         "ssim": [round(quality.ssim(a, b), 5) for a, b in pairs],
         **eye,
         "encode_seconds": round(encoding / len(pixels), 4),
-        "decode_seconds": round(statistics.median(seconds for _, seconds in decoded), 5),
+        "decode_seconds": round(statistics.median(decoding), 5),
         "facts": {key: [file.facts[key] for file in files] for key in files[0].facts},
     }
 
 
-def timed(work: Callable) -> tuple:
+def timed(work: Callable, *arguments) -> tuple:
     """What a function returns, and the seconds that it took."""
     started = time.perf_counter()
-    result = work()
+    result = work(*arguments)
     return result, time.perf_counter() - started
 
 
@@ -202,49 +240,55 @@ def points(codec: Codec, groups: Sequence[Group], store: Store, first: int | Non
 
 def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], first: int | None = None) -> Point:
     """Mean over the pictures of some records, or over the first of each."""
-    counts = [len(record["bytes"]) for _, record in records]
-    sizes = [picture.size for group, _ in records for picture in group.pictures[:first]]
+    found = [record for _, record in records]
+    counts = [len(record["bytes"]) for record in found]
+    pixels = [picture.size for group, _ in records for picture in group.pictures[:first]]
 
-    def values(key):
-        return [value for _, record in records for value in record[key][:first]]
-
-    def fact(key):
-        return statistics.fmean(value for _, record in records for value in record["facts"][key][:first])
-
-    def all_have(key):
-        return all(key in record for _, record in records)
+    def mean_of(key, tables=found):
+        return statistics.fmean(value for table in tables for value in table[key][:first])
 
     def seconds(key):
-        return sum(n * record[key] for n, (_, record) in zip(counts, records, strict=True)) / sum(counts)
+        return statistics.fmean((record[key] for record in found), counts)
 
+    rates = [record["bytes"][:first] for record in found]
+    sizes = [size for of_group in rates for size in of_group]
+    facts = [record["facts"] for record in found]
+    eye = all("butteraugli" in record for record in found)
     return Point(
-        setting,
-        codec.label(setting),
-        len(sizes),
-        statistics.fmean(values("bytes")),
-        statistics.fmean(8 * b / n for b, n in zip(values("bytes"), sizes, strict=True)),
-        statistics.fmean(values("psnr")),
-        statistics.fmean(values("ssim")),
-        seconds("encode_seconds"),
-        seconds("decode_seconds"),
-        {key: fact(key) for key in records[0][1]["facts"]},
-        statistics.fmean(values("butteraugli")) if all_have("butteraugli") else None,
+        setting=setting,
+        label=codec.label(setting),
+        pictures=len(pixels),
+        bytes=mean_of("bytes"),
+        bpp=statistics.fmean(8 * size / count for size, count in zip(sizes, pixels, strict=True)),
+        psnr=mean_of("psnr"),
+        ssim=mean_of("ssim"),
+        encode_seconds=seconds("encode_seconds"),
+        decode_seconds=seconds("decode_seconds"),
+        facts={key: mean_of(key, facts) for key in facts[0]},
+        butteraugli=mean_of("butteraugli") if eye else None,
     )
 
 
 def summary(curves: dict[str, list[Point]]) -> dict:
     """Mean curves as plain data."""
-    return {name: [asdict(point) for point in own] for name, own in curves.items()}
+    return {name: [asdict(point) for point in curve] for name, curve in curves.items()}
 
 
 @cache
 def machine() -> str:
     """Processor, GPU and the versions that matter, without any name of a host."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.exists() else []
-    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in ("numpy", "torch"))
-    return f"{model}, {os.cpu_count()} cores, {_gpu()}, Python {platform.python_version()}, {versions}"
+    return f"{_processor()}, {os.cpu_count()} cores, {_gpu()}, Python {platform.python_version()}, {versions}"
+
+
+def _processor() -> str:
+    cpu = Path("/proc/cpuinfo")
+    if cpu.exists():
+        for line in cpu.read_text().splitlines():
+            name, _, value = line.partition(":")
+            if name.strip() == "model name":
+                return value.strip()
+    return platform.machine()
 
 
 def _gpu() -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -35,15 +36,23 @@ class Group:
 
     @property
     def name(self) -> str:
-        first, last = self.pictures[0].name, self.pictures[-1].name
-        return first if len(self.pictures) == 1 else f"{first} … {last}"
+        first = self.pictures[0].name
+        if len(self.pictures) == 1:
+            return first
+        return f"{first} … {self.pictures[-1].name}"
+
+    @property
+    def pixels(self) -> int:
+        """Of all pictures."""
+        return sum(picture.size for picture in self.pictures)
 
     @cached_property
     def digest(self) -> str:
         """Start of the sha256 of all pixels."""
         total = hashlib.sha256()
         for picture in self.pictures:
-            total.update(repr(picture.pixels.shape).encode() + np.ascontiguousarray(picture.pixels).data)
+            total.update(repr(picture.pixels.shape).encode())
+            total.update(np.ascontiguousarray(picture.pixels).data)
         return total.hexdigest()[:16]
 
 
@@ -54,29 +63,37 @@ def collect(
 
     limit: pictures taken from each source, in the order of their names. besides: files that are not looked at.
     """
-    found, problems, outputs = [], [], {os.path.realpath(path) for path in besides}
-    for source in map(Path, sources):
-        own = []
-        for path in (path for path in _files(source) if os.path.realpath(path) not in outputs):
+    found: list[Picture] = []
+    problems: list[str] = []
+    outputs = {os.path.realpath(path) for path in besides}
+    for source in sources:
+        of_source: list[Picture] = []
+        for path in _files(Path(source)):
+            if os.path.realpath(path) in outputs:
+                continue
             try:
-                own += read(path)
+                of_source += read(path)
             except (CombinerError, OSError) as error:
                 problems.append(str(error))
-            if limit and len(own) >= limit:
+            if limit and len(of_source) >= limit:
                 break
-        found += own[:limit]
+        found += of_source[:limit]
     return _unique(found), problems
 
 
 def _files(source: Path) -> list[Path]:
     """A file, or the files of a folder whose names do not begin with a dot."""
-    return sorted(p for p in source.iterdir() if p.is_file() and p.name[0] != ".") if source.is_dir() else [source]
+    if not source.is_dir():
+        return [source]
+    shown = [path for path in source.iterdir() if path.name[0] != "."]
+    return sorted(path for path in shown if path.is_file())
 
 
 def read(path: Path) -> list[Picture]:
     """Pictures of one file. Grey ones become RGB, those with alpha are refused. Raises FormatError."""
     if path.suffix == ".npy":
-        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(arrays.pictures(path))]
+        stack = arrays.pictures(path)
+        return [Picture(f"{path.name}[{i}]", pixels) for i, pixels in enumerate(stack)]
     pixels = np.asarray(image.load(path.read_bytes(), str(path)))
     if pixels.shape[2:] in ((2,), (4,)):
         raise FormatError(f"{path}: has alpha, which not every codec can keep")
@@ -88,18 +105,27 @@ def read(path: Path) -> list[Picture]:
 def grouped(pictures: list[Picture]) -> list[Group]:
     """Small pictures together, up to TOGETHER pixels; larger ones alone."""
     groups: list[list[Picture]] = []
-    for picture in (p for p in pictures if p.size <= SMALL):
-        if not groups or sum(p.size for p in groups[-1]) + picture.size > TOGETHER:
+    small = [picture for picture in pictures if picture.size <= SMALL]
+    large = [picture for picture in pictures if picture.size > SMALL]
+    room = 0  # pixels that the last group can still take
+    for picture in small:
+        if picture.size > room:
             groups.append([])
+            room = TOGETHER
         groups[-1].append(picture)
-    groups += [[p] for p in pictures if p.size > SMALL]
-    return [Group(tuple(own)) for own in groups]
+        room -= picture.size
+    groups += [[picture] for picture in large]
+    return [Group(tuple(group)) for group in groups]
 
 
 def _unique(pictures: list[Picture]) -> list[Picture]:
     """Pictures of one name in several folders are told apart by a number."""
-    seen, result = {}, []
+    seen: Counter[str] = Counter()
+    result = []
     for picture in pictures:
-        seen[picture.name] = count = seen.get(picture.name, 0) + 1
-        result.append(picture if count == 1 else Picture(f"{picture.name} ({count})", picture.pixels))
+        name = picture.name
+        seen[name] += 1
+        if seen[name] > 1:
+            picture = Picture(f"{name} ({seen[name]})", picture.pixels)
+        result.append(picture)
     return result

@@ -12,9 +12,12 @@ from ..picture.image import EQUAL
 from ..picture.image import psnr as exact_psnr
 
 SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # weights of MS-SSIM (Wang, Simoncelli, Bovik 2003)
-C1, C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
+WINDOW = 11  # taps of a Gaussian window
+DEVIATION = 1.5  # of it, in pixels
+C1 = (0.01 * 255) ** 2
+C2 = (0.03 * 255) ** 2
 BUTTERAUGLI = "butteraugli_main"  # of libjxl (Debian: libjxl-devtools); not a Python package
-MULTISCALE = 11 * 2 ** (len(SCALES) - 1)  # shortest side that five scales of an 11-tap window need
+MULTISCALE = WINDOW * 2 ** (len(SCALES) - 1)  # shortest side that five scales of an 11-tap window need
 
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
@@ -27,17 +30,20 @@ def ssim(a: np.ndarray, b: np.ndarray) -> float:
 
     Pictures below 11 pixels use a window of their shorter side.
     """
-    x, y = a.astype(np.float32), b.astype(np.float32)
+    x = a.astype(np.float32)
+    y = b.astype(np.float32)
     if min(a.shape[:2]) < MULTISCALE:
         luminance, structure = _terms(x, y)
         return float((luminance * structure).mean())
     result = np.ones(3)
     for k, weight in enumerate(SCALES):
         luminance, structure = _terms(x, y)
-        last = k == len(SCALES) - 1
-        value = (luminance * structure if last else structure).mean((0, 1))
+        if k == len(SCALES) - 1:
+            structure = luminance * structure
+        value = structure.mean((0, 1))
         result *= np.maximum(value, 0) ** weight
-        x, y = _half(x), _half(y)
+        x = _half(x)
+        y = _half(y)
     return float(result.mean())
 
 
@@ -52,11 +58,13 @@ def butteraugli(a: np.ndarray, b: np.ndarray) -> float:
     (H, W, 3) uint8 as sRGB, at 80 nits (the program's default). Below 8 pixels it sees nothing. Raises CombinerError.
     """
     with tempfile.TemporaryDirectory() as folder:
-        paths = [_png(Path(folder) / name, pixels) for name, pixels in (("a.png", a), ("b.png", b))]
-        done = subprocess.run([BUTTERAUGLI, *paths], capture_output=True, text=True)
+        first = _png(Path(folder) / "a.png", a)
+        second = _png(Path(folder) / "b.png", b)
+        done = subprocess.run([BUTTERAUGLI, first, second], capture_output=True, text=True)
     _, found, norm = done.stdout.partition("3-norm: ")
     if done.returncode or not found:
-        raise CombinerError(f"{BUTTERAUGLI} failed: {(done.stderr.strip() or done.stdout.strip())[-200:]}")
+        said = done.stderr.strip() or done.stdout.strip()
+        raise CombinerError(f"{BUTTERAUGLI} failed: {said[-200:]}")
     return float(norm)
 
 
@@ -69,24 +77,32 @@ def _png(path: Path, pixels: np.ndarray) -> str:
 
 def _terms(x, y):
     """Luminance term and contrast-structure term of SSIM at every window position."""
-    size = min(11, *x.shape[:2])
-    taps = np.exp(-(((np.arange(size) - (size - 1) / 2) / 1.5) ** 2) / 2)
-    taps = (taps / taps.sum()).astype(np.float32)
-    mean_x, mean_y = _blur(x, taps), _blur(y, taps)
-    squares, product = mean_x**2 + mean_y**2, mean_x * mean_y
-    spread = _blur(x * x + y * y, taps) - squares
-    common = _blur(x * y, taps) - product
-    return (2 * product + C1) / (squares + C1), (2 * common + C2) / (spread + C2)
+    size = min(WINDOW, *x.shape[:2])
+    away = np.arange(size) - (size - 1) / 2
+    bell = np.exp(-((away / DEVIATION) ** 2) / 2)
+    taps = (bell / bell.sum()).astype(np.float32)
+    mean_x = _blur(x, taps)
+    mean_y = _blur(y, taps)
+    squares = mean_x**2 + mean_y**2
+    product = mean_x * mean_y
+    variances = _blur(x * x + y * y, taps) - squares
+    covariance = _blur(x * y, taps) - product
+    luminance = (2 * product + C1) / (squares + C1)
+    structure = (2 * covariance + C2) / (variances + C2)
+    return luminance, structure
 
 
 def _blur(x, taps):
     """Separable window, valid positions only: (H, W, 3) -> (H - t + 1, W - t + 1, 3)."""
-    n = len(taps)
-    rows = sum(t * x[k : x.shape[0] - n + 1 + k] for k, t in enumerate(taps))
-    return sum(t * rows[:, k : x.shape[1] - n + 1 + k] for k, t in enumerate(taps))
+    height = x.shape[0] - len(taps) + 1
+    width = x.shape[1] - len(taps) + 1
+    rows = sum(tap * x[k : k + height] for k, tap in enumerate(taps))
+    return sum(tap * rows[:, k : k + width] for k, tap in enumerate(taps))
 
 
 def _half(x):
     """Mean of 2 by 2 blocks; an odd last row or column is dropped."""
-    height, width = x.shape[0] // 2 * 2, x.shape[1] // 2 * 2
-    return x[:height, :width].reshape(height // 2, 2, width // 2, 2, 3).mean((1, 3))
+    rows = x.shape[0] // 2
+    columns = x.shape[1] // 2
+    blocks = x[: 2 * rows, : 2 * columns].reshape(rows, 2, columns, 2, 3)
+    return blocks.mean((1, 3))

@@ -12,6 +12,7 @@ from .measure import Point
 
 MARKERS = "osD^vP*X"
 DASHES = ("--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 3)), (0, (8, 3)))
+MOST_DECIBELS = 50  # that a plot shows
 TICKS = (0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.5, 2, 3, 5, 8, 12)  # bpp
 
 
@@ -26,16 +27,28 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 def points_table(curves: dict[str, list[Point]]) -> list[str]:
     """Every mean point; Butteraugli has a column where a point has it."""
-    eye = any(p.butteraugli is not None for own in curves.values() for p in own)
-    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM", *["Butteraugli"] * eye,
-              "encode, s", "decode, s"]  # fmt: skip
-    return table(header, [_cells(name, p, eye) for name, own in curves.items() for p in own])
+    points = [(name, point) for name, curve in curves.items() for point in curve]
+    eye = any(point.butteraugli is not None for _, point in points)
+    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM"]
+    if eye:
+        header.append("Butteraugli")
+    header += ["encode, s", "decode, s"]
+    return table(header, [_cells(name, point, eye) for name, point in points])
 
 
-def _cells(name: str, p: Point, eye: bool) -> list[str]:
-    distance = ["" if p.butteraugli is None else f"{p.butteraugli:.3f}"] if eye else []
-    return [name, p.label, str(p.pictures), f"{p.bytes:.0f}", f"{p.bpp:.3f}", f"{p.psnr:.2f}", f"{p.ssim:.4f}",
-            *distance, f"{p.encode_seconds:.3g}", f"{p.decode_seconds:.3g}"]  # fmt: skip
+def _cells(name: str, point: Point, eye: bool) -> list[str]:
+    cells = [
+        name,
+        point.label,
+        str(point.pictures),
+        f"{point.bytes:.0f}",
+        f"{point.bpp:.3f}",
+        f"{point.psnr:.2f}",
+        f"{point.ssim:.4f}",
+    ]
+    if eye:
+        cells.append("" if point.butteraugli is None else f"{point.butteraugli:.3f}")
+    return [*cells, f"{point.encode_seconds:.3g}", f"{point.decode_seconds:.3g}"]
 
 
 def eye_line() -> str:
@@ -48,10 +61,11 @@ def eye_line() -> str:
 def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> list[str]:
     """BD-rate of every curve against an anchor."""
     rows = []
-    for name, own in curves.items():
-        if name != anchor:
-            value = rd.bd_rate(curve, [p.rd for p in own])
-            rows.append([name, f"{value:+.1f} %" if np.isfinite(value) else "no common range"])
+    for name, points in curves.items():
+        if name == anchor:
+            continue
+        value = rd.bd_rate(curve, [point.rd for point in points])
+        rows.append([name, f"{value:+.1f} %" if np.isfinite(value) else "no common range"])
     return table(["codec", f"BD-rate against {anchor}"], rows)
 
 
@@ -63,19 +77,34 @@ def plot(path: Path, title: str, measured: dict[str, Sequence[tuple[float, float
     """
     figure, axes = pyplot().subplots(figsize=(7.5, 6.0), layout="constrained")
     for i, (name, curve) in enumerate(measured.items()):
-        style = {"color": COLOURS[i % len(COLOURS)], "marker": MARKERS[i % len(MARKERS)], "lw": 1.8, "ms": 5}
-        again = {"mfc": "white", "ls": (0, (6, 1))} if i >= len(COLOURS) else {}  # a second round of colours
-        axes.plot(*zip(*sorted(curve), strict=True), label=name, **style | again)
+        style = {
+            "color": COLOURS[i % len(COLOURS)],
+            "marker": MARKERS[i % len(MARKERS)],
+            "lw": 1.8,
+            "ms": 5,
+        }
+        if i >= len(COLOURS):  # a second round of colours
+            style |= {"mfc": "white", "ls": (0, (6, 1))}
+        _draw(axes, curve, name, style)
     for i, entry in enumerate(published):
-        origin = "ideal coder" if entry["source"].startswith("this project") else "published"
+        ours = entry["source"].startswith("this project")
+        origin = "ideal coder" if ours else "published"
         style = {"color": "0.35", "ls": DASHES[i % len(DASHES)], "lw": 1.2}
-        axes.plot(*zip(*sorted(entry["points"]), strict=True), label=f"{entry['name']}, {origin}", **style)
-    _limit(axes, [*measured.values()], [entry["points"] for entry in published], bottom)
+        _draw(axes, entry["points"], f"{entry['name']}, {origin}", style)
+    others = [entry["points"] for entry in published]
+    _limit(axes, list(measured.values()), others, bottom)
     axes.set(xlabel="file size, bits per pixel (logarithmic)", ylabel="PSNR over RGB, dB", title=title)
     axes.grid(alpha=0.3)
     figure.legend(fontsize=8, loc="outside lower center", ncols=3, frameon=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(to_bytes(figure, path.suffix))
+
+
+def _draw(axes, curve: rd.Curve, name: str, style: dict) -> None:
+    points = sorted(curve)
+    rates = [rate for rate, _ in points]
+    decibels = [quality for _, quality in points]
+    axes.plot(rates, decibels, label=name, **style)
 
 
 def _limit(axes, measured: Sequence[rd.Curve], published: Sequence[rd.Curve], bottom: float | None) -> None:
@@ -88,6 +117,10 @@ def _limit(axes, measured: Sequence[rd.Curve], published: Sequence[rd.Curve], bo
     ticks = [rate for rate in TICKS if low <= rate <= high]
     axes.set_xticks(ticks, [f"{rate:g}" for rate in ticks])
     axes.minorticks_off()
-    shown = [decibels for curve in [*measured, *published] for rate, decibels in curve if low <= rate <= high]
+    shown = []
+    for curve in [*measured, *published]:
+        shown += [decibels for rate, decibels in curve if low <= rate <= high]
     if shown:
-        axes.set_ylim(max(min(shown), bottom or 0) - 0.5, min(max(shown), 50) + 0.5)
+        least = max(min(shown), bottom or 0)
+        most = min(max(shown), MOST_DECIBELS)
+        axes.set_ylim(least - 0.5, most + 0.5)
