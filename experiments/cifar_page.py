@@ -41,7 +41,7 @@ def write(out: Path, found: Sections, notes: Sequence[str]) -> None:
         "The first table",
         "interpolates each row in log bpp; cells more than a tenth of the rate beyond the ends are empty. The "
         "second table has",
-        "what was measured.",
+        "what was measured. *Must reach* and *aim* are this project's goals.",
         *notes,
         *(rates_table(found.curves) if found.curves else []),
         *(measured_table(found.curves) if found.curves else []),

@@ -125,6 +125,7 @@ def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[s
         "beyond its ends",
         "are empty. The next table has what was measured. Betas were found on crops of other photographs, so "
         "measured rates differ.",
+        "*Must reach* and *aim* are this project's goals.",
         "",
         "Published rows are means of all 24 pictures; `bench/published/kodak.json` has their sources. "
         "`bench/codecs.py` has the",
