@@ -27,13 +27,16 @@ class Layout:
         lengths = np.diff(partition.blocks)[blocks]
         used = np.arange(lengths.max()) < lengths[:, None]
         latents = np.zeros(used.shape, np.int64)
-        starts = np.repeat(lengths[:, None], counts[0] + 1, 1)
+        starts = np.zeros((len(blocks), counts[0] + 1), np.int64)
         for row, block in enumerate(blocks):
             begin, end = partition.blocks[block : block + 2]
-            latents[row, : lengths[row]] = partition.latents[begin:end]
+            length = end - begin
+            latents[row, :length] = partition.latents[begin:end]
             first, last = partition.groups[block : block + 2]
-            dims = partition.dims[first:last]
-            starts[row, : len(dims) + 1] = np.cumsum(np.concatenate([[0], dims]))
+            ends = np.cumsum(partition.dims[first:last])
+            count = len(ends)
+            starts[row, 1 : count + 1] = ends
+            starts[row, count + 1 :] = length
         return Layout(blocks, counts, latents, used, starts)
 
     @property
@@ -47,14 +50,17 @@ class Layout:
 
     def dims(self, group: int) -> int:
         """Latents of the largest group of this number."""
-        return int((self.starts[:, group + 1] - self.starts[:, group]).max())
+        dims = self.starts[:, group + 1] - self.starts[:, group]
+        return int(dims.max())
 
     def places(self, group: int) -> np.ndarray:
         """Places of a group's latents; M, where a block has fewer than others: (active, d)."""
         n = self.active(group)
-        places = self.starts[:n, group, None] + np.arange(self.dims(group))
-        ends = self.starts[:n, group + 1, None]
-        return np.where(places < ends, places, self.used.shape[1])
+        starts = self.starts[:n, group]
+        ends = self.starts[:n, group + 1]
+        places = starts[:, None] + np.arange(self.dims(group))
+        none = self.used.shape[1]
+        return np.where(places < ends[:, None], places, none)
 
     def segment(self, number: int, segments: int) -> range:
         """Groups of one of `segments` equal parts of the longest stream."""

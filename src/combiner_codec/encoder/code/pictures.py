@@ -28,6 +28,7 @@ from ..settings import Progress, Settings, between
 from ..threads import ALONE, Threads
 from .streams import CoderSettings, Draws, Streams, bundles, code_segment, streams
 
+NO_BITS = np.zeros(0, np.uint8)
 FITTED = 0.2  # share of the work that is done when the posterior is fitted, about
 
 
@@ -168,7 +169,6 @@ class CanvasEncoder:
         self.modulations: list[np.ndarray] = []  # their stream, once they are coded
         self.modulation_bits = 0.0  # their KL
         self.parts: list[list[CodedPicture]] = []  # of each band, every picture's
-        self.seconds = 0.0
 
     def fit(self, band: Band) -> FittedBand:
         """The posterior of a band. Modulations are fitted along, and coded: with a band in the middle, for all."""
@@ -227,12 +227,21 @@ class CanvasEncoder:
         count = len(blocks) // len(pixels)
         parts = []
         for i in range(len(pixels)):
-            of_picture = np.concatenate([*blocks[i * count : (i + 1) * count], np.zeros(0, np.uint8)])
-            plane = replace(self.planes[i], streams=(of_picture,))
-            parts.append(CodedPicture(plane, fit.ideal_bits[i], fit.sampled[i], pixels[i], fit.saved[i], seconds))
+            of_picture = blocks[i * count : (i + 1) * count]
+            stream = np.concatenate([*of_picture, NO_BITS])
+            part = CodedPicture(
+                replace(self.planes[i], streams=(stream,)),
+                fit.ideal_bits[i],
+                fit.sampled[i],
+                pixels[i],
+                fit.saved[i],
+                seconds,
+            )
+            parts.append(part)
         self.parts.append(parts)
         if number + 1 < len(bands):
-            self.above = subject.rows(section.posterior.mean, bands[number].before(bands[number + 1]))
+            shared_rows = bands[number].before(bands[number + 1])
+            self.above = subject.rows(section.posterior.mean, shared_rows)
 
     def pictures(self) -> list[CodedPicture]:
         """Every picture, of all bands."""
@@ -298,5 +307,9 @@ def saved_posteriors(subject: Subject, posterior: Posterior) -> list[SavedPoster
     prior = subject.prior
     in_file = torch.from_numpy(subject.latents.in_file)
     tables = (posterior.mean, posterior.scale, prior.mean.expand_as(posterior.mean), prior.scale)
-    arrays = [np.split(table.cpu()[in_file].numpy(), len(subject.target)) for table in tables]
-    return [SavedPosterior(*parts) for parts in zip(*arrays, strict=True)]
+    pictures = len(subject.target)
+    arrays = []
+    for table in tables:
+        wanted = table.cpu()[in_file].numpy()
+        arrays.append(np.split(wanted, pictures))
+    return [SavedPosterior(*of_picture) for of_picture in zip(*arrays, strict=True)]

@@ -61,8 +61,10 @@ class Bundle:
     def signs(self) -> torch.Tensor:
         """Sign of every place: (n, M) float64."""
         numbers = self.latents.numbers[self.layout.blocks]
-        signs = candidates.signs(self.settings.seed, numbers, self.latents.kl_index.shape[1])
-        return as_tensor(np.take_along_axis(signs, self.layout.latents, 1), self.latents.device).double()
+        count = self.latents.kl_index.shape[1]
+        of_latents = candidates.signs(self.settings.seed, numbers, count)
+        of_places = np.take_along_axis(of_latents, self.layout.latents, 1)
+        return as_tensor(of_places, self.latents.device).double()
 
     @cached_property
     def scale(self) -> torch.Tensor:
@@ -91,11 +93,17 @@ class Bundle:
         are not looked at again.
         """
         sigma = posterior.scale[self.where].double()
-        shift = self.signs * (posterior.mean[self.where].double() - self.mean)
-        live = as_tensor(self.layout.used, self.latents.device) & (sigma > 0)
-        ratio = torch.where(live, self.scale / torch.where(live, sigma, 1.0), 1.0)
-        centre = torch.where(live, shift / torch.where(live, self.scale, 1.0), 0.0)
-        return Ratio.of(functional.pad(ratio, (0, 1), value=1.0), functional.pad(centre, (0, 1)))
+        mean = posterior.mean[self.where].double()
+        shift = self.signs * (mean - self.mean)
+        used = as_tensor(self.layout.used, self.latents.device)
+        live = used & (sigma > 0)
+        safe_sigma = torch.where(live, sigma, 1.0)
+        safe_scale = torch.where(live, self.scale, 1.0)
+        ratio = torch.where(live, self.scale / safe_sigma, 1.0)
+        centre = torch.where(live, shift / safe_scale, 0.0)
+        filled_ratio = functional.pad(ratio, (0, 1), value=1.0)
+        filled_centre = functional.pad(centre, (0, 1))
+        return Ratio.of(filled_ratio, filled_centre)
 
     def push(self, group: int, ratio: Ratio, drawn: Candidates) -> None:
         """Code a group, or take it into the trellis."""
@@ -107,17 +115,22 @@ class Bundle:
         groups = self.segment(segment)
         found = self.coder.finish(len(groups)).cpu().numpy()
         self.indices[:, groups.start : groups.stop] = found
-        row, within = np.nonzero(np.arange(groups.start, groups.stop) < self.layout.counts[:, None])
-        group = within + groups.start
         starts = self.layout.starts
+        there = np.array(groups) < self.layout.counts[:, None]
+        row, within = np.nonzero(there)
+        group = within + groups.start
         dims = starts[row, group + 1] - starts[row, group]
-        eps = candidates.candidates_at(self.settings.seed, group, self.indices[row, group], dims)
+        index = self.indices[row, group]
+        eps = candidates.candidates_at(self.settings.seed, group, index, dims)
         place = np.arange(self.layout.used.shape[1])
-        coded = (place >= starts[:, groups.start, None]) & (place < starts[:, groups.stop, None])
+        begun = place >= starts[:, groups.start, None]
+        ended = place >= starts[:, groups.stop, None]
         device = self.latents.device
-        row, place = (as_tensor(numbers, device) for numbers in np.nonzero(coded))
-        value = latent(self.mean[row, place], self.scale[row, place], self.signs[row, place], as_tensor(eps, device))
-        return (self.where[0][row, 0], self.where[1][row, place]), value.float()
+        row, place = (as_tensor(numbers, device) for numbers in np.nonzero(begun & ~ended))
+        at = row, place
+        value = latent(self.mean[at], self.scale[at], self.signs[at], as_tensor(eps, device))
+        blocks, latents = self.where
+        return (blocks[row, 0], latents[at]), value.float()
 
 
 def bundles(latents: Latents, settings: CoderSettings) -> list[Bundle]:
@@ -133,8 +146,10 @@ def bundles(latents: Latents, settings: CoderSettings) -> list[Bundle]:
     while start < len(order):
         count = max(1, CACHE >> settings.index_bits)
         if latents.device.type != "cpu":
-            alike = int(np.count_nonzero(counts[order[start:]] >= ALIKE * counts[order[start]]))
-            count = max(count, min(alike, CUDA_SCORES >> settings.index_bits))
+            left = counts[order[start:]]
+            alike = int(np.count_nonzero(left >= ALIKE * left[0]))
+            most = CUDA_SCORES >> settings.index_bits
+            count = max(count, min(alike, most))
         found.append(Bundle(latents, settings, order[start : start + count]))
         start += count
     return found
@@ -190,9 +205,10 @@ def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, thread
             if groups := bundle.span(segment):
                 spans.append(Span(bundle, groups, bundle.ratio(section.posterior)))
     active: dict[int, list[Span]] = {}
+    dims: dict[int, int] = {}
     for group in sorted({group for span in spans for group in span.groups}):
         active[group] = [span for span in spans if group in span.groups]
-    dims = {group: max(span.bundle.layout.dims(group) for span in some) for group, some in active.items()}
+        dims[group] = max(span.bundle.layout.dims(group) for span in active[group])
     next_start = min((span.bundle.segment(segment).stop for span in spans), default=0)
     again = draws.again(dims, next_start)
 
@@ -222,6 +238,7 @@ def streams(latents: Latents, coded: Sequence[Bundle]) -> list[np.ndarray]:
     found = [np.zeros(0, np.uint8)] * len(latents.kl_index)
     for bundle in coded:
         layout = bundle.layout
-        for block, indices, count in zip(layout.blocks, bundle.indices, layout.counts, strict=True):
-            found[block] = to_bits(indices[:count], latents.group_bits)
+        for row, block in enumerate(layout.blocks):
+            indices = bundle.indices[row, : layout.counts[row]]
+            found[block] = to_bits(indices, latents.group_bits)
     return [found[block] for block in np.flatnonzero(latents.in_file)]

@@ -59,17 +59,21 @@ class Ratio:
 
     def at(self, places: np.ndarray) -> "Ratio":
         """Those at some places of the first blocks: (n, d)."""
-        n, on = len(places), as_tensor(places, self.ratio.device)
+        n = len(places)
+        index = as_tensor(places, self.ratio.device)
+        ratio = self.ratio[:n].gather(1, index)
+        centre = self.centre[:n].gather(1, index)
         sharp = np.take_along_axis(self.sharp[:n], places, 1)
-        return Ratio(self.ratio[:n].gather(1, on), self.centre[:n].gather(1, on), sharp)
+        return Ratio(ratio, centre, sharp)
 
     def exact(self, eps):
         """Scores in float64 of candidates (B, ..., d), or of (..., d) for all blocks."""
         eps = eps.double()
-        shape = (len(self.ratio), *[1] * (eps.ndim - 2), -1)
-        r = self.ratio.reshape(shape)
-        e = self.centre.reshape(shape)
-        return (torch.log(r) - 0.5 * (r * (eps - e)) ** 2 + 0.5 * eps**2).sum(-1)
+        between = [1] * (eps.ndim - 2)
+        r = self.ratio.reshape(len(self.ratio), *between, -1)
+        e = self.centre.reshape(len(self.centre), *between, -1)
+        log_q = torch.log(r) - 0.5 * (r * (eps - e)) ** 2
+        return (log_q + 0.5 * eps**2).sum(-1)
 
     def scores(self, drawn: Candidates) -> torch.Tensor:
         """All candidates of a group: (B, N) float32, up to a constant per drawn."""
@@ -80,13 +84,16 @@ class Ratio:
             blunt = np.flatnonzero(~self.sharp.any(0))
             r, e = r[:, blunt], e[:, blunt]
             eps, squares = eps[blunt], squares[blunt]
-        total = (0.5 - 0.5 * r**2).float() @ squares
-        total.addmm_((r**2 * e).float(), eps)
+        of_squares = 0.5 - 0.5 * r**2
+        of_eps = r**2 * e
+        total = of_squares.float() @ squares
+        total.addmm_(of_eps.float(), eps)
         for latent in sharp:
             x = drawn.eps[latent].double()
             r = self.ratio[:, latent : latent + 1]
             e = self.centre[:, latent : latent + 1]
-            total.add_((0.5 * x * x - 0.5 * (r * (x - e)) ** 2).float())
+            score = 0.5 * x * x - 0.5 * (r * (x - e)) ** 2
+            total.add_(score.float())
         return total
 
 
@@ -99,7 +106,9 @@ def choose(ratio: Ratio, drawn: Candidates, noise: torch.Tensor | None = None) -
     total = ratio.scores(drawn)
     if noise is not None:
         total = total + noise
-    best = total.topk(min(RESCORED, total.shape[1]), dim=1).indices.sort(1).values  # (B, R)
+    count = min(RESCORED, total.shape[1])
+    best = total.topk(count, dim=1).indices
+    best = best.sort(1).values  # (B, R)
     exact = ratio.exact(drawn.eps.T[best])
     if noise is not None:
         exact = exact + noise.gather(1, best)
@@ -163,11 +172,13 @@ class Chain:
             if n < len(self.score):
                 self.state[n : len(self.score)] = self.score[n:].argmax(1)
             entry, choice = self._best(self.score[:n])
-        total.view(n, 1 << self.keep, 1 << self.bits).add_(entry[:, :, None])
+        by_window = total.view(n, 1 << self.keep, 1 << self.bits)
+        by_window.add_(entry[:, :, None])
         self.score = total
         if len(self.stages) % 8 == 7:
             self.score -= self.score.amax(1, keepdim=True)
-        self.stages.append(choice.to(torch.uint8 if self.bits <= 8 else torch.int32))
+        small = torch.uint8 if self.bits <= 8 else torch.int32
+        self.stages.append(choice.to(small))
 
     def _best(self, scores: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Best predecessor of every window over the bits that drop out: score and those bits, (n, 2^keep) each.
@@ -209,8 +220,10 @@ class Chain:
 
     def _enter(self, total: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """First stage: only windows that follow the known state."""
-        state = self.state[: len(total)]
-        entry = torch.full((len(total), 1 << self.keep), IMPOSSIBLE, device=total.device)
-        entry.scatter_(1, (state & ((1 << self.keep) - 1))[:, None], 0.0)
-        dropped = (state >> self.keep)[:, None].expand(-1, 1 << self.keep)
+        n = len(total)
+        windows = 1 << self.keep
+        state = self.state[:n, None]
+        entry = torch.full((n, windows), IMPOSSIBLE, device=total.device)
+        entry.scatter_(1, state & (windows - 1), 0.0)
+        dropped = (state >> self.keep).expand(-1, windows)
         return entry, dropped
