@@ -114,12 +114,14 @@ class Network:
         """Output of layer i on the positions of a part of the field. residual: what is added, or None."""
         layer = self.architecture.layers[i]
         positions = support.over(layer.fold)
-        biases, tiles = self._biases(i, positions)
+        biases, place = self._biases(i, positions)
 
         def epilogue(y, rows: slice):
             """Output for some rows from their products (P, h, w, O), which are overwritten."""
-            some = Rectangle(positions.rows[rows], positions.columns)
-            y += self._between(i, biases, tiles, some)
+            if place is None:
+                y += biases
+            else:
+                y += self._between(i, biases, Rectangle(place.rows[rows], place.columns))
             if layer.omega != 1:
                 y *= layer.omega
             y = self.ops.activation(layer.kind, y)
@@ -131,25 +133,24 @@ class Network:
 
     def bias(self, i: int, positions: Rectangle):
         """Biases of layer i: (O,), or at some of its positions (P, h, w, O)."""
-        biases, tiles = self._biases(i, positions)
-        return self._between(i, biases, tiles, positions)
+        biases, place = self._biases(i, positions)
+        return biases if place is None else self._between(i, biases, place)
 
     def _biases(self, i: int, positions: Rectangle):
         """Biases of layer i, (O,), and None; or at the centres of tiles about some of its positions, (P, r, c, O), and
-        which tiles these are.
+        where in these tiles the positions are.
         """
         bias = self.shared[f"b{i}"]
         if bias.ndim == 1:
             return bias, None
-        tiles = positions.over(self._positions(i)).grown(1, 1, self.classes.shape[1:])
-        return self.ops.look_up(bias, self.of_tiles(tiles).classes), tiles
-
-    def _between(self, i: int, biases, tiles: Rectangle | None, positions: Rectangle):
-        """`bias` from what `_biases` gives."""
-        if tiles is None:
-            return biases
         size = self._positions(i)
-        return self.ops.between(biases, size, positions.within(tiles.times(size)))
+        tiles = positions.over(size).grown(1, 1, self.classes.shape[1:])
+        place = positions.within(tiles.times(size))
+        return self.ops.look_up(bias, self.of_tiles(tiles).classes), place
+
+    def _between(self, i: int, biases, place: Rectangle):
+        """`bias` at a place in the tiles of `_biases`."""
+        return self.ops.between(biases, self._positions(i), place)
 
     def _positions(self, i: int) -> int:
         """Positions of layer i along the side of a tile."""
