@@ -1,7 +1,8 @@
-"""Small priors, trained for seconds, so that tests do not depend on the shipped ones."""
+"""What all tests share: marks and counts, and small priors, trained for seconds: tests need no shipped ones."""
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.training import endtoend
 from combiner_codec.training.endtoend import Sources
 from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, Recipe
+from experiments import pages
 
 torch.set_num_threads(1)
 # stands for "cuda" in test_cuda.py; known before the first gradient, or there is no way back from it
@@ -31,13 +33,22 @@ def pytest_collection_modifyitems(items):
             item.add_marker("slow")
 
 
-def pytest_terminal_summary(terminalreporter):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--counts", type=Path, metavar="PAGE", help="write what tests counted into a page's part `torture`"
+    )
+
+
+def pytest_terminal_summary(terminalreporter, config):
     """What tests have counted, with `record_property`: sums over all of them."""
     counted = Counter()
     for report in terminalreporter.getreports("passed"):
         counted.update(dict(report.user_properties))
     for name, count in sorted(counted.items()):
         terminalreporter.write_line(f"counted: {count:,} {name}")
+    if page := config.getoption("counts"):
+        rows = [f"| {name} | {count:,} |" for name, count in sorted(counted.items())]
+        pages.put(page, "torture", ["| what | how often |", "| --- | ---: |", *rows])
 
 
 PLAIN = Architecture(
