@@ -10,7 +10,7 @@ import json
 import math
 import struct
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from statistics import NormalDist
@@ -22,6 +22,8 @@ MASK = 2**64 - 1
 EXACT = 30  # the same of a plane that another format codes without loss
 ONE_COLOUR = 31  # the operating point of a plane that has the same value everywhere
 CUSTOM = 15  # the number of a prior that no release contains
+NO_PRIOR = 0
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MODULATED_FROM = 16384  # pixels that a picture must exceed to have modulations
 HALVING = [round(2 ** (16 - i / 16)) for i in range(16)]
 
@@ -275,16 +277,20 @@ class Fields:
         return self.data[self.position - 1]
 
     def varint(self, largest: int) -> int:
-        value = 0
-        shift = 0
-        while True:
-            byte = self.byte()
-            value |= (byte & 127) << shift
-            refuse_if(value > largest, "a varint is out of range")
-            if byte < 128:
-                refuse_if(byte == 0 and shift > 0, "a varint is not in its shortest form")
-                return value
-            shift += 7
+        return varint(self.byte, largest)
+
+
+def varint(next_byte: Callable[[], int], largest: int) -> int:
+    value = 0
+    shift = 0
+    while True:
+        byte = next_byte()
+        value |= (byte & 127) << shift
+        refuse_if(value > largest, "a varint is out of range")
+        if byte < 128:
+            refuse_if(byte == 0 and shift > 0, "a varint is not in its shortest form")
+            return value
+        shift += 7
 
 
 @cache
@@ -317,15 +323,7 @@ def read_exact(plane: Plane, payload: list[int], position: int) -> int:
 
     plane.codec = byte()
     refuse_if(plane.codec > 1, "codec")
-    length = 0
-    shift = 0
-    while True:
-        digit = byte()
-        length |= (digit & 127) << shift
-        if digit < 128:
-            break
-        shift += 7
-    refuse_if(digit == 0 and shift > 0, "a length is not in its shortest form")
+    length = varint(byte, len(payload))
     refuse_if(length == 0 or position + 8 * length > len(payload), "length of a content")
     plane.content = bytes(byte() for _ in range(length))
     size = vp8l_size(plane.content) if plane.codec == 0 else png_size(plane.content)
@@ -859,7 +857,7 @@ def content_pixels(plane: Plane, mode: str) -> np.ndarray:
         body = b"WEBPVP8L" + struct.pack("<I", len(content)) + content + bytes(padding)
         file = b"RIFF" + struct.pack("<I", len(body)) + body
     else:
-        file = b"\x89PNG\r\n\x1a\n" + content
+        file = SIGNATURE + content
     try:
         image = Image.open(io.BytesIO(file), formats=["WEBP", "PNG"])
         return np.asarray(image.convert(mode)).astype(int)
@@ -871,7 +869,7 @@ def pixels_of_plane(plane: Plane) -> np.ndarray:
     """(height, width, 1 or 3), integers of 0 ... 255."""
     height, width = plane.header.height, plane.header.width
     if plane.number == EXACT:
-        return content_pixels(plane, "RGB")[..., : 1 if plane.grey else 3]
+        return content_pixels(plane, "RGB")[..., :1]  # of an alpha
     if plane.number == ONE_COLOUR:
         return np.broadcast_to(np.array(plane.value), (height, width, len(plane.value)))
     shown = network(plane, field_of(plane, latents_of(plane)))[:height, :width]
@@ -882,9 +880,8 @@ def pixels_of_plane(plane: Plane) -> np.ndarray:
 
 def pixels(file: File) -> np.ndarray:
     """What a file shows: (height, width, 1, 2, 3 or 4) uint8."""
-    if file.header.point == file.header.alpha == EXACT:
-        shown = content_pixels(file.colour, "RGBA")
-        return (shown[..., [0, 3]] if file.colour.grey else shown).astype(np.uint8)
+    if file.header.point == EXACT:
+        return exact_pixels(file)
     shown = pixels_of_plane(file.colour)
     if file.header.channels == 2:
         shown = np.repeat(shown, 3, -1)
@@ -893,3 +890,12 @@ def pixels(file: File) -> np.ndarray:
         sharper = ((2 * a - 255) * 2**file.header.sharpness + 255) // 2
         shown = np.concatenate([shown, np.clip(sharper, 0, 255)], -1)
     return shown.astype(np.uint8)
+
+
+def exact_pixels(file: File) -> np.ndarray:
+    """The same of a file whose colour is exact, with the alpha in it."""
+    shown = content_pixels(file.colour, "RGBA")
+    channels = [0] if file.header.channels == 1 else [0, 1, 2]
+    if file.header.alpha is not None:
+        channels.append(3)
+    return shown[..., channels].astype(np.uint8)

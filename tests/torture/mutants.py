@@ -90,9 +90,9 @@ def varint(value: int) -> bytes:
 class Mutator:
     """Draws mutants of some files, the same for a seed every time."""
 
-    def __init__(self, files: Sequence[bytes], priors: Mapping[int, bytes], seed: int):
+    def __init__(self, files: Sequence[Parts], priors: Mapping[int, bytes], seed: int):
         self.priors = priors
-        self.parts = [apart(data, priors) for data in files]
+        self.parts = files
         self.rng = np.random.default_rng(seed)
         self.changes: list[Callable[[Parts], Parts]] = [
             self.other_prior, self.other_channels, self.other_coder,
@@ -109,7 +109,7 @@ class Mutator:
         if self.chance(LARGE_SHARE):
             parts = self.large(parts)
         else:
-            if self.chance(0.7):
+            if self.chance(0.7 if parts.prior else 0.1):  # an exact picture says its size twice
                 parts = self.other_size(parts)
             for _ in range(self.rng.integers(1, 4)):
                 parts = self.one_of(self.changes)(parts)
@@ -124,9 +124,10 @@ class Mutator:
 
     def checksum(self, parts: Parts, body: bytes) -> bytes:
         """Two bytes, right ones as a rule."""
-        if parts.prior not in self.priors or not self.chance(CHECKSUM_IS_RIGHT):
+        known = parts.prior in self.priors or parts.prior == plain.NO_PRIOR
+        if not known or not self.chance(CHECKSUM_IS_RIGHT):
             return self.rng.bytes(2)
-        digest = plain.opened(self.priors[parts.prior]).digest
+        digest = plain.opened(self.priors[parts.prior]).digest if parts.prior else b""
         return plain.crc16(digest + body).to_bytes(2, "little")
 
     def one_of(self, things: Sequence):
@@ -181,7 +182,7 @@ class Mutator:
         return replace(parts, coder=coder, index_bits=bytes([width]), seed=varint(seed))
 
     def point(self) -> int:
-        return int(self.rng.integers(32)) if self.chance(0.2) else int(self.one_of([0, 1, 2, 8, 10, 31]))
+        return int(self.rng.integers(32)) if self.chance(0.2) else int(self.one_of([0, 1, 2, 8, 10, 30, 31]))
 
     def other_point(self, parts: Parts) -> Parts:
         return replace(parts, point=self.point())
