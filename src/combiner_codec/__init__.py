@@ -4,6 +4,8 @@
 >>> image = combiner_codec.decode(data)               # bytes -> PIL.Image
 """
 
+from typing import TYPE_CHECKING
+
 from .errors import CombinerError, FileError, FormatError, MissingError, TargetError
 from .format.header import MAX_PIXELS, MAX_SIDE, check_pixels
 from .picture.scaling import PREVIEW_BYTES, PREVIEW_SIDE
@@ -22,16 +24,29 @@ __all__ = [
     "register_pillow",
 ]
 
+if TYPE_CHECKING:
+    import os
+    from typing import TypeAlias
+
+    import numpy as np
+    from PIL import Image
+
+    from .encoder.settings import Settings
+    from .format.prior import Prior
+
+    PathName: TypeAlias = str | os.PathLike[str]
+    Picture: TypeAlias = Image.Image | PathName | np.ndarray
+
 
 def encode(
-    image,
+    image: "Picture",
     beta: float = 0.003,
     *,
     quality: float | None = None,
     target_size: int | None = None,
     target_psnr: float | None = None,
     effort: str = "normal",
-    prior=None,
+    prior: "PathName | Prior | None" = None,
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
@@ -69,7 +84,14 @@ def encode(
     return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
 
 
-def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
+def _encoded(
+    image: "Picture",
+    side: int | None,
+    settings: "Settings",
+    wishes: tuple[int | None, float | None],
+    prior: "PathName | Prior | None",
+    loading: tuple[str | None, bool, bool],
+) -> bytes:
     """A picture, or what of it fits a square, as a file; warnings go to the caller's caller."""
     import warnings
 
@@ -79,7 +101,8 @@ def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
     from .picture.image import as_array
     from .picture.scaling import fitted
 
-    goal, notes = Goal.of(*wishes), []
+    goal = Goal.of(*wishes)
+    notes: list[str] = []
     named = None if prior is None else find(prior)
     background, to_8bit, allow_truncated = loading
     array = as_array(image, background, to_8bit, notes.append, allow_truncated)
@@ -94,12 +117,12 @@ def _encoded(image, side, settings, wishes, prior, loading) -> bytes:
 
 
 def preview(
-    image,
+    image: "Picture",
     size: int = PREVIEW_BYTES,
     *,
     side: int = PREVIEW_SIDE,
     effort: str = "normal",
-    prior=None,
+    prior: "PathName | Prior | None" = None,
     seed: int = 0,
     device: str = "auto",
     threads: int = 0,
@@ -124,13 +147,13 @@ def preview(
 
 
 def decode(
-    data,
+    data: "bytes | bytearray | memoryview | PathName",
     *,
-    prior=None,
+    prior: "PathName | Prior | None" = None,
     threads: int = 0,
     max_pixels: int | None = MAX_PIXELS,
     size: tuple[int, int] | None = None,
-):
+) -> "Image.Image":
     """Decode a file's bytes, or the file of a path, to a PIL.Image in mode RGB, L if it is grey, RGBA or LA with alpha.
 
     prior: the custom prior that the file was made with, or its path. threads: of the processor, 0 takes all.
@@ -164,7 +187,7 @@ def decode(
     return Image.fromarray(scaling.scaled(array, *size) if size else array)
 
 
-def register_pillow(prior=None) -> None:
+def register_pillow(prior: "Prior | None" = None) -> None:
     """Teach Pillow .cmb files: `Image.open("x.cmb")`, `image.save("x.cmb", beta=0.003)`.
 
     Opening reads only the header; `save` takes the options of `encode`. prior: the `prior.Prior` that files of a custom

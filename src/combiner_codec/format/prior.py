@@ -61,7 +61,7 @@ def load_file(path: Path) -> Prior:
     return prior
 
 
-def find(name: "str | os.PathLike | Prior") -> Prior:
+def find(name: "str | os.PathLike[str] | Prior") -> Prior:
     """A prior itself, or by the name of a shipped one or of a file. Raises FormatError, TypeError for anything else."""
     if isinstance(name, Prior):
         return name
