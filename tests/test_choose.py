@@ -11,11 +11,12 @@ from combiner_codec.encoder.choose.class_costs import costs_by_size
 from combiner_codec.encoder.choose.search import constrained
 from combiner_codec.encoder.choose.solve import GRID, LOG_BETAS, Limit, first_log_beta, guess, solve
 from combiner_codec.encoder.choose.target import choices_of, encode
-from combiner_codec.encoder.choose.tiling import begins, cells, choose_tiling, everywhere, squares
+from combiner_codec.encoder.choose.tiling import choose_tiling
 from combiner_codec.encoder.fit.posterior import out_of_reach
 from combiner_codec.encoder.settings import Settings, ignore
 from combiner_codec.encoder.threads import ALONE
 from combiner_codec.root import next_guess
+from combiner_codec.synthesis.squares import as_squares, begins, cells, everywhere, square_sums
 from conftest import busy_pictures
 
 SHAPES = [(1, 1), (2, 2), (3, 4), (5, 5), (4, 7)]
@@ -24,8 +25,8 @@ SHAPES = [(1, 1), (2, 2), (3, 4), (5, 5), (4, 7)]
 def random_tiling(rows, columns, count=3):
     """Some of the squares that can merge: (count, rows, columns) bool."""
     chosen = np.random.default_rng(rows).integers(2, size=(count, -(-rows // 2), -(-columns // 2))).astype(bool)
-    wide = chosen.repeat(2, 1).repeat(2, 2)[:, :rows, :columns]
-    return wide & everywhere((count, rows, columns))
+    shape = count, rows, columns
+    return as_squares(chosen, shape) & everywhere(shape)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -44,7 +45,7 @@ def test_every_tile_is_named_once(shape):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_squares_add_up(shape):
     values = np.random.default_rng(0).random((2, *shape))
-    sums = squares(values)
+    sums = square_sums(values)
     assert sums.shape == (2, -(-shape[0] // 2), -(-shape[1] // 2))
     np.testing.assert_allclose(sums[:, 0, 0], values[:, :2, :2].sum((1, 2)))
     np.testing.assert_allclose(sums.sum((1, 2)), values.sum((1, 2)))
@@ -61,7 +62,7 @@ def with_borders(merged, gain, border):
 def test_squares_that_do_not_disturb_each_other_merge_where_that_is_cheaper():
     gain = np.random.default_rng(0).normal(size=(2, 5, 7))
     chosen = choose_tiling(partial(with_borders, gain=gain, border=0.0), everywhere(gain.shape))
-    cheaper = (squares(gain) > 0).repeat(2, 1).repeat(2, 2)[:, :5, :7]
+    cheaper = as_squares(square_sums(gain) > 0, gain.shape)
     assert (chosen == (cheaper & everywhere(gain.shape))).all()
 
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.choose.tiling import everywhere
 from combiner_codec.encoder.fit.analysis import decompose
 from combiner_codec.synthesis.fields import blocks_from
 from combiner_codec.synthesis.network import Network
+from combiner_codec.synthesis.squares import everywhere
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training import lapping
 from combiner_codec.training.colour import colour_names

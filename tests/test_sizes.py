@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from combiner_codec.decoder import parse
-from combiner_codec.encoder.choose.tiling import everywhere
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.analysis import decompose
 from combiner_codec.encoder.fit.posterior import noise_variance
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.synthesis.squares import everywhere
 from combiner_codec.training.colour import colour_names
 from combiner_codec.training.joint import class_features
 from combiner_codec.training.recipes import RECIPES

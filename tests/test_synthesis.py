@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.choose.tiling import everywhere
 from combiner_codec.encoder.fit.analysis import decompose
 from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
@@ -13,6 +12,7 @@ from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
 from combiner_codec.synthesis.network import WIDEST, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
 from combiner_codec.synthesis.rectangle import Rectangle
+from combiner_codec.synthesis.squares import everywhere
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training.recipes import linear_part, siren_architecture
 from conftest import busy_pictures

@@ -15,6 +15,7 @@ from functools import lru_cache
 import numpy as np
 
 from ..errors import FormatError
+from ..synthesis.squares import everywhere, first_of_square
 from .arithmetic import TAIL, ArithmeticDecoder, ArithmeticEncoder
 
 NEIGHBOURS = ((0, -1), (-1, 0), (-1, 1))  # (row, column) offsets of the neighbours that the three tables stand for
@@ -104,13 +105,9 @@ def allowed(classes: np.ndarray, single: int, K: int) -> np.ndarray:
     """How many of the K classes each tile may name: all, `single`, or 0 where a merged tile's first one has named it
     already: (rows, cols) -> the same.
     """
-    rows, cols = classes.shape
-    r = np.arange(rows)[:, None]
-    c = np.arange(cols)
-    begins = (r % 2 == 0) & (c % 2 == 0)
-    inside = (r + 1 < rows) & (c + 1 < cols)
-    named = ~begins & (classes >= single)
-    choices = np.where(begins & inside, K, single)
+    first = first_of_square(*classes.shape)
+    named = (classes >= single) & ~first
+    choices = np.where(first & everywhere(classes.shape), K, single)
     return np.where(named, 0, choices)
 
 

@@ -14,6 +14,7 @@ from numpy.typing import DTypeLike
 from ..synthesis.architecture import Architecture
 from ..synthesis.array import Array
 from ..synthesis.latents import scale_factor, scale_of
+from ..synthesis.squares import place_in_square
 from .streams import COST_PER_BIT, Partition, group_count, kl_table, partition
 
 UNMODULATED_PIXELS = 2**14  # a picture of no more has no modulations, and is decoded in double precision
@@ -145,13 +146,6 @@ class OperatingPoint:
         component = np.arange(len(self.mean)) % architecture.components
         coded = component == 0
         return replace(self, kl_index=self.kl_index * coded, merged=self.merged * coded)
-
-
-def place_in_square(rows: int, columns: int) -> np.ndarray:
-    """Place of every tile among the four that may be merged: 0 to 3, (rows, columns)."""
-    down = np.arange(rows) % 2
-    across = np.arange(columns) % 2
-    return np.add.outer(2 * down, across)
 
 
 def row_of(classes: Array, single: int, place: Array) -> Array:

@@ -14,7 +14,6 @@ from itertools import pairwise
 import numpy as np
 
 from ..decoder import Contents, decode_array
-from ..encoder.choose.tiling import squares
 from ..encoder.fit.saved import SavedPosterior
 from ..errors import FormatError
 from ..format import classmap
@@ -25,6 +24,7 @@ from ..format.streams import COST_PER_BIT, Partition, kl_table
 from ..picture.image import EQUAL, psnr
 from ..synthesis.architecture import Architecture
 from ..synthesis.fields import Part, tiles_of
+from ..synthesis.squares import as_squares, place_in_square, square_sums
 
 CHANNELS = {"L": (), "LA": (2,), "RGB": (3,), "RGBA": (4,)}  # a picture's last dimension by its mode
 ACTIVE = 1.0  # bits of KL that make a hidden unit active
@@ -181,10 +181,10 @@ class Inspection:
             return self.cells(level, values).mean(0).reshape(level.part.shape)
         n, _, colours = level.part.shape
         means = np.empty((n, 2, n, 2, colours))
-        odd_rows, odd_columns = np.indices(self.merged.shape) % 2
+        place = place_in_square(*self.merged.shape)
         for row in range(2):
             for column in range(2):
-                corner = (odd_rows == row) & (odd_columns == column)
+                corner = place == 2 * row + column
                 of_corner = replace(level, where=level.where & corner)
                 mean = self.cells(of_corner, values).mean(0)
                 means[:, row, :, column] = mean.reshape(n, n, colours)
@@ -196,10 +196,9 @@ class Inspection:
 
     def _spread(self, values: np.ndarray) -> np.ndarray:
         """What merged tiles have, spread evenly over their four: (Rt, Ct), the same."""
-        rows, columns = values.shape
-        of_squares = squares(values[None])[0] / 4
-        of_tiles = of_squares.repeat(2, 0).repeat(2, 1)
-        return np.where(self.merged, of_tiles[:rows, :columns], values)
+        shape = (1, *values.shape)
+        means = square_sums(values[None]) / 4
+        return np.where(self.merged, as_squares(means, shape)[0], values)
 
     @cached_property
     def tile_bits(self) -> np.ndarray:

@@ -11,8 +11,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from ..encoder.choose.tiling import begins, cells, choose_tiling, everywhere, squares
+from ..encoder.choose.tiling import choose_tiling
 from ..synthesis.architecture import Architecture
+from ..synthesis.squares import begins, cells, everywhere, square_sums
 from .lapping import Lapping, decompose
 from .mixture import MAP_SHARE, SMOOTHING, Mixture, classes_by_energy
 from .shards import Shards
@@ -114,7 +115,7 @@ def first_sizes(
     if not M:
         return Sizes(noise, variance, variance.new_zeros(0, 4 * architecture.tile_latents), frequency)
     costs = single.likeliest(variance, frequency, reach=True)[0]
-    costs = torch.from_numpy(squares(costs.reshape(shape).cpu().numpy())).reshape(-1).to(costs.device)
+    costs = torch.from_numpy(square_sums(costs.reshape(shape).cpu().numpy())).reshape(-1).to(costs.device)
     every = energies(architecture, colour, pixels, merged=True)
     mixture = mixture_of(every, M, noise, single.shards)
     merged, own, share = merged_classes(mixture, costs, len(every) // max(1, len(pixels)), last)

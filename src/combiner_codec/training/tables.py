@@ -7,9 +7,10 @@ import numpy as np
 import torch
 
 from ..encoder.fit.posterior import Gaussians, as_tensor, noise_variance
-from ..format.operating_point import OperatingPoint, place_in_square, row_of
+from ..format.operating_point import OperatingPoint, row_of
 from ..format.streams import COST_PER_BIT, index_of
 from ..synthesis.latents import kl_bits_of
+from ..synthesis.squares import place_in_square
 
 # bits of KL from which a latent takes part; `index_of` gives up those below 0.77 / COST_PER_BIT too
 CODED = 0.5 / COST_PER_BIT

@@ -13,10 +13,10 @@ import numpy as np
 import torch
 
 from ...format.operating_point import OperatingPoint
+from ...synthesis.squares import begins
 from .chooser import Chooser
 from .class_costs import tile_nats
 from .class_maps import cheapest
-from .tiling import begins
 
 NATS_PER_BYTE = 8 * np.log(2)
 NO_ERROR = 1e-9  # squared error that counts as none

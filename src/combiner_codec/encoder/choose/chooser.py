@@ -12,10 +12,11 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...format.prior import Prior
+from ...synthesis.squares import square_sums
 from ..threads import ALONE, Threads
 from .class_maps import cheapest
 from .picture_costs import PictureCosts
-from .tiling import choose_tiling, squares
+from .tiling import choose_tiling
 
 # costs of some pictures, by their numbers (n,), at an operating point: (n,)
 CostOf = Callable[[int, np.ndarray], np.ndarray]
@@ -71,9 +72,9 @@ class Chooser:
         """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). As if merged tiles and others did not disturb each other."""
         costs = self.costs(point, pictures)
         every = costs.mergeable()
-        of_squares = squares(costs.least(np.zeros_like(every)))
+        of_squares = square_sums(costs.least(np.zeros_like(every)))
         if every.any():
-            of_merged = squares(costs.least(every))
+            of_merged = square_sums(costs.least(every))
             of_squares = np.minimum(of_squares, of_merged)
         return of_squares.sum((1, 2))
 

@@ -12,7 +12,7 @@ import torch
 
 from ...format import classmap
 from ...format.operating_point import OperatingPoint
-from .tiling import begins, cells, first_of_square
+from ...synthesis.squares import begins, cells, first_of_square
 
 
 def cheapest(point: OperatingPoint, costs: np.ndarray, beta: float) -> np.ndarray:

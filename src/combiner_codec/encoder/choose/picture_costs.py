@@ -12,11 +12,11 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...synthesis.architecture import Architecture
+from ...synthesis.squares import begins, cells, everywhere
 from ..fit.analysis import decompose
 from ..fit.posterior import shared_weights
 from ..threads import ALONE, Threads
 from .class_costs import costs_by_size, tile_nats
-from .tiling import begins, cells, everywhere
 
 TILES_AT_ONCE = 1024  # of pictures whose latents are computed together
 # Bits of a class in a map, about. With 4, J of files was 0.8 % higher at beta 0.03 and the same at 0.0085.
