@@ -85,6 +85,28 @@ def test_pictures_above_the_limit_are_refused():
             call(data, max_pixels=64 * 48 - 1)
 
 
+@pytest.mark.parametrize(
+    ("point", "limit", "refusal"),
+    [
+        (0, 112 * 16 - 1, "112 x 16 pixels of whole tiles are more than 1791"),
+        (0, 112 * 16, None),
+        (header.ONE_COLOUR, 99, "100 x 1 pixels are more than 99"),
+        (header.ONE_COLOUR, 100, None),
+    ],
+)
+def test_pixels_count_as_whole_tiles_unless_all_are_alike(point, limit, refusal):
+    """A picture of one row takes as much as one of a tile's height."""
+    prior = priors.load("small")
+    head = header.Header(prior.number, point, 14, 100, 1)
+    data = header.write(head, prior.architecture.block, bytes([1, 2, 3]), prior.digest)
+    try:
+        decoder.decode_array(data, max_pixels=limit)
+        told = ""
+    except FormatError as error:
+        told = error.message
+    assert told == refusal if refusal else "are more than" not in told
+
+
 @given(st.binary(max_size=300))
 def test_any_bytes_behind_a_magic_are_refused_or_decoded(body):
     hostile.judge([hostile.repaired(b"\xcb\x4d" + body)], max_pixels=1 << 12)

@@ -2,6 +2,7 @@
 
 import base64
 import gzip
+import itertools
 import json
 import shutil
 import subprocess
@@ -41,7 +42,8 @@ def web_priors(tmp_path_factory):
 def in_node(files, web_priors, max_pixels=2**24):
     """What the decoder in JavaScript makes of files: uint8 (H, W, 4), or a sentence."""
     job = {"priors": web_priors, "files": [base64.b64encode(data).decode() for data in files]}
-    job["maxPixels"] = max_pixels
+    if max_pixels:
+        job["maxPixels"] = max_pixels
     result = subprocess.run([NODE, SCRIPT], input=json.dumps(job), capture_output=True, text=True, check=True)
     return [told.get("error") or rgba(told) for told in map(json.loads, result.stdout.splitlines())]
 
@@ -75,18 +77,18 @@ def random_files(count):
         yield header.write(head, prior.architecture.block, random_payload(head, prior, rng), prior.digest)
 
 
-def random_payload(head, prior, rng):
-    """Bits that a decoder can read to their end, as many as it reads."""
+def random_payload(head, prior, rng, most=2**18):
+    """Bits that a decoder can read to their end, as many as it reads; most: that they may be."""
     planes = [head] if head.alpha is None else [head, head.of_alpha]
-    bits = [random_plane(each, prior, rng) for each in planes]
+    bits = [random_plane(each, prior, rng, most) for each in planes]
     return np.packbits(np.concatenate(bits)).tobytes()
 
 
-def random_plane(head, prior, rng):
+def random_plane(head, prior, rng, most):
     """Bits of one plane; a few start with numbers of classes that there are not."""
     while True:
         try:
-            bits = BitReader(rng.integers(0, 2, 2**18).astype(np.uint8))
+            bits = BitReader(rng.integers(0, 2, most).astype(np.uint8))
             plane.read(bits, head, prior)
             return bits.bits[: bits.position]
         except FormatError:
@@ -113,6 +115,32 @@ def test_random_files_have_the_same_pixels(web_priors):
     files = list(random_files(200))
     for data, shown in zip(files, in_node(files, web_priors), strict=True):
         np.testing.assert_array_equal(shown, in_python(data))
+
+
+@needs_node
+@pytest.mark.parametrize("size", [(700, 600), (9000, 20), (20, 9000)])
+def test_large_ones_are_decoded_in_parts(web_priors, size):
+    """Several rows and columns of parts."""
+    prior = priors.load("web")
+    head = header.Header(prior.number, 1, 16, *size)
+    payload = random_payload(head, prior, np.random.default_rng(2), 2**21)
+    data = header.write(head, prior.architecture.block, payload, prior.digest)
+    (shown,) = in_node([data], web_priors)
+    count, steps = golden.moved(shown, in_python(data))
+    assert steps <= 1 and count <= golden.LOOSE * shown.size
+
+
+@needs_node
+def test_pictures_above_a_megapixel_of_whole_tiles_are_refused_unless_told_otherwise(web_priors):
+    prior = priors.load("web")
+    cases = list(itertools.product(((2**20, 2), (2**16 + 1, 1), (1, 2**16 + 16), (1025, 1024)), (0, header.ONE_COLOUR)))
+    heads = [header.Header(prior.number, point, 16, *size) for size, point in cases]
+    files = [header.write(head, prior.architecture.block, bytes([1, 2, 3]), prior.digest) for head in heads]
+    for ((width, height), point), data, told in zip(cases, files, in_node(files, web_priors, None), strict=True):
+        if point == header.ONE_COLOUR and width * height <= 2**20:
+            assert (told[..., 2] == 3).all()
+        else:
+            assert told == in_python(data, max_pixels=2**20) and told.endswith("are more than 1048576")
 
 
 @needs_node
@@ -181,6 +209,30 @@ def test_the_element_paints_the_same_pixels_in_chromium(web_priors, tmp_path):
     page.write_text(PAGE.format(url=data_url(data), module=module, prior=prior))
     told = json.loads(in_chromium(page, tmp_path, "--dump-dom").split("<body>")[1].split("</body>")[0])
     np.testing.assert_array_equal(rgba(told)[..., :3], pixels)
+
+
+LIMITED = """<!doctype html><body><img-cmb max-pixels="3071" src="{url}"></img-cmb><script type="module">
+import {{ Combiner }} from "data:text/javascript;base64,{module}";
+const element = document.querySelector("img-cmb");
+const heard = (name) => new Promise((done) => element.addEventListener(name, done, {{ once: true }}));
+const refused = heard("error");
+await Combiner.load("data:;base64,{prior}");
+const {{ message }} = await refused, painted = heard("load");
+element.maxPixels = 3072;
+await painted;
+document.body.textContent = JSON.stringify([message, element.getAttribute("max-pixels"), element.children.length]);
+</script></body>"""
+
+
+@needs_chromium
+def test_the_element_has_a_limit_that_a_page_may_set(web_priors, tmp_path):
+    data, _, _ = golden.read("64x48")
+    prior = next(Path(path) for path in web_priors if path.endswith("photo.cmbw"))
+    page, module = tmp_path / "page.html", (WEB / "combiner.js").read_bytes()
+    module, prior = (base64.b64encode(part).decode() for part in (module, gzip.compress(prior.read_bytes(), 1)))
+    page.write_text(LIMITED.format(url=data_url(data), module=module, prior=prior))
+    told = json.loads(in_chromium(page, tmp_path, "--dump-dom").split("<body>")[1].split("</body>")[0])
+    assert told == ["64 x 48 pixels are more than 3071", "3072", 1]
 
 
 def in_chromium(page, folder, *options):

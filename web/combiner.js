@@ -3,7 +3,7 @@
  * bytes -> header -> classes of tiles -> indices -> latents -> field -> pixels. Integers are exact, floats are double.
  *
  * @typedef {Uint8Array|string} Source bytes of a file, or a data: URL
- * @typedef {{maxPixels?: number}} Options larger pictures are refused
+ * @typedef {{maxPixels?: number}} Options larger pictures are refused, counted in whole tiles: 2^20
  */
 
 const { ceil, clz32, cos, exp, floor, fround, max, min, PI, round, sin, sqrt } = Math;
@@ -47,17 +47,19 @@ export class Combiner {
 	 * @type {(source: Source, options?: Options) => ImageData} outside browsers an object of width, height and data
 	 * @throws {FormatError} unless the file is whole and undamaged
 	 */
-	decode(source, { maxPixels = 2 ** 24 } = {}) {
+	decode(source, { maxPixels = 2 ** 20 } = {}) {
 		const bytes = typeof source === "string" ? bytesOf(source) : source;
 		const head = readHeader(bytes), { number, hash } = head;
-		const fits = ({ width, height }) =>
-			check(width * height <= maxPixels, `${width} x ${height} pixels are more than ${maxPixels}`);
-		fits(head);
+		const fits = (width, height, what) =>
+			check(width * height <= maxPixels, `${width} x ${height} ${what} are more than ${maxPixels}`);
+		fits(head.width, head.height, "pixels");
 		const prior = this.priors.find((own) => own.number === number && (!hash || hash === own.hash));
 		check(prior || !hash, `made with a custom prior of hash ${hash}: name its file`);
 		check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
 		const block = prior.tile * prior.side, width = (head.width ||= block), height = (head.height ||= block);
-		fits(head);
+		fits(width, height, "pixels");
+		const unit = head.points.some((point) => point < 30) ? prior.tile : 1;
+		fits(ceil(width / unit) * unit, ceil(height / unit) * unit, "pixels of whole tiles");
 		check(
 			bytes.at(-2) + 256 * bytes.at(-1) === crc16(bytes.subarray(0, -2), prior.crc),
 			"checksum mismatch: the file is damaged, or it was made with another prior of this name: " +
@@ -176,7 +178,7 @@ function readPlane(bits, head, prior, number, grey) {
 	const few = point.count === 1 && rows * cols > side * side * bits.left;
 	check(!few, `truncated: ${bits.left >> 3} bytes are too few for ${rows} x ${cols} tiles`);
 	const classes = classMap(bits, rows, cols, point);
-	const plane = { bits, head, prior, point, grey, rows, cols, classes }, blocks = [];
+	const plane = { bits, head, prior, point, grey, rows, cols, classes, abreast: ceil(cols / side) }; // in blocks
 	const placed = (stream) => {
 		stream.start = bits.at;
 		bits.at += groupBits * stream.groups;
@@ -188,11 +190,7 @@ function readPlane(bits, head, prior, number, grey) {
 		plane.changes = placed(grouped(point.modulation_kl.subarray(at, at + size), order(size), prior));
 		bits.whole();
 	}
-	classes.forEach((name, n) => {
-		const [r, c] = split(n, cols), block = floor(r / side) * ceil(cols / side) + floor(c / side);
-		(blocks[block] ??= []).push({ r, c, name, at: ((r % side) * side + (c % side)) * prior.own });
-	});
-	plane.blocks = blocks.map((tiles) => placed(partition(plane, tiles)));
+	plane.starts = filled(plane.abreast * ceil(rows / side), (n) => placed(partition(plane, ...split(n, plane.abreast))).start);
 	bits.whole();
 	return plane;
 }
@@ -284,16 +282,20 @@ function normal(piece) {
 
 // Section 5: partition
 
-/** Groups of a block, by row, column, class and latents' start of its tiles. */
-function partition({ prior, point, grey }, tiles) {
-	const { own } = prior, kl = new Uint8Array(prior.order.length), colours = prior.features === "cosine" ? 3 : 1;
-	for (const { r, c, name, at } of tiles) {
-		const merged = 4 * (name - point.single) + (r % 2) * 2 + (c % 2);
+/** Groups of the block in this row and column of blocks. Those of all of them would fill the memory. */
+function partition({ prior, point, grey, rows, cols, classes }, y, x) {
+	const { own, side } = prior, kl = new Uint8Array(prior.order.length), colours = prior.features === "cosine" ? 3 : 1;
+	for (let n = 0; n < side * side; n++) {
+		const r = y * side + floor(n / side), c = x * side + (n % side);
+		if (r >= rows || c >= cols) continue;
+		const name = classes[r * cols + c], merged = 4 * (name - point.single) + (r % 2) * 2 + (c % 2);
 		const [table, row] = name < point.single ? [point.kl, name] : [point.merged, merged];
-		for (let i = 0; i < own; i++) kl[at + i] = table[row * own + ((i % colours) * own) / colours + floor(i / colours)];
+		for (let i = 0; i < own; i++) {
+			kl[n * own + i] = table[row * own + ((i % colours) * own) / colours + floor(i / colours)];
+		}
 	}
 	if (grey && colours > 1) kl.forEach((_, i) => i % 3 && (kl[i] = 0));
-	return { tiles, ...grouped(kl, prior.order, prior) };
+	return grouped(kl, prior.order, prior);
 }
 
 const cost = (kl) => (kl * kl) >> 4; // in 1/256 bit
@@ -333,25 +335,31 @@ function addSamples({ prior, bits, head }, block, { start, walk, group }, out, s
 	}
 }
 
-/** Calls with every tile's row, column and latents. */
-function eachTile(plane, call) {
-	const { prior, point } = plane, { own } = prior;
-	plane.blocks.forEach((block, number) => {
-		const latents = filled(prior.order.length, (i) => point.mean[i % own]);
-		const scaleOf = (i) => point.noise[i % own] * sqrt(2 ** (cost(block.kl[i]) / 128) - 1);
-		addSamples(plane, number, block, latents, scaleOf);
-		for (const { r, c, at } of block.tiles) call(r, c, latents.subarray(at, at + own));
-	});
+/** Calls with row, column and latents of every tile of a part. */
+function eachTile({ plane, rows, cols, top, left }, call) {
+	const { prior, point, starts, abreast } = plane, { own, side } = prior;
+	for (let y = floor(top / side); y * side < top + rows; y++) {
+		for (let x = floor(left / side); x * side < left + cols; x++) {
+			const number = y * abreast + x, block = partition(plane, y, x);
+			const latents = filled(prior.order.length, (i) => point.mean[i % own]);
+			const scaleOf = (i) => point.noise[i % own] * sqrt(2 ** (cost(block.kl[i]) / 128) - 1);
+			addSamples(plane, number, { ...block, start: starts[number] }, latents, scaleOf);
+			for (let n = 0; n < side * side; n++) {
+				const r = y * side + floor(n / side) - top, c = x * side + (n % side) - left;
+				if (min(r, c, rows - 1 - r, cols - 1 - c) >= 0) call(r, c, latents.subarray(n * own, (n + 1) * own));
+			}
+		}
+	}
 }
 
 // Section 7: field. A map has some numbers for every pixel, row by row.
 
 /** Lapped cosines of all tiles. */
-function cosineField(plane) {
-	const { rows, cols, classes, point } = plane, { tile } = plane.prior;
+function cosineField(part) {
+	const { plane, rows, cols, top, left } = part, { point, prior } = plane, { tile } = prior;
 	const width = 3 * cols * tile, data = floats(rows * tile * width), sums = floats(2 * tile);
-	const sizeOf = (r, c) => (classes[r * cols + c] < point.single ? 1 : 2); // of a tile, in tiles
-	eachTile(plane, (r, c, latents) => {
+	const sizeOf = (r, c) => (classAt(part, r, c) < point.single ? 1 : 2); // of a tile, in tiles
+	eachTile(part, (r, c, latents) => {
 		const size = sizeOf(r, c), i = r % size, j = c % size; // in a merged tile
 		for (let v = 0, n = 0; v < tile; v++) {
 			let to = ((r - i) * tile + v * size + i) * width + ((c - j) * tile + j) * 3;
@@ -360,12 +368,12 @@ function cosineField(plane) {
 	});
 	for (const work of [transform, mix]) {
 		for (const down of [true, false]) {
-			const [tiles, step, aside] = down ? [rows, width, 3] : [cols, 3, width];
+			const [tiles, step, aside, end] = down ? [rows, width, 3, plane.rows - top] : [cols, 3, width, plane.cols - left];
 			for (let line = 0; line < data.length / (tiles * tile); line++) {
 				const [place, k] = split(line, 3), start = place * aside + k, across = floor(place / tile);
 				for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
 					here = down ? sizeOf(t, across) : sizeOf(across, t);
-					work(data, start + t * tile * step, step, here * tile, before * tile, t + here === tiles, sums);
+					work(data, start + t * tile * step, step, here * tile, before * tile, t + here === end, sums);
 				}
 			}
 		}
@@ -401,25 +409,25 @@ function mix(data, border, step, hop, before) {
 }
 
 /** Outputs of tiles that are networks on sines and cosines of places. */
-function fourierField(plane) {
-	const { tile, stored } = plane.prior, { inputs } = stored[0];
+function fourierField(part) {
+	const { rows, cols, plane } = part, { tile, stored } = plane.prior, { inputs } = stored[0];
 	const features = filled(tile * tile * inputs, (n) => {
 		const [pixel, input] = split(n, inputs), i = input % (inputs / 2), octave = i % (inputs / 4);
 		const along = split(pixel, tile)[+(i !== octave)];
 		const phase = ((2 * along + 1) / tile - 1) * PI * 2 ** (octave - 1);
 		return input === i ? sin(phase) : cos(phase);
 	});
-	const alone = { prior: plane.prior, rows: 1, cols: 1 };
-	const line = tile * stored.at(-1).outputs, data = floats(plane.rows * tile * plane.cols * line); // line: a tile's row
-	eachTile(plane, (r, c, latents) => {
+	const line = tile * stored.at(-1).outputs, data = floats(rows * tile * cols * line); // line: a tile's row
+	eachTile(part, (r, c, latents) => {
 		let x = features, at = 0;
 		const take = (count, scale) => latents.slice(at, (at += count)).map((theta) => scale * theta);
 		for (const layer of stored) {
-			const { inputs, outputs, scale, bias } = layer;
-			x = layered(alone, layer, x, take(inputs * outputs, scale), bias ? take(outputs, scale) : floats(outputs));
+			const { inputs, outputs, scale } = layer, weights = take(inputs * outputs, scale);
+			const bias = layer.bias ? take(outputs, scale) : floats(outputs);
+			x = layered({ plane, rows: 1, cols: 1 }, { ...layer, weights, bias }, x);
 		}
 		for (let i = 0; i < tile; i++) {
-			data.set(x.subarray(i * line, (i + 1) * line), ((r * tile + i) * plane.cols + c) * line);
+			data.set(x.subarray(i * line, (i + 1) * line), ((r * tile + i) * cols + c) * line);
 		}
 	});
 	return data;
@@ -427,45 +435,64 @@ function fourierField(plane) {
 
 // Section 7: shared layers
 
-/** Four bytes of every pixel, rounded: colour or three times grey, and opaque. */
+/** Four bytes of every pixel, rounded: colour or three times grey, and opaque. 32 x 32 tiles at once bound the memory. */
 function pixels(plane, width, height) {
-	const { colour, grey, prior, cols } = plane;
-	const y = colour ?? shared(plane), out = new Uint8ClampedArray(width * height * 4).fill(255); // it rounds halves to even
-	for (let n = 0; n < width * height; n++) {
-		const at = colour ? 0 : 3 * (floor(n / width) * cols * prior.tile + (n % width));
-		const mean = (y[at] + y[at + 1] + y[at + 2]) / 3;
-		for (let k = 0; k < 3; k++) out[4 * n + k] = 255 * (grey ? mean : y[at + k]);
+	const { colour, grey, prior, rows, cols } = plane;
+	const out = new Uint8ClampedArray(width * height * 4).fill(255); // it rounds halves to even
+	if (colour) return out.map((opaque, i) => (i % 4 < 3 ? 255 * colour[i % 4] : opaque));
+	const { layers, tile } = prior, own = sharedLayers(plane);
+	const margin = layers.reduce((sum, { window, fold }) => sum + (window >> 1) * fold, 0);
+	const more = 2 * ceil((margin / tile + 1) / 2); // tiles that they look at on every side, one of them for borders
+	for (let n = 0, across = ceil(cols / 32); n < across * ceil(rows / 32); n++) {
+		const [r, c] = split(n, across).map((i) => 32 * i), [top, left] = [r, c].map((i) => max(0, i - more));
+		const wide = min(cols, c + 32 + more) - left, high = min(rows, r + 32 + more) - top;
+		const y = shared({ plane, top, left, rows: high, cols: wide }, own);
+		for (let i = r * tile; i < min(height, (r + 32) * tile); i++) {
+			for (let j = c * tile; j < min(width, (c + 32) * tile); j++) {
+				const at = 3 * ((i - top * tile) * wide * tile + j - left * tile);
+				const mean = (y[at] + y[at + 1] + y[at + 2]) / 3;
+				for (let k = 0; k < 3; k++) out[4 * (i * width + j) + k] = 255 * (grey ? mean : y[at + k]);
+			}
+		}
 	}
 	return out;
 }
 
-/** Output of the last layer. */
-function shared(plane) {
-	const { point, changes } = plane, { layers, stored, features } = plane.prior;
-	const modulations = floats(changes?.kl.length);
+const classAt = ({ plane, top, left }, r, c) => plane.classes[(top + r) * plane.cols + left + c];
+
+/** Shared layers with their weights and biases. */
+function sharedLayers(plane) {
+	const { point, changes, prior } = plane, modulations = floats(changes?.kl.length);
 	if (changes) addSamples(plane, 0, changes, modulations, (i) => point.modulation_scale[i]);
-	const start = stored.length, maps = [];
-	maps[start - 1] = features === "cosine" ? cosineField(plane) : fourierField(plane);
-	for (let i = start, at = 0; i < layers.length; i++) {
-		const [, , inputs, outputs] = point.shapes[`w${i}`];
+	let at = 0;
+	return prior.layers.slice(prior.stored.length).map((layer, n) => {
+		const i = prior.stored.length + n, [, , inputs, outputs] = point.shapes[`w${i}`];
 		let weights = point[`w${i}`], bias = point[`b${i}`];
-		if (changes && i > start) {
+		if (changes && n) {
 			const [a, g, s] = [inputs, outputs, outputs].map((count) => modulations.subarray(at, (at += count)));
 			weights = weights.map((w, n) => w * (1 + a[floor(n / outputs) % inputs]) * (1 + g[n % outputs]));
 			bias = bias.map((b, n) => b + s[n % outputs]);
 		}
-		maps[i] = layered(plane, { ...layers[i], inputs, outputs }, maps[i - 1], weights, bias, maps[layers[i].residual_of]);
-	}
+		return { ...layer, inputs, outputs, weights, bias };
+	});
+}
+
+/** Output of the last layer. */
+function shared(part, layers) {
+	const { features, stored } = part.plane.prior, maps = [];
+	maps[stored.length - 1] = (features === "cosine" ? cosineField : fourierField)(part);
+	for (const layer of layers) maps.push(layered(part, layer, maps.at(-1), maps[layer.residual_of]));
 	return maps.at(-1);
 }
 
 /** A layer and what it adds of an earlier one. A row of pixels has its positions' numbers side by side. */
-function layered({ prior, rows, cols, classes }, layer, x, weights, bias, added) {
+function layered(part, layer, x, added) {
+	const { rows, cols } = part, { prior } = part.plane, { weights, bias } = layer;
 	const { kind, omega, fold, outputs } = layer;
 	const size = prior.tile / fold, height = rows * size, width = cols * size; // in positions
 	const run = ceil(outputs / fold) | 0, out = floats(height * fold * width * run); // run: numbers abreast
 	const near = (i, count) => clamp((i + 0.5) / size - 0.5, count); // in tiles, from centre to centre
-	const row = (r, c) => (bias.length > outputs ? classes[r * cols + c] * outputs : 0);
+	const row = (r, c) => (bias.length > outputs ? classAt(part, r, c) * outputs : 0);
 	convolved(x, weights, layer, height, width, (sums, from, r, c) => {
 		const y = near(r, rows), top = floor(y), below = ceil(y), down = y - top;
 		const x = near(c, cols), left = floor(x), right = ceil(x), across = x - left;
@@ -655,16 +682,24 @@ function painted(image) {
 
 /**
  * <img-cmb src="data:..."> paints itself at the picture's size, or smoothly scaled to the size that CSS gives it. What cannot
- * be shown leaves it empty and raises an `error` event.
+ * be shown leaves it empty and raises an `error` event. Its max-pixels are as in Options.
  */
 class Element extends (globalThis.HTMLElement ?? Object) {
-	static observedAttributes = ["src"];
+	static observedAttributes = ["src", "max-pixels"];
 
-	async attributeChangedCallback(_, __, src) {
-		const combiner = await first;
-		if (src !== this.getAttribute("src")) return; // changed again
+	get maxPixels() {
+		return +(this.getAttribute("max-pixels") ?? 2 ** 20);
+	}
+
+	set maxPixels(count) {
+		this.setAttribute("max-pixels", count);
+	}
+
+	async attributeChangedCallback() {
+		const change = (this.change = {}), combiner = await first;
+		if (change !== this.change) return; // changed again
 		try {
-			const canvas = painted(combiner.decode(src));
+			const canvas = painted(combiner.decode(this.getAttribute("src") ?? "", this));
 			canvas.style = "display: block; width: 100%; height: 100%";
 			this.style.display ||= "inline-block";
 			this.replaceChildren(canvas);

@@ -14,12 +14,13 @@ from .errors import FormatError
 from .format import candidates, header, streams
 from .format import plane as planes
 from .format import prior as priors
-from .format.header import GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, Header
+from .format.header import EXACT, GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, Header
 from .format.operating_point import UNMODULATED_PIXELS
 from .format.plane import VP8L, AnyPlane, BitReader, Decoded, ExactPlane, InrPlane, OneColour, Section
 from .format.prior import Prior
 from .picture.planes import join, sharpened
 from .picture.rounding import to_uint8
+from .synthesis.architecture import counts
 from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
 from .synthesis.network import Network
@@ -81,8 +82,8 @@ class Contents:
 def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_PIXELS) -> Contents:
     """Header, prior, classes and streams of a file; nothing much larger than the file is allocated.
 
-    prior: the custom prior that the file may have been made with. max_pixels: larger pictures are refused; None or 0 is
-    no limit. Raises FormatError on anything that is not a whole, undamaged file.
+    prior: the custom prior that the file may have been made with. max_pixels: larger pictures are refused, counted in
+    whole tiles; None or 0 is no limit. Raises FormatError on anything that is not a whole, undamaged file.
     """
     head, start = header.read(data)
     header.check_pixels(head.width, head.height, max_pixels)  # as far as the file says, before its prior is looked for
@@ -93,6 +94,7 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
         digest = found.digest
         head = head.sized(found.architecture.block)
         header.check_pixels(head.width, head.height, max_pixels)
+        check_tiles(head, found.architecture.tile, max_pixels)
     payload = header.payload(data, start, digest)  # before anything of the prior is unpacked
     bits = BitReader(np.unpackbits(np.frombuffer(payload, np.uint8)))
     colour = planes.read(bits, head, found)
@@ -103,6 +105,15 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     if used != len(payload) or bits.left.any():
         raise FormatError(f"payload of {len(payload)} bytes where {used} are expected")
     return Contents(head, found, start + header.CHECKSUM.size, colour, alpha)
+
+
+def check_tiles(head: Header, tile: int, max_pixels: int | None) -> None:
+    """Raises FormatError for a picture of more pixels than a limit in whole tiles, which is what it takes to decode."""
+    has_tiles = head.point < EXACT or (head.alpha is not None and head.alpha < EXACT)
+    if not has_tiles:
+        return
+    rows, columns = counts(head.width, head.height, tile)
+    header.check_pixels(columns * tile, rows * tile, max_pixels, "pixels of whole tiles")
 
 
 def decode_array(

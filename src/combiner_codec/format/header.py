@@ -80,10 +80,10 @@ class Header:
         return replace(self, width=self.width or side, height=self.height or side)
 
 
-def check_pixels(width: int, height: int, limit: int | None) -> None:
+def check_pixels(width: int, height: int, limit: int | None, what: str = "pixels") -> None:
     """Raises FormatError for a picture of more pixels than a limit, if there is one."""
     if limit and width * height > limit:
-        raise FormatError(f"{width} x {height} pixels are more than {limit}", "max_pixels")
+        raise FormatError(f"{width} x {height} {what} are more than {limit}", "max_pixels")
 
 
 def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
