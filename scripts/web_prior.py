@@ -7,7 +7,7 @@ own that encodes what the one for the web decodes.
 import argparse
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,46 +16,51 @@ import numpy as np
 from combiner_codec.format import classmap
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import OperatingPoint, Prior
-from combiner_codec.format.prior_file import is_shared
 
 MAGIC = b"CMBW"
-MEMBERS = "kl", "merged", "contexts", "mean", "noise", "modulation_kl", "modulation_scale"  # and w1, b1, w2, …
 MOST = 127  # steps of an array of bytes
 SAMPLES, SIDE = 1000, 4  # maps of 4 x 4 tiles that tell how often a class is used
 
 
 def web(prior: Prior) -> bytes:
     """The file, not compressed."""
-    arrays, parts = [], []
-    for name, number in sorted(members(prior)):
-        array = prior.arrays[f"{number:02}.{name}"]
+    metadata = prior.metadata | {"architecture": prior.architecture.to_json()}
+    return written(prior.name, prior.number, prior.digest, metadata, prior.arrays)
+
+
+def written(name: str, number: int, digest: bytes, metadata: dict, arrays: Mapping[str, np.ndarray]) -> bytes:
+    """The file of a prior's parts, whatever they are: what makes no sense is for its reader to refuse."""
+    listed = []
+    parts = []
+    for member, point in sorted(members(arrays)):
+        array = arrays[f"{point:02}.{member}"]
         kind, data = packed(array)
-        arrays.append([number, name, kind, *array.shape])
+        listed.append([point, member, kind, *array.shape])
         parts.append(data)
     head = {
-        "name": prior.name,
-        "number": prior.number,
-        "digest": prior.digest.hex(),
-        "groupBits": prior.metadata["group_bits"],
-        "indexBits": prior.metadata["index_bits"],
-        "architecture": prior.architecture.to_json(),
-        "arrays": arrays,
+        "name": name,
+        "number": number,
+        "digest": digest.hex(),
+        "groupBits": metadata.get("group_bits"),
+        "indexBits": metadata.get("index_bits"),
+        "architecture": metadata.get("architecture"),
+        "arrays": listed,
     }
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *parts])
 
 
-def members(prior: Prior) -> Iterator[tuple[str, int]]:
-    """Names of the arrays that a decoder needs, and the operating points that they belong to."""
-    for full in prior.arrays:
+def members(arrays: Iterable[str]) -> Iterator[tuple[str, int]]:
+    """Names of all arrays of operating points, and the points that they belong to."""
+    for full in arrays:
         number, _, name = full.partition(".")
-        if name and (name in MEMBERS or is_shared(name)):
+        if name:
             yield name, int(number)
 
 
 def packed(array: np.ndarray) -> tuple[str | float, bytes]:
     """Type and bytes of an array: of half precision as multiples of a step, in bytes, where it is that."""
-    if array.dtype == np.float16:
+    if array.dtype == np.float16 and np.isfinite(array).all():
         step = common_step(array)
         if step is not None:
             multiples = array.astype(np.float64) / step
@@ -81,7 +86,8 @@ def common_step(array: np.ndarray) -> float | None:
 
 def planes(array: np.ndarray) -> bytes:
     """Bytes of an array, all low ones before all high ones."""
-    return np.ascontiguousarray(array.reshape(-1, 1)).view(np.uint8).T.tobytes()
+    octets = np.frombuffer(array.tobytes(), np.uint8)
+    return octets.reshape(array.size, array.itemsize).T.tobytes()
 
 
 def smaller(prior: Prior, path: Path, points: list[int], classes: int, merged: int, bits: int) -> Prior:

@@ -186,7 +186,7 @@ def test_its_files_decode_in_javascript(smaller, tmp_path):
 
 def test_the_module_is_small_and_has_no_dependencies():
     text = (WEB / "combiner.js").read_bytes()
-    assert len(gzip.compress(text, 9)) <= 12_000 and b"\nimport " not in text
+    assert len(gzip.compress(text, 9)) <= 15_000 and b"\nimport " not in text
 
 
 PAGE = """<!doctype html><body><img-cmb id="e" src="{url}"></img-cmb><script type="module">

@@ -6,7 +6,7 @@
  * @typedef {{maxPixels?: number}} Options larger pictures are refused, counted in whole tiles: 2^20
  */
 
-const { ceil, clz32, cos, exp, floor, fround, max, min, PI, round, sin, sqrt } = Math;
+const { abs, ceil, clz32, cos, exp, floor, fround, max, min, PI, round, sin, sqrt } = Math;
 const floats = (length) => new Float64Array(length);
 const filled = (length, of) => floats(length).map((_, i) => of(i));
 const clamp = (i, count) => max(0, min(i, count - 1));
@@ -271,7 +271,7 @@ function order(latents) {
 function normal(piece) {
 	const p = (piece + 0.5) / 65536 - 0.5;
 	let x = 0, miss = 1;
-	while (Math.abs(miss) > 1e-6) {
+	while (abs(miss) > 1e-6) {
 		let sum = 0; // x + x^3 / 3 + x^5 / (3 * 5) + ...: area from 0 to x by height at x
 		for (let n = 1, term = x; sum !== (sum += term); n += 2) term *= (x * x) / (n + 2);
 		miss = p * sqrt(2 * PI) * exp((x * x) / 2) - sum;
@@ -610,30 +610,164 @@ function multiply(x, w, y, parts, count, inputs, outputs) {
 	}
 }
 
-// Priors, and what pages need
+// Section 8: priors for the web, which may come from a stranger
+
+const BUDGET = 2 ** 26; // bytes unpacked
+const ARCHITECTURE = { features: "", tile: 0, layers: [], side: 1 };
+const LAYER = {
+	kind: "", inputs: 0, outputs: 0, latent: false, bias: true, window: 1,
+	omega: 1, scale: 1, residual_of: null, by_class: false, fold: 1,
+};
+
+function need(fine, what) {
+	check(fine, `not a prior for the web (${what})`);
+}
+
+const integer = (x, least, most, what) => need(Number.isInteger(x) && x >= least && x <= most, what);
+const oneOf = (x, values, what) => need(values.includes(x), what);
+
+/** An object of no other fields, those that are missing filled in. */
+function withDefaults(found, defaults, what) {
+	need(found?.constructor === Object && Object.keys(found).every((key) => Object.hasOwn(defaults, key)), what);
+	return { ...defaults, ...found };
+}
 
 /** @param {Uint8Array} file */
 function readPrior(file) {
-	const view = new DataView(file.buffer, file.byteOffset);
-	check(file.length > 8 && view.getUint32(0) === 0x434d4257, "not a prior for the web");
-	let at = 8 + view.getUint32(4, true);
-	const { architecture, arrays, ...prior } = JSON.parse(new TextDecoder().decode(file.subarray(8, at))), points = [];
-	for (const [number, name, type, ...shape] of arrays) {
-		const point = (points[number] ??= { shapes: {}, reads: [] });
-		const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
-		point.shapes[name] = shape;
-		point.reads.push(() => (point[name] = (READERS[type] ?? multiples)(bytes, type)));
+	const view = new DataView(file.buffer, file.byteOffset, file.length);
+	need(file.length > 8 && file.length <= BUDGET && view.getUint32(0) === 0x434d4257, "its beginning or size");
+	let at = 8 + view.getUint32(4, true), head;
+	need(at <= min(file.length, 2 ** 20), "size of its head");
+	try {
+		head = JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(file.subarray(8, at)));
+	} catch {
+		need(false, "its head is not JSON");
 	}
+	need(head?.constructor === Object, "its head");
+	const { name, number, digest, groupBits, indexBits, arrays } = head;
+	need(typeof name === "string" && typeof digest === "string" && /^[0-9a-f]{64}$/.test(digest), "name or digest");
+	integer(number, 0, 15, "number");
+	integer(indexBits, 8, 22, "index width");
+	need(indexBits % 2 === 0, "index width");
+	integer(groupBits, 1, indexBits, "group width");
+	const architecture = readArchitecture(head.architecture), { own, side } = architecture, points = [];
+	need(Array.isArray(arrays) && arrays.every(Array.isArray), "arrays");
+	for (const [index, member, type, ...shape] of arrays) {
+		integer(index, 0, 29, "number of an operating point");
+		const point = (points[index] ??= { shapes: Object.create(null), types: {}, reads: [] });
+		need(typeof member === "string" && !(member in point.shapes), "names of arrays");
+		point.shapes[member] = shape;
+		point.types[member] = type;
+	}
+	need(points.length && Array.from(points).every(Boolean), "operating points");
 	for (const point of points) {
-		const { kl, merged } = point.shapes, single = kl[0], count = single + (merged?.[0] ?? 0);
-		const unpack = () => point.reads.splice(0).forEach((read) => read()); // once, when first used
-		Object.assign(point, { single, count, unpack });
+		Object.assign(point, checkShapes(point, architecture));
+		point.unpack = () => point.reads.splice(0).forEach((read) => read()); // once, when first used
 	}
-	check(at === file.length, "a prior for the web that is not whole");
-	const crc = crc16(prior.digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = prior.digest.slice(0, 8);
-	const own = points[0].shapes.mean[0], size = architecture.side ** 2 * own;
-	const stored = architecture.layers.filter((layer) => layer.latent);
-	return { ...prior, ...architecture, stored, hash, crc, points, own, order: order(size) };
+	for (const [index, member, type, ...shape] of arrays) {
+		const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
+		need(at <= file.length, "it is cut off");
+		if (member !== "kl" && member !== "merged") checkNumbers(bytes, member, type);
+		points[index].reads.push(() => (points[index][member] = (READERS[type] ?? multiples)(bytes, type)));
+	}
+	need(at === file.length, "bytes are left over");
+	const crc = crc16(digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = digest.slice(0, 8);
+	return { ...architecture, name, number, groupBits, indexBits, hash, crc, points, order: order(side ** 2 * own) };
+}
+
+function readArchitecture(found) {
+	const { features, tile, side, layers: given } = withDefaults(found, ARCHITECTURE, "architecture");
+	oneOf(features, ["cosine", "fourier"], "features");
+	integer(tile, 2, 256, "tile");
+	need(tile % 2 === 0, "tile");
+	integer(side, 1, 64, "side");
+	need(Array.isArray(given) && given.length > 0 && given.length <= 32, "layers");
+	const layers = given.map(readLayer), stored = layers.filter((layer) => layer.latent), first = stored.length;
+	need(first && stored.every((layer, i) => layer === layers[i]), "latent layers come first");
+	const cosine = features === "cosine";
+	let { inputs, outputs, kind, bias } = layers[0], margin = 0, multiplies = 0, own = 0;
+	if (cosine) need(first === 1 && kind === "linear" && inputs === tile * tile && outputs === 3 && !bias, "cosines");
+	else need(inputs % 4 === 0 && inputs <= 64 && side === 1, "Fourier features");
+	layers.forEach((layer, i) => {
+		const { window, fold, residual_of: added, latent } = layer;
+		if (latent) {
+			need(window === 1 && fold === 1 && added === null, "a latent layer");
+			need(cosine || (layer.kind !== "silu" && layer.inputs === inputs), "latent layers do not follow each other");
+			inputs = layer.outputs;
+			own += (layer.inputs + layer.bias) * layer.outputs;
+		} else {
+			need(tile % (2 * fold) === 0 && (added === null || (added >= first - 1 && added < i)), "a shared layer");
+			margin += (window >> 1) * fold;
+		}
+		if (!cosine || !latent) multiplies += (window ** 2 * layer.inputs * layer.outputs) / fold ** 2;
+	});
+	if (cosine) own = 3 * tile ** 2;
+	need(side ** 2 * own <= 2 ** 18 && margin <= 64 && multiplies <= 2 ** 18, "layers cost too much");
+	return { features, tile, side, layers, stored, own };
+}
+
+function readLayer(found) {
+	const layer = withDefaults(found, LAYER, "a layer"), { residual_of: added } = layer;
+	oneOf(layer.kind, ["linear", "sine", "silu"], "kind");
+	oneOf(layer.fold, [1, 2, 4, 8, 16], "fold");
+	integer(layer.window, 1, 15, "window");
+	need(layer.window % 2, "window");
+	for (const key of ["inputs", "outputs"]) integer(layer[key], 1, 2 ** 16, key);
+	for (const key of ["latent", "bias", "by_class"]) oneOf(layer[key], [true, false], key);
+	for (const key of ["omega", "scale"]) need(typeof layer[key] === "number" && abs(layer[key]) <= 1e6, key);
+	need(added === null || Number.isInteger(added), "residual_of");
+	return layer;
+}
+
+/** Checks types and shapes of an operating point's arrays; how many classes it has. */
+function checkShapes({ shapes, types }, { features, side, layers, stored, own }) {
+	const rows = (name) => (integer(shapes[name]?.[0], 1, 256, name), shapes[name][0]);
+	const single = rows("kl"), merged = "merged" in shapes ? rows("merged") : 0, count = single + merged;
+	need(count <= 256 && (!merged || (features === "cosine" && side % 2 === 0)), "classes");
+	const columns = features === "cosine" ? [3, own / 3] : [1, own];
+	const expected = { kl: ["u1", single, ...columns], mean: ["f2", own], noise: ["f2", own] };
+	if (merged) expected.merged = ["u1", merged, 4, ...columns];
+	if (count > 1) expected.contexts = ["i1", 3, count + 1, count];
+	const outputs = [[stored.at(-1).outputs, 1]]; // channels and fold of the field and of every shared layer
+	const folded = ([channels, fold], wanted) => {
+		need(fold === wanted || channels % fold ** 2 === 0, "channels that are folded");
+		return fold === wanted ? channels : (channels / fold ** 2) * wanted ** 2;
+	};
+	let changes = 0;
+	layers.slice(stored.length).forEach((layer, n) => {
+		const i = stored.length + n, { fold, window, residual_of: added } = layer, bias = shapes[`b${i}`] ?? [];
+		const inputs = folded(outputs[n], fold), channels = bias.at(-1);
+		integer(channels, 1, layer.outputs, "outputs");
+		need(inputs <= layer.inputs, "inputs");
+		expected[`w${i}`] = ["f2", window, window, inputs, channels];
+		expected[`b${i}`] = bias.length === 2 ? ["f2", count, channels] : ["f2", channels];
+		if (added !== null) need(folded(outputs[added + 1 - stored.length], fold) === channels, "residual_of");
+		if (n) changes += inputs + 2 * channels;
+		outputs.push([channels, fold]);
+	});
+	need(folded(outputs.at(-1), 1) === 3, "the last layer");
+	if ("modulation_kl" in shapes || "modulation_scale" in shapes) {
+		need(changes && rows("modulation_kl") <= 64, "modulations");
+		expected.modulation_kl = ["u1", rows("modulation_kl"), changes];
+		expected.modulation_scale = ["f2", changes];
+	}
+	need(Object.keys(expected).length === Object.keys(shapes).length, "arrays");
+	for (const [name, [type, ...shape]] of Object.entries(expected)) {
+		const step = types[name]; // of bytes that stand for floats
+		need(JSON.stringify(shapes[name]) === JSON.stringify(shape), `shape of ${name}`);
+		need(step === type || (type === "f2" && typeof step === "number" && step > 0 && step <= 65504), `type of ${name}`);
+	}
+	return { single, count };
+}
+
+/** Refuses floats that are not finite, scales that are negative, and noise of 0. */
+function checkNumbers(bytes, name, type) {
+	const positive = name === "noise", signed = !positive && name !== "modulation_scale", half = type === "f2";
+	if (typeof type === "string" && !half) return;
+	for (let i = half ? bytes.length / 2 : 0, low = 0; i < bytes.length; i++, low++) {
+		const fine = !half || (bytes[i] & 0x7c) < 0x7c;
+		need(fine && (signed || bytes[i] < 128) && (!positive || bytes[i] || (half && bytes[low])), `numbers of ${name}`);
+	}
 }
 
 const multiples = (bytes, step) => floats(new Int8Array(bytes)).map((x) => x * step);
@@ -648,19 +782,34 @@ const READERS = {
 	},
 };
 
+// What pages need
+
 async function fetched(url) {
 	const answer = await fetch(url);
 	check(answer.ok, `${url}: ${answer.status} ${answer.statusText}`);
 	return gunzipped(new Uint8Array(await answer.arrayBuffer()));
 }
 
-/** Bytes, unpacked if they are gzip. */
+/** Bytes, unpacked if they are gzip; no more of them than a prior may have. */
 export async function gunzipped(bytes) {
 	if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
 	const { readable, writable } = new DecompressionStream("gzip"); // a Blob's stream would slow all arrays of numbers in V8
-	const writer = writable.getWriter();
-	const [unpacked] = await Promise.all([new Response(readable).arrayBuffer(), writer.write(bytes), writer.close()]);
-	return new Uint8Array(unpacked);
+	const writer = writable.getWriter(), reader = readable.getReader(), parts = [];
+	let size = 0;
+	try {
+		writer.write(bytes).catch(() => {}); // the reader hears of it
+		writer.close().catch(() => {});
+		for (let part; !(part = await reader.read()).done; parts.push(part.value)) {
+			size += part.value.length;
+			need(size <= BUDGET, "its size");
+		}
+	} catch (error) {
+		reader.cancel().catch(() => {});
+		throw error instanceof FormatError ? error : new FormatError("not a prior for the web (its compression)");
+	}
+	const unpacked = new Uint8Array(size);
+	for (let at = 0, n = 0; n < parts.length; at += parts[n++].length) unpacked.set(parts[n], at);
+	return unpacked;
 }
 
 /** Bytes of a data: URL in base64. */

@@ -1,5 +1,6 @@
 """Priors by name, by number or from a file: the shipped ones and custom ones."""
 
+import hashlib
 import os
 from dataclasses import replace
 from functools import cache
@@ -8,7 +9,8 @@ from pathlib import Path
 from ..errors import FormatError
 from .header import CUSTOM
 from .operating_point import Modulations, OperatingPoint
-from .prior_file import Prior, parse, save
+from .prior_check import UNPACKED
+from .prior_file import Prior, open_released, parse, save
 
 __all__ = [
     "MANIFEST", "Modulations", "OperatingPoint", "Prior",
@@ -42,23 +44,28 @@ def load(name: str) -> Prior:
     path = folder() / f"{name}.npz"
     if not path.is_file():
         raise FormatError(f"prior {name} is missing from the installation ({path}): install combiner again")
-    prior = parse(path.read_bytes(), name, number)
-    if prior.digest.hex() != expected:
+    data = path.read_bytes()
+    digest = hashlib.sha256(data).digest()
+    if digest.hex() != expected:
         raise FormatError(f"prior {name} is not the released one: install combiner again")
-    return prior
+    return open_released(data, name, number, digest)
 
 
 def load_file(path: Path) -> Prior:
-    """A custom prior from a file; a shipped one is recognised by its hash."""
+    """A custom prior from a file, checked as a whole; a shipped one is recognised by its hash. Raises FormatError."""
     try:
-        data = Path(path).read_bytes()
-        prior = replace(parse(data, str(path), CUSTOM), name=Path(path).stem)
+        with open(path, "rb") as file:
+            data = file.read(UNPACKED + 1)
     except OSError as error:
         raise FormatError(f"{path}: {error.strerror}") from error
-    for name, (_, digest) in MANIFEST.items():
-        if digest == prior.digest.hex():
+    if len(data) > UNPACKED:
+        raise FormatError(f"{path}: not a prior file (more than {UNPACKED} bytes)")
+    digest = hashlib.sha256(data).hexdigest()
+    for name, (_, released) in MANIFEST.items():
+        if digest == released:
             return load(name)
-    return prior
+    prior = parse(data, str(path))
+    return replace(prior, name=Path(path).stem)
 
 
 def find(name: "str | os.PathLike[str] | Prior") -> Prior:

@@ -21,11 +21,10 @@ import numpy as np
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
 from ..whole import whole_file
+from . import archive, prior_check
 from .classmap import ONE_CLASS
-from .header import CUSTOM, INDEX_BITS
+from .header import CUSTOM
 from .operating_point import Modulations, OperatingPoint
-
-ARCHIVE = b"PK\3\4"  # what an .npz file begins with
 
 
 @dataclass(frozen=True)
@@ -93,17 +92,27 @@ def is_shared(name: str) -> bool:
     return name[0] in "wb" and name[1:].isdigit()
 
 
-def parse(data: bytes, name: str, number: int = 0) -> Prior:
-    """The prior of a file's bytes. Raises FormatError."""
-    if not data.startswith(ARCHIVE):
+def open_released(data: bytes, name: str, number: int, digest: bytes) -> Prior:
+    """The prior of a file that is known by its digest: nothing is checked, nor unpacked before it is asked for."""
+    arrays = np.load(io.BytesIO(data), allow_pickle=False)
+    metadata = json.loads(bytes(arrays["metadata"]))
+    architecture = Architecture.from_json(metadata["architecture"])
+    return Prior(name, number, digest, metadata, architecture, data, arrays)
+
+
+def parse(data: bytes, name: str, number: int = CUSTOM, floats: str = "f2") -> Prior:
+    """The prior of any other file, checked as a whole and unpacked. Raises FormatError.
+
+    floats: type of its floats, "f4" in a checkpoint of training.
+    """
+    if not data.startswith(archive.SIGNATURE):
         raise FormatError(f"{name}: not a prior file (.npz)")
     try:
-        arrays = np.load(io.BytesIO(data), allow_pickle=False)
-        metadata = json.loads(bytes(arrays["metadata"]))
-        architecture = Architecture.from_json(metadata["architecture"])
-        if metadata["index_bits"] not in INDEX_BITS or not 1 <= metadata["group_bits"] <= metadata["index_bits"]:
-            raise ValueError("group or index width out of range")
-    except Exception as error:
+        arrays = archive.read_arrays(data, prior_check.UNPACKED)
+        metadata = prior_check.read_metadata(arrays)
+        architecture = prior_check.read_architecture(metadata.get("architecture"))
+        prior_check.check_members(arrays, architecture, len(metadata["betas"]), floats)
+    except FormatError as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
     return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data, arrays)
 
@@ -158,13 +167,13 @@ def by_component(table: np.ndarray, components: int) -> np.ndarray:
 
 def in_turns(table: np.ndarray) -> np.ndarray:
     """The inverse of `by_component`."""
-    *rows, _, _ = table.shape
-    return table.swapaxes(-1, -2).reshape(*rows, -1)
+    *rows, components, turns = table.shape
+    return table.swapaxes(-1, -2).reshape(*rows, turns * components)
 
 
 def write_arrays(file: BinaryIO, arrays: Mapping[str, np.ndarray]) -> None:
     """As `numpy.savez_compressed`, as small as that can be."""
-    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as written:
         for name, array in arrays.items():
-            with archive.open(f"{name}.npy", "w") as member:
+            with written.open(f"{name}{archive.SUFFIX}", "w") as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
