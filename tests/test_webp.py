@@ -18,7 +18,7 @@ def by_hand(picture, size):
     found = []
     for quality in range(101):
         buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=webp.FAST)
+        Image.fromarray(picture).save(buffer, "WEBP", quality=quality, method=webp.FAST_METHOD)
         if buffer.tell() <= size:
             found.append(psnr(picture, np.asarray(Image.open(buffer).convert(Image.fromarray(picture).mode))))
     return max(found, default=None)
@@ -44,6 +44,6 @@ def test_a_lossless_file_that_fits_is_infinitely_good():
 def test_only_a_large_margin_is_told():
     picture = smooth_pictures(1, 96)[0]
     found = webp.psnr_at(picture, 1000)
-    assert webp.warning(picture, 1000, found - webp.MUCH + 0.01) == []
-    (line,) = webp.warning(picture, 1000, found - webp.MUCH - 0.01)
+    assert webp.warning(picture, 1000, found - webp.MUCH_BETTER + 0.01) == []
+    (line,) = webp.warning(picture, 1000, found - webp.MUCH_BETTER - 0.01)
     assert f"shows {found:.1f} dB" in line

@@ -15,9 +15,10 @@ def pictures(path: Path, side: int | None = None) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise FormatError(f"{path}: not an array file (.npy)") from error
-    fits = isinstance(array, np.ndarray) and array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3
-    if not fits or not array.size or (side and array.shape[1:3] != (side, side)):
-        found = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "an archive"
-        wanted = f"uint8 (N, {side or 'H'}, {side or 'W'}, 3)"
-        raise FormatError(f"{path}: expected {wanted}, got {found}")
+    wanted = f"uint8 (N, {side or 'H'}, {side or 'W'}, 3)"
+    if not isinstance(array, np.ndarray):
+        raise FormatError(f"{path}: expected {wanted}, got an archive")
+    fits = array.dtype == np.uint8 and array.ndim == 4 and array.shape[3] == 3 and array.size
+    if not fits or (side and array.shape[1:3] != (side, side)):
+        raise FormatError(f"{path}: expected {wanted}, got {array.dtype} {array.shape}")
     return array

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..reports import Report, unheard
-from . import png, profiles
+from . import heif, png, profiles
 from .planes import join, premultiplied, split
 from .rounding import to_uint8
 
@@ -20,14 +20,25 @@ if TYPE_CHECKING:
     from PIL import Image
 
 ORIENTATION = 0x0112  # EXIF tag
-ROWS = 256  # of two pictures that are compared at once
+COMPARED_ROWS = 256  # of two pictures at once
 EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
-WIDE = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
+CUT_DOWN = ("AVIF", "JPEG2000")  # formats that Pillow cuts down to 8 bits without a word
+ROUNDED = ("ppm", "AVIF", "HEIF")  # kinds of more than 8 bits that are loaded as 8
 OTHERS = ("YCbCr", "LAB", "HSV")  # modes that become RGB
-# what a raw mode of 16 bits is taken for to get the low bytes instead of the high ones; four bytes a pixel for LA
-NATIVE = {"little": "16B", "big": "16L"}[sys.byteorder]
-LOW = {f"{mode};{a}": f"{mode};{b}" for mode in ("RGB", "RGBA", "RGBX", "CMYK")
-       for a, b in (("16B", "16L"), ("16L", "16B"), ("16N", NATIVE))} | {"LA;16B": "RGBA"}  # fmt: skip
+
+
+def _low_bytes() -> dict[str, str]:
+    """What a raw mode of 16 bits is taken for to get the low bytes instead of the high ones."""
+    native = {"little": "16B", "big": "16L"}[sys.byteorder]
+    orders = {"16B": "16L", "16L": "16B", "16N": native}
+    found = {"LA;16B": "RGBA"}  # both bytes of both channels
+    for mode in ("RGB", "RGBA", "RGBX", "CMYK"):
+        for order, other in orders.items():
+            found[f"{mode};{order}"] = f"{mode};{other}"
+    return found
+
+
+LOW = _low_bytes()
 
 
 def load(
@@ -41,6 +52,8 @@ def load(
     """Picture file to uint8, (H, W) or (H, W, 2 to 4) sRGB. Options: see `pixels`."""
     from PIL import Image
 
+    if heif.is_heif(source):
+        heif.register(name)
     with _readable(name, note):
         picture = Image.open(io.BytesIO(png.without_text(source)))
     with picture:
@@ -83,8 +96,12 @@ def _pixels(picture, name, behind, to_8bit, note):
         profile = _prepared(picture, name, about)
         picture = _eight_bits(picture, name, to_8bit, about)
         picture, alpha = _split(picture)
-        array, alpha = _colours(picture, profile, name, about), None if alpha is None else np.asarray(alpha)
-        return join(array, alpha) if alpha is None or behind is None else _over(array, alpha, behind)
+        array = _colours(picture, profile, name, about)
+        if alpha is None:
+            return array
+        if behind is None:
+            return join(array, np.asarray(alpha))
+        return _over(array, np.asarray(alpha), behind)
 
 
 def _prepared(picture, name, note):
@@ -105,7 +122,8 @@ def _filled_up():
     """Pillow loads what is there of a picture; the setting is Pillow's own, for the whole process."""
     from PIL import ImageFile
 
-    before, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, True
+    before = ImageFile.LOAD_TRUNCATED_IMAGES
+    ImageFile.LOAD_TRUNCATED_IMAGES = True
     try:
         yield
     finally:
@@ -126,10 +144,15 @@ def as_array(image, background: str | None = None, *options) -> np.ndarray:
         raise TypeError(f"image: a PIL.Image, a uint8 array or a path is wanted, not {type(image).__name__}")
     if isinstance(image, Image.Image):
         return pixels(image, "image", background, *options)
-    if image.dtype != np.uint8 or image.shape[2:] not in ((), (2,), (3,), (4,)) or image.ndim < 2 or not image.size:
+    planes = image.shape[2:]
+    fits = image.dtype == np.uint8 and image.ndim >= 2 and planes in ((), (2,), (3,), (4,))
+    if not fits or not image.size:
         raise FormatError(f"expected uint8 (H, W) or (H, W, 2 to 4), got {image.dtype} {image.shape}")
-    behind, (plain, alpha) = colour(background) if background else None, split(image)
-    return image if alpha is None or behind is None else _over(plain, alpha, behind)
+    behind = colour(background) if background else None
+    plain, alpha = split(image)
+    if alpha is None or behind is None:
+        return image
+    return _over(plain, alpha, behind)
 
 
 def colour(name: str) -> tuple[int, int, int]:
@@ -155,10 +178,14 @@ def _readable(name, note):
     except MemoryError:
         raise
     except Exception as error:  # Pillow raises many kinds on damaged files
-        reason = "not a picture that Pillow can read" if "cannot identify" in str(error) else str(error)
-        raise FormatError(f"{name}: {reason}", "allow_truncated" if "truncated" in reason else None) from error
+        reason = str(error)
+        if "cannot identify" in reason:
+            reason = "not a picture that Pillow can read"
+        remedy = "allow_truncated" if "truncated" in reason else None
+        raise FormatError(f"{name}: {reason}", remedy) from error
     finally:
-        for line in dict.fromkeys([*lines, *(str(one.message) for one in caught)]):
+        lines += [str(warning.message) for warning in caught]
+        for line in dict.fromkeys(lines):
             note(f"{name}: {line}")
 
 
@@ -169,26 +196,32 @@ def _eight_bits(picture, name, to_8bit, note):
         return _upright(picture, note)
     if not to_8bit:
         raise FormatError(f"{name}: more than 8 bits per channel are not supported: round them", "to_8bit")
-    if raw in ("ppm", "AVIF"):  # Pillow rounds these itself
+    if raw in ROUNDED:
         return _upright(picture, note)
-    if "transparency" in picture.info or not (raw in LOW or raw[0] in "IF") or raw == "I;12":
+    known = raw in LOW or raw[0] in "IF"
+    if "transparency" in picture.info or not known or raw == "I;12":
         raise FormatError(f"{name}: this kind of picture ({raw}) cannot be rounded to 8 bits: convert it first")
     if raw in LOW:
         return _rounded(picture, raw, note)
     from PIL import Image
 
     values = np.asarray(_upright(picture, note))
-    top = 1.0 if picture.mode == "F" else 65535
-    low, high = values.min(), values.max()
+    floats = picture.mode == "F"
+    top = 1.0 if floats else 65535
+    low = values.min()
+    high = values.max()
     if not 0 <= low <= high <= top:
         raise FormatError(f"{name}: values of mode {picture.mode} must be 0 to {top}, these are {low} to {high}")
-    values = to_uint8(values.astype(np.float64)) if picture.mode == "F" else _nearest(values)
-    return Image.fromarray(values)
+    if floats:
+        return Image.fromarray(to_uint8(values.astype(np.float64)))
+    return Image.fromarray(_nearest(values))
 
 
 def _deep(picture) -> str:
     """How a picture that is not loaded yet holds more than 8 bits per channel; empty where it does not."""
     tiles = getattr(picture, "tile", ())
+    if picture.format == "HEIF" and picture.info.get("bit_depth", 8) > 8:
+        return "HEIF"
     for codec, _, _, arguments in tiles:
         words = arguments if isinstance(arguments, tuple) else (arguments,)
         if "I;12" in words:
@@ -197,23 +230,27 @@ def _deep(picture) -> str:
             break
         if codec == "SGI16" or (codec == "sgi_rle" and words[-1] == 2):
             return "SGI"
-        if codec in ("ppm", "ppm_plain") and isinstance(words[-1], int) and words[-1] > 255:
+        top = words[-1]
+        if codec in ("ppm", "ppm_plain") and isinstance(top, int) and top > 255:
             return "ppm"
         for word in words:
             if isinstance(word, str) and ";16" in word:
                 return word
     if picture.mode[0] in "IF":
         return picture.mode
-    return picture.format if tiles and picture.format in WIDE and _coded_bits(_file(picture)) > 8 else ""
+    if tiles and picture.format in CUT_DOWN and _coded_bits(_file(picture)) > 8:
+        return picture.format
+    return ""
 
 
 def _coded_bits(source: bytes) -> int:
     """Bits per channel by an AVIF file's pixi box or a JPEG 2000 file's SIZ marker; 8 where there is none."""
-    for mark, offset, mask in ((b"pixi", 9, 255), (b"\xff\x4f\xff\x51", 42, 127)):
-        place = source.find(mark)
-        if 0 <= place < len(source) - offset:
-            depth = source[place + offset] & mask
-            return depth + 1 if mask == 127 else depth
+    place = source.find(b"pixi") + 9
+    if 9 <= place < len(source):
+        return source[place]
+    place = source.find(b"\xff\x4f\xff\x51") + 42
+    if 42 <= place < len(source):
+        return (source[place] & 127) + 1  # the first bit tells of a sign
     return 8
 
 
@@ -234,23 +271,28 @@ def _rounded(picture, raw, note):
         other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
         low = np.asarray(_upright(other, unheard)).astype(np.uint16)
     picture = _upright(picture, note)
-    high, mode = np.asarray(picture), picture.mode
+    high = np.asarray(picture)
+    mode = picture.mode
     if raw == "LA;16B":
-        high, low, mode = low[..., 0::2], low[..., 1::2], "LA"
+        mode = "LA"
+        high = low[..., 0::2]
+        low = low[..., 1::2]
     values = _nearest(high.astype(np.int64) * 256 + low)
     return Image.frombytes(mode, picture.size, values.tobytes())
 
 
 def _reads(tile, raw):
     """One of Pillow's tiles (codec, extents, offset, arguments) with another raw mode."""
-    *others, arguments = tile
+    codec, extents, offset, arguments = tile
     arguments = (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
-    return getattr(type(tile), "_make", tuple)((*others, arguments))
+    make = getattr(type(tile), "_make", tuple)  # a named tuple in newer versions
+    return make((codec, extents, offset, arguments))
 
 
 def _nearest(values: np.ndarray) -> np.ndarray:
     """16 bits to the nearest of 256 steps of 257; there are no halves."""
-    return ((values.astype(np.int64) + 128) // 257).astype(np.uint8)
+    steps = (values.astype(np.int64) + 128) // 257
+    return steps.astype(np.uint8)
 
 
 def _upright(picture, note):
@@ -270,7 +312,10 @@ def _split(picture):
     full = picture.convert("LA" if grey else "RGBA")
     alpha = full.getchannel("A")
     base = full.convert("L" if grey else "RGB")
-    return base, None if alpha.getextrema()[0] == 255 else alpha
+    lowest, _ = alpha.getextrema()
+    if lowest == 255:
+        return base, None
+    return base, alpha
 
 
 def _colours(picture, profile, name, note) -> np.ndarray:
@@ -297,12 +342,13 @@ def _over(array, alpha, behind) -> np.ndarray:
     """Pixels on a background; grey on grey stays grey."""
     if array.ndim == 2 and len(set(behind)) > 1:
         array = np.repeat(array[..., None], 3, 2)
-    share = alpha / 255
+    opacity = alpha / 255
+    below = np.array(behind[0])
     if array.ndim == 3:
-        share, below = share[..., None], np.array(behind)
-    else:
-        below = behind[0]
-    return to_uint8((share * array + (1 - share) * below) / 255)
+        opacity = opacity[..., None]
+        below = np.array(behind)
+    shown = opacity * array + (1 - opacity) * below
+    return to_uint8(shown / 255)
 
 
 def png_bytes(array: np.ndarray) -> int:
@@ -317,19 +363,31 @@ def png_bytes(array: np.ndarray) -> int:
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two uint8 arrays in dB, of premultiplied colour and alpha; infinite when equal."""
     error = squared_error(a, b) / a.size
-    return float("inf") if error == 0 else float(10 * np.log10(255**2 / error))
+    if error == 0:
+        return float("inf")
+    return float(10 * np.log10(255**2 / error))
 
 
 def squared_error(a: np.ndarray, b: np.ndarray) -> float:
     """Sum over all samples of two uint8 arrays, of premultiplied colour and alpha, some rows at a time."""
-    return float(sum(np.sum((premultiplied(some) - premultiplied(other)) ** 2) for some, other in _parts(a, b)))
+    total = 0.0
+    for first, second in _parts(a, b):
+        difference = premultiplied(first) - premultiplied(second)
+        total += np.sum(difference**2)
+    return float(total)
 
 
 def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     """Of two uint8 arrays' samples, some rows at a time."""
-    return max((int((np.maximum(*pair) - np.minimum(*pair)).max()) for pair in _parts(a, b)), default=0)
+    largest = 0
+    for first, second in _parts(a, b):
+        difference = np.maximum(first, second) - np.minimum(first, second)
+        largest = max(largest, int(difference.max()))
+    return largest
 
 
 def _parts(a, b):
-    """Both arrays, ROWS rows at a time."""
-    return ((a[i : i + ROWS], b[i : i + ROWS]) for i in range(0, len(a), ROWS))
+    """Both arrays, some rows at a time."""
+    for start in range(0, len(a), COMPARED_ROWS):
+        rows = slice(start, start + COMPARED_ROWS)
+        yield a[rows], b[rows]

@@ -10,20 +10,28 @@ SMOOTHINGS = 8  # of every size of filled places
 
 def split(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     """Colour (H, W) or (H, W, 3), and alpha (H, W) where there is one."""
-    if picture.shape[2:] not in ((2,), (4,)):
-        return picture, None
-    return picture[..., :3] if picture.shape[2] == 4 else picture[..., 0], picture[..., -1]
+    planes = picture.shape[2:]
+    if planes == (4,):
+        return picture[..., :3], picture[..., 3]
+    if planes == (2,):
+        return picture[..., 0], picture[..., 1]
+    return picture, None
 
 
 def join(colour: np.ndarray, alpha: np.ndarray | None, rgb: bool = False) -> np.ndarray:
     """The inverse of `split`; rgb: of a grey plane that is shown as RGB."""
-    colour = np.repeat(colour[..., None], 3, 2) if rgb else colour
-    return colour if alpha is None else np.dstack([colour, alpha])
+    if rgb:
+        colour = np.repeat(colour[..., None], 3, 2)
+    if alpha is None:
+        return colour
+    return np.dstack([colour, alpha])
 
 
 def sharpened(alpha: np.ndarray, sharpness: int) -> np.ndarray:
     """Alpha with 2^sharpness times its contrast about the middle; what goes beyond the ends stays there: uint8."""
-    return np.clip(((2 * alpha.astype(np.int64) - 255 << sharpness) + 255) // 2, 0, 255).astype(np.uint8)
+    from_middle = 2 * alpha.astype(np.int64) - 255  # in halves of a step
+    stretched = (from_middle << sharpness) + 255
+    return np.clip(stretched // 2, 0, 255).astype(np.uint8)
 
 
 def premultiplied(picture: np.ndarray) -> np.ndarray:
@@ -31,12 +39,18 @@ def premultiplied(picture: np.ndarray) -> np.ndarray:
     colour, alpha = split(picture.astype(np.float64))
     if alpha is None:
         return colour
-    return join(colour * (alpha / 255).reshape(alpha.shape + (1,) * (colour.ndim - 2)), alpha)
+    opacity = alpha / 255
+    if colour.ndim == 3:
+        opacity = opacity[..., None]
+    return join(colour * opacity, alpha)
 
 
 def one_value(plane: np.ndarray) -> bytes | None:
     """The colour of a plane that has only one: (H, W) -> 1 byte, (H, W, 3) -> 3 bytes."""
-    return plane[0, 0].tobytes() if (plane == plane[:1, :1]).all() else None
+    first = plane[:1, :1]
+    if (plane != first).any():
+        return None
+    return first.tobytes()
 
 
 def filled(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
@@ -46,25 +60,39 @@ def filled(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
     taken from above and smoothed (pull and push: Gortler et al., The Lumigraph, 1996).
     """
     values = colour.reshape(*seen.shape, -1).astype(np.float64)
-    return np.rint(_filled(values * seen[..., None], seen)).astype(np.uint8).reshape(colour.shape)
+    found = _filled(values * seen[..., None], seen)
+    return np.rint(found).astype(np.uint8).reshape(colour.shape)
 
 
 def _filled(values, seen):
+    """Values (H, W, C), zero where they are not seen, with all places filled: float64."""
     if seen.all() or seen.size == 1:
         return values
     height, width = seen.shape
-    padding = (0, height % 2), (0, width % 2)
-    count = _fours(np.pad(seen, padding)[..., None].astype(np.float64))
-    means = _fours(np.pad(values, (*padding, (0, 0)))) / np.maximum(count, 1)
-    above = _filled(means, count[..., 0] > 0)
-    found = np.where(seen[..., None], values, above.repeat(2, 0).repeat(2, 1)[:height, :width])
+    to_even = [(0, height % 2), (0, width % 2), (0, 0)]
+    shown = seen[..., None].astype(np.float64)
+    count = _sums_of_four(np.pad(shown, to_even))
+    means = _sums_of_four(np.pad(values, to_even)) / np.maximum(count, 1)
+    coarser = _filled(means, count[..., 0] > 0)
+    from_above = coarser.repeat(2, 0).repeat(2, 1)[:height, :width]
+    found = np.where(seen[..., None], values, from_above)
     for _ in range(SMOOTHINGS):
-        around = np.pad(found, ((1, 1), (1, 1), (0, 0)), mode="edge")
-        mean = (around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]) / 4
-        found = np.where(seen[..., None], values, mean)
+        found = np.where(seen[..., None], values, _mean_of_neighbours(found))
     return found
 
 
-def _fours(x):
+def _mean_of_neighbours(values):
+    """Of the four above, below, left and right, at the edges of the value itself: (H, W, C)."""
+    padded = np.pad(values, [(1, 1), (1, 1), (0, 0)], mode="edge")
+    above = padded[:-2, 1:-1]
+    below = padded[2:, 1:-1]
+    left = padded[1:-1, :-2]
+    right = padded[1:-1, 2:]
+    return (above + below + left + right) / 4
+
+
+def _sums_of_four(values):
     """Sums over 2 x 2: (2h, 2w, C) -> (h, w, C)."""
-    return x.reshape(x.shape[0] // 2, 2, x.shape[1] // 2, 2, -1).sum((1, 3))
+    height, width, channels = values.shape
+    squares = values.reshape(height // 2, 2, width // 2, 2, channels)
+    return squares.sum((1, 3))

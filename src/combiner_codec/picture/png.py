@@ -11,9 +11,11 @@ from . import profiles
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
 ORIENTING = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")  # keywords of text that may turn a picture
-SHORT = 2**16  # bytes of such a text, compressed
-CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
-PASSES = (
+SHORT_TEXT = 2**16  # bytes of such a text, compressed
+UNPACKED = 2**20  # bytes of pixels at a time
+CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}  # by colour type
+WHOLE = ((0, 0, 1, 1),)  # first column and row, steps across and down: of all pixels
+PASSES = (  # of interlaced pictures
     (0, 0, 8, 8),
     (4, 0, 8, 8),
     (0, 4, 4, 8),
@@ -22,13 +24,22 @@ PASSES = (
     (1, 0, 2, 2),
     (0, 1, 1, 2),
 )
-USUAL = (0.4318, 0.4773)  # gAMA of sRGB, which is written as 1 / 2.2, give or take the 5 % that libpng allows
+SRGB_GAMMA = (0.4318, 0.4773)  # gAMA of sRGB, which is written as 1 / 2.2, give or take the 5 % that libpng allows
 # of cICP (ITU-T H.273); (x, y) of white, red, green and blue
 SRGB = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)
-PRIMARIES = {1: SRGB, 9: (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046),
-             12: (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)}  # fmt: skip
-BT709 = dict.fromkeys((1, 6, 14, 15), profiles.BT709_CURVE)
-CURVES = {4: (2.2,), 5: (2.8,), 8: (1.0,), 13: profiles.SRGB_CURVE} | BT709
+BT2020 = (0.3127, 0.329, 0.708, 0.292, 0.17, 0.797, 0.131, 0.046)
+DISPLAY_P3 = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+PRIMARIES = {1: SRGB, 9: BT2020, 12: DISPLAY_P3}
+CURVES = {
+    1: profiles.BT709_CURVE,
+    4: (2.2,),
+    5: (2.8,),
+    6: profiles.BT709_CURVE,
+    8: (1.0,),
+    13: profiles.SRGB_CURVE,
+    14: profiles.BT709_CURVE,
+    15: profiles.BT709_CURVE,
+}
 BRIGHT = {16: "PQ", 18: "HLG"}
 
 
@@ -45,21 +56,22 @@ def without_text(source: bytes) -> bytes:
     """A file as Pillow reads it: of a PNG without its texts, which Pillow limits, but for those that may turn it."""
     if not any(kind in TEXT for kind, _ in chunks(source)):
         return source
-    kept = (
-        struct.pack(">I4s", len(data), kind) + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks(source)
-        if kind not in TEXT or (data.startswith(ORIENTING) and len(data) < SHORT)
-    )
-    return SIGNATURE + b"".join(kept)
+    kept = [SIGNATURE]
+    for kind, data in chunks(source):
+        may_turn = data.startswith(ORIENTING) and len(data) < SHORT_TEXT
+        if kind not in TEXT or may_turn:
+            kept += [struct.pack(">I4s", len(data), kind), data, struct.pack(">I", zlib.crc32(kind + data))]
+    return b"".join(kept)
 
 
 def whole(source: bytes) -> bool:
     """Whether the pixels of a PNG are as many bytes as its head says; True too where Pillow itself will complain."""
-    unpacker, found = zlib.decompressobj(), 0
+    unpacker = zlib.decompressobj()
+    found = 0
     try:
         for kind, data in chunks(source):
             while kind == b"IDAT" and data:
-                found += len(unpacker.decompress(data, 2**20))
+                found += len(unpacker.decompress(data, UNPACKED))
                 data = unpacker.unconsumed_tail
         return found + len(unpacker.flush()) >= _expected(source)
     except (zlib.error, struct.error, KeyError):
@@ -69,10 +81,13 @@ def whole(source: bytes) -> bool:
 def _expected(source):
     """Bytes of all rows, with the one before each that names its filter."""
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", source, 16)
-    bits, total = depth * CHANNELS[colour], 0
-    for x, y, across, down in PASSES if interlaced else ((0, 0, 1, 1),):
-        columns, rows = -(-(width - x) // across), -(-(height - y) // down)
-        total += rows * (1 + -(-columns * bits // 8)) if columns > 0 else 0
+    bits = depth * CHANNELS[colour]
+    total = 0
+    for x, y, across, down in PASSES if interlaced else WHOLE:
+        columns = -(-(width - x) // across)
+        rows = -(-(height - y) // down)
+        if columns > 0:
+            total += rows * (1 + -(-columns * bits // 8))
     return total
 
 
@@ -90,7 +105,8 @@ def profile_of(picture, source: bytes, note: Report) -> bytes | None:
 
     source: the file, or nothing where it is not at hand. Raises FormatError for PQ and HLG.
     """
-    info, grey = picture.info, picture.mode in ("1", "L", "LA", "I;16", "I")
+    info = picture.info
+    grey = picture.mode in ("1", "L", "LA", "I;16", "I")
     for kind, data in chunks(source):
         if kind == b"cICP" and len(data) >= 4:
             return _coded(data, grey, note)
@@ -98,10 +114,16 @@ def profile_of(picture, source: bytes, note: Report) -> bytes | None:
             break
     if "icc_profile" in info or "srgb" in info or not {"gamma", "chromaticity"} & info.keys():
         return info.get("icc_profile")
-    gamma = info.get("gamma", USUAL[0])
-    usual = gamma <= 0 or USUAL[0] <= gamma <= USUAL[1]
+    lowest, highest = SRGB_GAMMA
+    gamma = info.get("gamma", lowest)
+    usual = gamma <= 0 or lowest <= gamma <= highest
     curve = profiles.SRGB_CURVE if usual else (1 / gamma,)
-    title = " and ".join([f"gAMA {gamma:g}"] * ("gamma" in info) + ["cHRM"] * ("chromaticity" in info))
+    named = []
+    if "gamma" in info:
+        named.append(f"gAMA {gamma:g}")
+    if "chromaticity" in info:
+        named.append("cHRM")
+    title = " and ".join(named)
     try:
         return _profile(title, curve, info.get("chromaticity", SRGB), grey)
     except (ValueError, ZeroDivisionError, struct.error) as error:
@@ -121,4 +143,6 @@ def _coded(data, grey, note):
 
 
 def _profile(title, curve, chromaticities, grey):
-    return profiles.grey_profile(title, curve) if grey else profiles.rgb_profile(title, curve, chromaticities)
+    if grey:
+        return profiles.grey_profile(title, curve)
+    return profiles.rgb_profile(title, curve, chromaticities)

@@ -8,11 +8,18 @@ import numpy as np
 
 from ..reports import Report
 
-SAME = 2  # a profile that moves no colour by more steps counts as sRGB
+NOTICED = 2  # steps; a profile that moves no colour by more counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
 D50 = (0.9642, 1.0, 0.8249)  # white of the profiles' own space
-MOST = 100  # times the white that a primary may be
-BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
+BRIGHTEST = 100  # times the white that a primary may be
+# XYZ to the responses of cones in which whites are matched (ICC.1:2010, annex E)
+BRADFORD = np.array(
+    [
+        [0.8951, 0.2664, -0.1614],
+        [-0.7502, 1.7135, 0.0367],
+        [0.0389, -0.0685, 1.0296],
+    ]
+)
 # exponent, factor and offset of the curve, slope of the line before it, where the line ends
 SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
@@ -22,29 +29,47 @@ def to_srgb(picture, profile: bytes, note: Report):
     """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
     from PIL import ImageCms
 
-    # without NOOPTIMIZE, dark greys of a linear profile come out up to 10 steps off
-    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        space, title = source.profile.xcolor_space.strip(), " ".join(ImageCms.getProfileDescription(source).split())
-        mode = "RGB" if (picture.mode, space) == ("L", "RGB") else picture.mode
+        space = source.profile.xcolor_space.strip()
+        title = " ".join(ImageCms.getProfileDescription(source).split())
+        mode = picture.mode
+        if mode == "L" and space == "RGB":
+            mode = "RGB"
         if space != SPACES[mode]:
             note(f"colour profile {title} is ignored: it is for {space} pictures")
             return picture
-        transform = ImageCms.buildTransform(
-            source, ImageCms.createProfile("sRGB"), mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC, flags
-        )
-        if mode != "CMYK":
-            sample = _sample(mode)
-            moved = np.asarray(ImageCms.applyTransform(sample, transform)).astype(int)
-            if abs(moved - np.asarray(sample.convert("RGB"))).max() <= SAME:
-                return picture
+        transform = _transform(source, mode)
+        if mode != "CMYK" and _moves_nothing(transform, mode):
+            return picture
         converted = ImageCms.applyTransform(picture.convert(mode), transform)
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
         note(f"its colour profile is ignored, it cannot be used ({error})")
         return picture
     note(f"converted from colour profile {title} to sRGB")
-    return converted.getchannel("G") if picture.mode == "L" else converted
+    if picture.mode == "L":
+        return converted.getchannel("G")
+    return converted
+
+
+def _transform(source, mode):
+    """From a profile, of pictures of a mode, to sRGB."""
+    from PIL import ImageCms
+
+    # without NOOPTIMIZE, dark greys of a linear profile come out up to 10 steps off
+    flags = ImageCms.Flags.BLACKPOINTCOMPENSATION | ImageCms.Flags.NOOPTIMIZE
+    intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
+    return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
+
+
+def _moves_nothing(transform, mode) -> bool:
+    """Whether colours stay where they are, as far as anybody could notice."""
+    from PIL import ImageCms
+
+    sample = _sample(mode)
+    moved = np.asarray(ImageCms.applyTransform(sample, transform)).astype(int)
+    distance = np.abs(moved - np.asarray(sample.convert("RGB")))
+    return bool(distance.max() <= NOTICED)
 
 
 def _sample(mode):
@@ -54,7 +79,8 @@ def _sample(mode):
     if mode == "L":
         return Image.fromarray(np.arange(256, dtype=np.uint8)[None])
     steps = np.arange(0, 256, 51, dtype=np.uint8)
-    return Image.fromarray(np.stack(np.meshgrid(steps, steps, steps), -1).reshape(1, -1, 3))
+    colours = np.stack(np.meshgrid(steps, steps, steps), -1)
+    return Image.fromarray(colours.reshape(1, -1, 3))
 
 
 def rgb_profile(title: str, curve: Sequence[float], chromaticities: Sequence[float]) -> bytes:
@@ -65,17 +91,29 @@ def rgb_profile(title: str, curve: Sequence[float], chromaticities: Sequence[flo
     x, y = np.array(chromaticities, float).reshape(4, 2).T
     if not y.all():
         raise ValueError("primaries without light")
-    white, *primaries = np.stack([x / y, np.ones(4), (1 - x - y) / y], 1)  # XYZ at luminance 1
+    at_luminance_1 = np.stack([x / y, np.ones(4), (1 - x - y) / y])  # XYZ of white, red, green, blue: (3, 4)
+    white = at_luminance_1[:, 0]
+    primaries = at_luminance_1[:, 1:]
     try:
-        matrix = np.stack(primaries, 1) * np.linalg.solve(np.stack(primaries, 1), white)
+        matrix = primaries * np.linalg.solve(primaries, white)  # linear RGB to XYZ
     except np.linalg.LinAlgError as error:
         raise ValueError("primaries on one line") from error
-    cones = BRADFORD @ np.array(D50) / (BRADFORD @ white)
-    red, green, blue = (np.linalg.inv(BRADFORD) @ (cones[:, None] * (BRADFORD @ matrix))).T
-    if np.abs([red, green, blue]).max() > MOST:
+    adapted = _at_d50(matrix, white)
+    if np.abs(adapted).max() > BRIGHTEST:
         raise ValueError("primaries too near to each other")
-    tags = {b"rXYZ": _xyz(red), b"gXYZ": _xyz(green), b"bXYZ": _xyz(blue)}
-    return _icc(b"RGB ", title, tags | dict.fromkeys((b"rTRC", b"gTRC", b"bTRC"), _curve(curve)))
+    tags = {}
+    for name, primary in zip((b"rXYZ", b"gXYZ", b"bXYZ"), adapted.T, strict=True):
+        tags[name] = _xyz(primary)
+    for name in (b"rTRC", b"gTRC", b"bTRC"):
+        tags[name] = _curve(curve)
+    return _icc(b"RGB ", title, tags)
+
+
+def _at_d50(matrix, white) -> np.ndarray:
+    """Colours, XYZ in columns, adapted from a white to that of the profiles: (3, 3)."""
+    gains = BRADFORD @ np.array(D50) / (BRADFORD @ white)
+    responses = gains[:, None] * (BRADFORD @ matrix)
+    return np.linalg.inv(BRADFORD) @ responses
 
 
 def grey_profile(title: str, curve: Sequence[float]) -> bytes:
@@ -83,29 +121,36 @@ def grey_profile(title: str, curve: Sequence[float]) -> bytes:
     return _icc(b"GRAY", title, {b"kTRC": _curve(curve)})
 
 
-def _fixed(*values):
-    return struct.pack(f">{len(values)}i", *(round(65536 * v) for v in values))
+def _fixed(values):
+    """Numbers in units of 1 / 65536."""
+    numbers = [round(65536 * value) for value in values]
+    return struct.pack(f">{len(numbers)}i", *numbers)
 
 
 def _xyz(values):
-    return b"XYZ \0\0\0\0" + _fixed(*values)
+    return b"XYZ \0\0\0\0" + _fixed(values)
 
 
 def _curve(numbers):
-    return b"para\0\0\0\0" + struct.pack(">HH", 0 if len(numbers) == 1 else 3, 0) + _fixed(*numbers)
+    kind = 0 if len(numbers) == 1 else 3
+    return struct.pack(">4s4xHH", b"para", kind, 0) + _fixed(numbers)
 
 
 def _text(title):
-    return struct.pack(">4s4x2I4s2I", b"mluc", 1, 12, b"enUS", 2 * len(title), 28) + title.encode("utf-16-be")
+    head = struct.pack(">4s4x2I4s2I", b"mluc", 1, 12, b"enUS", 2 * len(title), 28)
+    return head + title.encode("utf-16-be")
 
 
 def _icc(space, title, tags):
     """Header, table of tags and tags (ICC.1:2010, section 7)."""
     tags = {b"desc": _text(title), b"wtpt": _xyz(D50)} | tags
-    place, table, body = 132 + 12 * len(tags), b"", b""
+    place = 132 + 12 * len(tags)  # of the first tag
+    table = struct.pack(">I", len(tags))
+    body = b""
     for name, data in tags.items():
         table += struct.pack(">4s2I", name, place + len(body), len(data))
         body += data + bytes(-len(data) % 4)
     size = place + len(body)
     head = struct.pack(">I4sI4s4s4s12x4s28x", size, b"lcms", 0x04300000, b"mntr", space, b"XYZ ", b"acsp")
-    return (head + _fixed(*D50)).ljust(128, b"\0") + struct.pack(">I", len(tags)) + table + body
+    head += _fixed(D50)
+    return head.ljust(128, b"\0") + table + body

@@ -5,4 +5,5 @@ import numpy as np
 
 def to_uint8(values: np.ndarray) -> np.ndarray:
     """[0, 1] to the nearest of 256 steps, halves to even."""
-    return np.rint(np.clip(values * 255, 0, 255)).astype(np.uint8)
+    steps = np.clip(values * 255, 0, 255)
+    return np.rint(steps).astype(np.uint8)

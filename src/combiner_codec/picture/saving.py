@@ -10,8 +10,9 @@ from ..errors import FormatError
 
 LOSSY = ("JPEG", "WEBP", "AVIF")  # formats that take a quality
 USUAL = ".png, .jpg, .webp, .avif, .tif, .bmp"
-QUALITY = 95  # of a lossy format, unless another is asked for: little is lost after the first loss
-FINE = 90  # quality from which a JPEG keeps its colours at full resolution
+USUAL_QUALITY = 95  # of a lossy format, unless another is asked for: little is lost after the first loss
+FULL_COLOUR_QUALITY = 90  # from which a JPEG keeps its colours at full resolution
+PNG_LEVEL = 2  # of zlib's compression, of 9
 
 
 def save(array: np.ndarray, format: str, quality: int | None = None) -> bytes:
@@ -21,10 +22,15 @@ def save(array: np.ndarray, format: str, quality: int | None = None) -> bytes:
     """
     from PIL import Image
 
-    buffer, quality = io.BytesIO(), quality or QUALITY
-    options: dict = {"quality": quality} if format in LOSSY else {}
-    options |= {"subsampling": 0} if format == "JPEG" and quality >= FINE else {}
-    options |= {"compress_level": 2} if format == "PNG" else {}
+    buffer = io.BytesIO()
+    quality = quality or USUAL_QUALITY
+    options: dict = {}
+    if format in LOSSY:
+        options["quality"] = quality
+    if format == "JPEG" and quality >= FULL_COLOUR_QUALITY:
+        options["subsampling"] = 0
+    if format == "PNG":
+        options["compress_level"] = PNG_LEVEL
     try:
         Image.fromarray(array).save(buffer, format=format, **options)
     except (OSError, ValueError) as error:
@@ -51,9 +57,11 @@ def _writable(name):
     from PIL import Image
 
     Image.init()  # imports every format: slow
-    kind = name.upper() if name.upper() in Image.SAVE else Image.EXTENSION.get(f".{name.lower().lstrip('.')}")
+    kind = name.upper()
+    if kind not in Image.SAVE:
+        kind = Image.EXTENSION.get(_suffix(name), "")
     try:
-        save(np.zeros((8, 8, 3), np.uint8), kind or "")
+        save(np.zeros((8, 8, 3), np.uint8), kind)
     except (FormatError, KeyError):
         return None
     return kind
@@ -62,13 +70,21 @@ def _writable(name):
 @cache
 def check_mode(kind: str, mode: str) -> None:
     """Raises FormatError for a format without a place for L, LA, RGB or RGBA, tried with a few pixels."""
-    save(np.zeros((8, 8, len(mode)), np.uint8).squeeze(), kind)
+    pixels = np.zeros((8, 8, len(mode)), np.uint8)
+    save(pixels.squeeze(), kind)
 
 
 def suffix_of(name: str) -> str:
     """What file names of a format, which Pillow can write, end with."""
     from PIL import Image
 
-    own, wanted = f".{name.lower().lstrip('.')}", format_named(name)
+    wanted = format_named(name)
     fitting = [suffix for suffix, kind in Image.EXTENSION.items() if kind == wanted]
-    return own if own in fitting or not fitting else fitting[0]
+    if _suffix(name) in fitting or not fitting:
+        return _suffix(name)
+    return fitting[0]
+
+
+def _suffix(name: str) -> str:
+    """A name or suffix as a suffix."""
+    return "." + name.lower().lstrip(".")

@@ -6,8 +6,9 @@ import numpy as np
 
 from .image import psnr
 
-FAST = 2  # WebP's method: a fifth of the time of the usual one, little worse
-MUCH = 1.5  # dB
+FAST_METHOD = 2  # a fifth of the time of WebP's usual one, little worse
+MUCH_BETTER = 1.5  # dB
+LARGEST_SIDE = 16383  # pixels of a WebP
 
 
 def psnr_at(picture: np.ndarray, size: int) -> float | None:
@@ -17,35 +18,36 @@ def psnr_at(picture: np.ndarray, size: int) -> float | None:
     """
     from PIL import Image, features
 
-    if not features.check("webp") or max(picture.shape[:2]) > 16383:
+    if not features.check("webp") or max(picture.shape[:2]) > LARGEST_SIDE:
         return None
     image = Image.fromarray(picture)
-    if _size(image, lossless=True) <= size:
+    if len(_webp(image, lossless=True)) <= size:
         return float("inf")
-    low, high = -1, 101  # the best quality that fits lies from low on, below high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _size(image, quality=middle) <= size else (low, middle)
-    if low < 0:
+    fits = -1  # no quality at all
+    too_large = 101
+    while too_large - fits > 1:
+        middle = (fits + too_large) // 2
+        if len(_webp(image, quality=middle)) <= size:
+            fits = middle
+        else:
+            too_large = middle
+    if fits < 0:
         return None
-    with Image.open(_file(image, quality=low)) as shown:
+    with Image.open(io.BytesIO(_webp(image, quality=fits))) as shown:
         return psnr(picture, np.asarray(shown.convert(image.mode)))
 
 
 def warning(picture: np.ndarray, size: int, quality: float) -> list[str]:
     """A line where a WebP of at most `size` bytes is much better than `quality` dB."""
     found = psnr_at(picture, size)
-    if found is None or found < quality + MUCH:
+    if found is None or found < quality + MUCH_BETTER:
         return []
     shown = "shows the picture without loss" if found == float("inf") else f"shows {found:.1f} dB"
     return [f"a WebP of the same size {shown}: WebP suits such pictures better"]
 
 
-def _file(image, **options):
+def _webp(image, quality: int = 0, lossless: bool = False) -> bytes:
+    """A picture as WebP."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", method=FAST, **({"quality": 0} | options))
-    return buffer
-
-
-def _size(image, **options):
-    return len(_file(image, **options).getvalue())
+    image.save(buffer, "WEBP", method=FAST_METHOD, quality=quality, lossless=lossless)
+    return buffer.getvalue()
