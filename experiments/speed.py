@@ -25,6 +25,7 @@ from . import options, pages
 from .cuts import required
 
 BETA = 0.004
+PACED_PIXELS = 10**5  # of pictures that are large enough to tell seconds a megapixel
 QUALITIES = range(0, 96, 5)
 COMMANDS = "--help", "info in.cmb", "decode in.cmb -o out.png -f"
 
@@ -45,6 +46,7 @@ def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int,
     rivals, missing = codecs.others(["webp", "avif"])
     ours = [codecs.CombinerCodec(f"combiner {effort}", effort) for effort in efforts]
     rows, started = [], []
+    paces: dict[str, list[float]] = {}  # seconds a megapixel of each picture, by effort
     for picture in pictures:
         (file,) = ours[0].encode([picture.pixels], BETA, threads)
         size = len(file.data)
@@ -54,7 +56,13 @@ def run(sources: Sequence[Path], out: Path, efforts: Sequence[str], rounds: int,
         say("\n".join(map(" ".join, own)))
         rows += own
         started.append([titled(picture), *(f"{seconds:.2f}" for seconds in as_commands(file.data, rounds))])
-    write(out, [codec.name for codec in rivals], rows, started, rounds, threads, missing)
+        if picture.size >= PACED_PIXELS:
+            for one in found[: len(ours)]:
+                paces.setdefault(one.codec.name, []).append(one.encode * 1e6 / picture.size)
+    pace = [[name, f"{statistics.median(seconds):.3g}"] for name, seconds in paces.items()]
+    for name, seconds in pace:
+        say(f"{name}: {seconds} s a megapixel")
+    write(out, [codec.name for codec in rivals], rows, started, pace, rounds, threads, missing)
 
 
 def nearest(codec: PillowCodec, pixels: np.ndarray, size: int) -> float:
@@ -107,8 +115,8 @@ def row(picture: Picture, own: Times, others: Sequence[Times]) -> list[str]:
             f"{own.decode:.3g}", *decoding]  # fmt: skip
 
 
-def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], started: Sequence[list[str]], rounds: int,
-          threads: int, missing: Sequence[str]) -> None:  # fmt: skip
+def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], started: Sequence[list[str]],
+          pace: Sequence[list[str]], rounds: int, threads: int, missing: Sequence[str]) -> None:  # fmt: skip
     """The page."""
     against = [f"× {name}" for name in rivals]
     lines = [
@@ -125,6 +133,10 @@ def write(out: Path, rivals: Sequence[str], rows: Sequence[list[str]], started: 
         "Seconds of the commands, start-up included, on the first row's file:",
         "",
         *report.table(["file", *COMMANDS], started),
+        "",
+        "Encoding, seconds a megapixel: by these the command tells how long a picture takes (`command/estimate.py`).",
+        "",
+        *report.table(["codec", "s a megapixel"], pace),
         "",
         f"Measured on {machine()}.",
         *missing,
