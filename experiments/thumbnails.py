@@ -107,7 +107,7 @@ def others() -> tuple[dict[str, Ladder], list[str]]:
         components = [(x, y) for x in range(1, MOST + 1) for y in (x - 1, x) if y]
         encoders["BlurHash"] = Ladder(components, blurhash_of)
     else:
-        missing.append("BlurHash: not installed, left out (pip install 'combiner-codec[bench]')")
+        missing.append("BlurHash: not installed, left out (pip install blurhash)")
     if find_spec("thumbhash"):
         encoders["ThumbHash"] = Ladder([None], thumbhash_of)
     else:

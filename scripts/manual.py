@@ -14,12 +14,32 @@ INTRODUCTION = """\
 Made from the commands by `make docs`. `combiner COMMAND --help` says the same on a terminal.
 
 `-` is standard input or output. Progress and summaries go to standard error. Exit codes: 0; 1 for bad data and for
-files that cannot be read or written; 2 for bad usage; 130 for Ctrl-C. An output is written whole or not at all, as soon
-as it is done, and a bad file does not stop the others of a batch. Pipes and devices are written through; a replaced
-file keeps its mode, and its other hard links keep the old content.
+files that cannot be read or written; 2 for bad usage; 130 for Ctrl-C; 128 and its number for another signal.
 
-Under torchrun, `encode` and `decode` share their inputs out by rank:
-`torchrun --nproc-per-node 2 -m combiner_codec encode photos/ --output-dir out/`.
+**Outputs.** An output is written whole or not at all, as soon as it is done, and a bad file does not stop the others of
+a batch. Only `-f`, or a name given with `-o`, replaces a file; one that appears while the command works is left alone
+too. Each output is on the disk before its line is printed, which takes some milliseconds: `--no-sync` leaves that to
+the system, for batches of thousands. A replaced file keeps its mode and, where the system allows it, its owner; its
+other hard links keep the old content. Pipes, devices and files that are mounts of their own, as containers have them,
+are written in place.
+
+**Folders.** `--output-dir` mirrors folders, hidden files left out. A line counts the files of other kinds. Every name
+has its output, a link too. Where `a.png` and `a.jpg` are in one folder, `--append-extension` makes `a.png.cmb` and
+`a.jpg.cmb`. HEIF pictures are read where the package pillow-heif is installed.
+
+**Several commands in one folder.** With `--skip-existing` they share the work: each claims an output before it begins,
+leaves alone what another has claimed, and says so. A claim is a lock in the hidden file `.combiner-locks`, on one
+machine or, by NFS, on several; it ends with its process, however that ends, and the last to leave removes the file.
+Where there are no locks, work may be done twice, and the first to finish keeps the name.
+
+**torchrun.** `encode` and `decode` share several inputs out by rank, and say so:
+`torchrun --nproc-per-node 2 -m combiner_codec encode photos/ --output-dir out/`. One input, `-o` and `--data-url` are
+never shared, so that a program of such a job may call the command. The processes wait for each other at the end; one
+that gives no sign of life for `--patience` seconds is named, with the outputs that are missing.
+
+**data: URLs.** `encode --data-url` prints a line for every input, in their order; that of an input which fails is
+empty, and standard error says why. `decode`, `info` and `inspect` take such a URL in the place of a name, in a file or
+on standard input.
 
 Shell completion, for bash (zsh and fish likewise):
 

@@ -19,6 +19,7 @@ from combiner_codec.errors import CombinerError
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
 from combiner_codec.picture import scaling
+from combiner_codec.picture.data_url import data_url
 from combiner_codec.picture.image import psnr
 from experiments import thumbnails
 
@@ -80,7 +81,7 @@ def ours(picture: np.ndarray, budget: int, prior: Prior, effort: str) -> dict | 
     except CombinerError:
         return None
     decoded = np.array(combiner_codec.decode(data, prior=prior).convert("RGB"))
-    return {"src": scaling.data_url(data), "text": text(len(data), psnr(picture, decoded))}
+    return {"src": data_url(data), "text": text(len(data), psnr(picture, decoded))}
 
 
 def main() -> None:

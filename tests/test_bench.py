@@ -246,6 +246,13 @@ def test_files_that_are_no_pictures_are_named_and_left_out(folder):
     assert "alpha.png: has alpha" in pictures.collect([folder])[1][0]
 
 
+def test_folders_below_are_taken_too_without_hidden_ones(folder):
+    for name in ("deep/er", ".hidden"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "c.png").write_bytes((folder / "a.png").read_bytes())
+    assert [p.name for p in pictures.collect([folder])[0]] == ["a.png", "grey.png", "c.png"]
+
+
 def test_outputs_of_an_earlier_run_are_no_inputs(folder):
     (folder / "plot.png").write_bytes((folder / "a.png").read_bytes())
     names = [picture.name for picture in pictures.collect([folder], besides=[folder / "plot.png"])[0]]

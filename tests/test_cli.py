@@ -188,6 +188,9 @@ def test_bad_beta_is_bad_usage(beta, picture):
         (["decode", "empty", "-o", "out.png"], "truncated"),
         (["decode", "kept.cmb", "-o", "out.png", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
         (["info", "notes.txt"], "not a combiner file"),
+        (["inspect", "kept.cmb", "--max-pixels", "1599"], "40 x 40 pixels are more than 1599"),
+        (["decode", "data:image/png;base64,AAAA", "-o", "out.png"], "one of ours begins with data:image/x-combiner"),
+        (["decode", "data:image/x-combiner;base64,y01!", "-o", "out.png"], "its data: URL is damaged"),
     ],
 )
 def test_bad_input_ends_in_one_line_and_no_file(arguments, text, picture, encoded):
@@ -269,7 +272,7 @@ def test_ctrl_c_ends_with_130(tmp_path):
     script = (
         "import combiner_codec.command.cli as c\n"
         "def stop(*a, **k): raise KeyboardInterrupt\n"
-        "c.read = stop\n"
+        "c.read_coded = stop\n"
         "import sys; sys.argv = ['combiner', 'info', 'x']\n"
         "c.main()"
     )

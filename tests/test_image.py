@@ -17,10 +17,10 @@ import combiner_codec
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
-from combiner_codec.errors import FormatError
+from combiner_codec.errors import FormatError, MissingError
 from combiner_codec.format import header
 from combiner_codec.format import prior as priors
-from combiner_codec.picture import image
+from combiner_codec.picture import heif, image
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 RAMP = np.add.outer(np.arange(0, 160, 5), np.arange(0, 96, 3)).astype(np.uint8)  # (32, 32)
@@ -375,3 +375,63 @@ def test_options_of_the_command(tmp_path):
 def test_the_prior_is_chosen_by_size():
     names = [priors.default(*size).name for size in ((32, 32), (1, 1), (33, 32), (1, 3000))]
     assert names == ["small", "small", "photo", "photo"]
+
+
+def heic(tmp_path, bits=8):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    if not pillow_heif.libheif_info()["HEIF"]:
+        pytest.skip("this libheif has no encoder")
+    wide = (COLOURS.astype(np.uint16) * 257).tobytes()
+    kind, data = ("RGB;16", wide) if bits > 8 else ("RGB", COLOURS.tobytes())
+    pillow_heif.from_bytes(kind, (32, 32), data).save(tmp_path / "a.heic", bit_depth=bits, quality=95)
+    return tmp_path / "a.heic"
+
+
+def test_heif_is_read_where_its_package_is_installed(tmp_path):
+    """In a process that has not registered it."""
+    path = heic(tmp_path)
+    array, notes = load(path.read_bytes())
+    assert notes == [] and np.abs(array.astype(int) - COLOURS).mean() < 4
+    assert combiner_codec.encode(path, effort="fast") == combiner_codec.encode(array, effort="fast")
+
+
+def test_heif_of_ten_bits_is_rounded_where_that_is_asked_for(tmp_path):
+    source = heic(tmp_path, 10).read_bytes()
+    with pytest.raises(FormatError, match="more than 8 bits"):
+        load(source)
+    array, _ = load(source, to_8bit=True)
+    assert np.abs(array.astype(int) - COLOURS).mean() < 4
+
+
+def test_heif_without_its_package_names_it(tmp_path, monkeypatch):
+    source = heic(tmp_path).read_bytes()
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(MissingError, match="in: HEIF pictures need the package pillow-heif"):
+        load(source)
+
+
+def test_a_folder_with_heif_says_what_would_read_it(tmp_path, monkeypatch):
+    """As it does of other files that are no pictures."""
+    from click.testing import CliRunner
+
+    from combiner_codec.command.cli import cli
+
+    (tmp_path / "tree").mkdir()
+    heic(tmp_path).rename(tmp_path / "tree" / "a.HEIC")
+    Image.fromarray(COLOURS).save(tmp_path / "tree" / "b.png")
+    arguments = ["encode", str(tmp_path / "tree"), "--effort", "fast", "--output-dir"]
+    done = CliRunner().invoke(cli, [*arguments, str(tmp_path / "both")])
+    assert done.exit_code == 0 and len(list((tmp_path / "both").iterdir())) == 2, done.output
+    monkeypatch.setattr("combiner_codec.picture.heif.find_spec", lambda name: None)
+    done = CliRunner().invoke(cli, [*arguments, str(tmp_path / "one")])
+    assert done.exit_code == 0 and len(list((tmp_path / "one").iterdir())) == 1
+    assert done.output.startswith(f"{tmp_path / 'tree'}: left out 1 .heic (pillow-heif reads them)\n")
+
+
+@pytest.mark.parametrize(("source", "found"), [
+    (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", True), (b"\0\0\0\x18ftypmif1\0\0\0\0mif1heic", True),
+    (b"\0\0\0\x1cftypavif\0\0\0\0avifmif1miaf", False), (b"\x89PNG\r\n\x1a\n", False), (b"", False),
+    (b"\xff\xff\xff\xffftypmp42", False),
+])  # fmt: skip
+def test_heif_is_told_by_its_brands(source, found):
+    assert heif.is_heif(source) == found

@@ -2,7 +2,6 @@
 
 import os
 import pty
-import re
 import signal
 import stat
 import subprocess
@@ -159,9 +158,48 @@ def test_two_inputs_of_one_output_are_named_and_leave_no_folder(run, folder):
 
 
 def test_a_file_that_is_named_twice_is_one_job(run, folder):
-    (folder / "link.cmb").symlink_to("in.cmb")
-    code, _, err = run("decode", "in.cmb", "./in.cmb", "link.cmb", "--output-dir", "out")
+    code, _, err = run("decode", "in.cmb", "./in.cmb", "../" + folder.name + "/in.cmb", "--output-dir", "out")
     assert code == 0 and len(err.splitlines()) == 1 and names(folder / "out") == ["in.png"]
+
+
+@pytest.mark.parametrize("command", ["encode", "decode"])
+def test_a_link_has_an_output_of_its_own(command, run, folder):
+    given, made = (".png", ".cmb") if command == "encode" else (".cmb", ".png")
+    (folder / "tree").mkdir()
+    (folder / "tree" / f"v1{given}").write_bytes((folder / f"in{given}").read_bytes())
+    (folder / "tree" / f"latest{given}").symlink_to(f"v1{given}")
+    code, _, err = run(command, "tree", "--output-dir", "out")
+    assert code == 0 and names(folder / "out") == [f"latest{made}", f"v1{made}"], err
+    first, second = (path.read_bytes() for path in (folder / "out").iterdir())
+    assert first == second
+    code, _, err = run(command, "tree", "tree", f"tree/v1{given}", "--output-dir", "again")
+    assert code == 0 and names(folder / "again") == [f"latest{made}", f"v1{made}"], err
+
+
+def test_what_a_folder_holds_besides_is_counted_in_one_line(run, folder, monkeypatch):
+    (folder / "tree" / "deep").mkdir(parents=True)
+    Image.open(folder / "in.png").save(folder / "tree" / "a.png")
+    for name in ("1.txt", "deep/2.TXT", "deep/3.txt", "b.xcf", "Makefile", ".hidden", "old.cmb"):
+        (folder / "tree" / name).write_bytes(b"")
+    code, _, err = run("encode", "tree", "--output-dir", "out")
+    assert code == 0
+    assert err.splitlines()[0] == "tree: left out 3 .txt, 1 without suffix, 1 .xcf" and len(err.splitlines()) == 2
+    assert run("encode", "tree", "--output-dir", "out", "-f", "-q") == (0, b"", "")
+
+
+def test_pictures_of_the_same_stem_are_kept_apart_where_that_is_asked_for(run, folder):
+    (folder / "tree").mkdir()
+    for name in ("a.png", "a.jpg"):
+        Image.open(folder / "in.png").save(folder / "tree" / name)
+    code, _, err = run("encode", "tree", "--output-dir", "out")
+    assert code == 2 and "would both be written to out/a.cmb (--append-extension keeps both)" in err
+    assert run("encode", "tree", "--output-dir", "out", "--append-extension")[0] == 0
+    assert names(folder / "out") == ["a.jpg.cmb", "a.png.cmb"]
+    assert run("encode", "in.png", "--append-extension")[0] == 0 and (folder / "in.png.cmb").exists()
+    (folder / "other").mkdir()
+    (folder / "other" / "a.png").write_bytes(b"")
+    code, _, err = run("encode", "tree/a.png", "other/a.png", "--output-dir", "out")
+    assert code == 2 and "out/a.cmb\n" in err
 
 
 def test_one_existing_output_does_not_stop_the_others(run, folder):
@@ -233,41 +271,3 @@ def test_the_bar_names_the_file_and_counts(folder, tiny_prior_file):
         pass
     assert process.wait(60) == 0
     assert b"file 2 of 2: large.png" in shown and b"in.cmb: " in shown
-
-
-def share(folder, command, *arguments, world=2, **environment):
-    """A command in some processes, without torchrun's own."""
-    processes = [
-        subprocess.Popen([COMBINER, command, *map(str, arguments)], cwd=folder, stderr=subprocess.PIPE,
-                         env=os.environ | {"RANK": str(rank), "WORLD_SIZE": str(world), "LOCAL_RANK": str(rank),
-                                           "LOCAL_WORLD_SIZE": str(world)} | environment)
-        for rank in range(world)
-    ]  # fmt: skip
-    said = [process.communicate(timeout=120)[1].decode() for process in processes]
-    return [process.returncode for process in processes], said
-
-
-def test_two_processes_share_the_inputs(folder, tiny_prior_file):
-    for k in range(5):
-        (folder / f"{k}.cmb").write_bytes((folder / "in.cmb").read_bytes())
-    inputs = [f"{k}.cmb" for k in range(5)]
-    codes, said = share(folder, "decode", *inputs, "--output-dir", "out", "--prior", tiny_prior_file)
-    assert codes == [0, 0] and names(folder / "out") == [f"{k}.png" for k in range(5)]
-    assert [len(re.findall(r"out/\d.png: 40 x 40", one)) for one in said] == [3, 2]
-
-
-def test_torchrun_encodes_a_folder_and_sums_up(folder, tiny_prior_file):
-    """One bad input: both processes end with its code, and none is stopped by the other."""
-    tree = folder / "tree"
-    tree.mkdir()
-    for k in range(4):
-        Image.open(folder / "in.png").rotate(90 * k).save(tree / f"{k}.png")
-    (tree / "0bad.png").write_text("not a picture")
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m",
-               "combiner_codec", "encode", "tree", "--output-dir", "out", "--effort", "fast", "--prior",
-               str(tiny_prior_file)]  # fmt: skip
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 1 and "0bad.png: not a picture" in done.stderr
-    assert "1 of 5 inputs failed" in done.stderr and names(folder / "out") == [f"{k}.cmb" for k in range(4)]
-    again = subprocess.run([*command, "--skip-existing"], cwd=folder, capture_output=True, text=True, timeout=200)
-    assert again.stderr.count("exists, skipped") == 4

@@ -16,7 +16,7 @@ from combiner_codec import FormatError, decoder
 from combiner_codec.format import header, plane
 from combiner_codec.format import prior as priors
 from combiner_codec.format.plane import BitReader
-from combiner_codec.picture.scaling import data_url
+from combiner_codec.picture.data_url import data_url
 from experiments import web_speed
 from experiments.reliability import golden, hostile
 from scripts import web_prior

@@ -79,8 +79,8 @@ def encode(
         raise ValueError("quality, target_size and target_psnr exclude each other")
     if kind == "auto" and prior is not None:
         kind = "inr"
-    beta = beta if quality is None else beta_of(quality)
-    settings = Settings(beta, effort, seed, device, threads, verify, kind=kind)
+    chosen = beta if quality is None else beta_of(quality)
+    settings = Settings(chosen, effort, seed, device, threads, verify, kind=kind)
     return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
 
 
@@ -102,16 +102,19 @@ def _encoded(
     from .picture.scaling import fitted
 
     goal = Goal.of(*wishes)
-    notes: list[str] = []
     named = None if prior is None else find(prior)
     background, to_8bit, allow_truncated = loading
+    notes: list[str] = []
     array = as_array(image, background, to_8bit, notes.append, allow_truncated)
-    array = fitted(array, side) if side else array
-    chosen = named or default(array.shape[1], array.shape[0])
+    if side:
+        array = fitted(array, side)
+    height, width = array.shape[:2]
+    chosen = named or default(width, height)
     (result,) = encode_pictures([array], chosen, settings, goal)
     if isinstance(result, CombinerError):
         raise result
-    for line in notes + result.warnings(array, None if goal else settings.beta, chosen):
+    wanted = None if goal else settings.beta
+    for line in notes + result.warnings(array, wanted, chosen):
         warnings.warn(line, stacklevel=3)
     return result.data
 
@@ -156,6 +159,7 @@ def decode(
 ) -> "Image.Image":
     """Decode a file's bytes, or the file of a path, to a PIL.Image in mode RGB, L if it is grey, RGBA or LA with alpha.
 
+    data: bytes, a path, or a data: URL, which a file may hold as well.
     prior: the custom prior that the file was made with, or its path. threads: of the processor, 0 takes all.
     max_pixels: larger pictures are refused; None is no limit. size: width and height that the picture is scaled to.
     Raises FormatError, OSError for a file that cannot be read, and ValueError or TypeError for arguments that are not
@@ -170,6 +174,7 @@ def decode(
     from .encoder.settings import one_of
     from .format.prior import find
     from .picture import scaling
+    from .picture.data_url import from_data_url, is_data_url
 
     one_of("threads", threads, number=(0, float("inf")), whole=True)
     if size is not None:
@@ -178,13 +183,18 @@ def decode(
         for length in size:
             one_of("width and height of size", length, number=(1, MAX_SIDE), whole=True)
         check_pixels(*size, max_pixels)
-    if isinstance(data, str | os.PathLike):
+    if isinstance(data, os.PathLike) or (isinstance(data, str) and not is_data_url(data)):
         data = Path(data).read_bytes()
-    elif not isinstance(data, bytes | bytearray | memoryview):
+    elif not isinstance(data, str | bytes | bytearray | memoryview):
         raise TypeError(f"data must be bytes or a path, not {type(data).__name__}")
+    source = data if isinstance(data, str) else bytes(data)
+    if is_data_url(source):
+        source = from_data_url(source)
     named = None if prior is None else find(prior)
-    array = decode_array(bytes(data), named, threads, max_pixels)
-    return Image.fromarray(scaling.scaled(array, *size) if size else array)
+    array = decode_array(source, named, threads, max_pixels)
+    if size:
+        array = scaling.scaled(array, *size)
+    return Image.fromarray(array)
 
 
 def register_pillow(prior: "Prior | None" = None) -> None:

@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import CombinerError, FormatError
 from ..picture import arrays, image
+from ..picture.folders import files_below
 
 SMALL = 128 * 128  # pixels; pictures up to this size are encoded together
 TOGETHER = 2**20  # pixels of a group
@@ -68,7 +69,7 @@ def collect(
     outputs = {os.path.realpath(path) for path in besides}
     for source in sources:
         of_source: list[Picture] = []
-        for path in _files(Path(source)):
+        for path in _files(Path(source), problems):
             if os.path.realpath(path) in outputs:
                 continue
             try:
@@ -81,12 +82,13 @@ def collect(
     return _unique(found), problems
 
 
-def _files(source: Path) -> list[Path]:
-    """A file, or the files of a folder whose names do not begin with a dot."""
+def _files(source: Path, problems: list[str]) -> Iterator[Path]:
+    """A file, or the files of a folder and of all below it, as `combiner encode` takes them."""
     if not source.is_dir():
-        return [source]
-    shown = [path for path in source.iterdir() if path.name[0] != "."]
-    return sorted(path for path in shown if path.is_file())
+        yield source
+        return
+    for path in files_below(source, lambda error: problems.append(str(error))):
+        yield Path(path)
 
 
 def read(path: Path) -> list[Picture]:

@@ -1,14 +1,15 @@
 """The `combiner` command. Heavy modules are imported where they are needed."""
 
-import time
+from functools import partial
 from pathlib import Path
 
 import click
 
 from .. import __version__
 from ..format import header
+from ..picture import heif
 from ..picture.scaling import PREVIEW_BYTES
-from .files import label, read, special, write
+from .files import label, read, read_coded, special, write
 from .jobs import Kind, Plan, beside
 from .options import (
     betas_of,
@@ -22,16 +23,21 @@ from .options import (
     preview_options,
     size_of,
 )
+from .outputs import Outputs
 from .process import run
 from .ranks import Ranks
-from .terminal import collected, finish, named, say
+from .team import Team
+from .terminal import named, say
 
+EXISTING = click.Path(exists=True, path_type=Path)
+FILE = click.Path(dir_okay=False, path_type=Path)
+FOLDER = click.Path(file_okay=False, path_type=Path)
 EFFORTS = click.Choice(["fast", "normal", "best"])
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 EFFORT = "More work for better files: fast takes a quarter of the time of normal, best sixteen times it."
 DEVICE = "Where to fit: auto takes a GPU where torch sees one."
-PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".ppm", ".pgm", ".qoi",
-            ".tga")  # fmt: skip
+PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".j2k",
+            ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".tga")  # fmt: skip
 
 
 class Encode(click.Command):
@@ -45,9 +51,11 @@ class Encode(click.Command):
             measured = metadata.get("measured")
             if not measured:
                 continue
+            rows = [("beta", "file size, quality")]
+            for point in measured["points"]:
+                rows.append((f"{point['beta']:g}", f"{point['bpp']:.2f} bpp   {point['psnr']:.2f} dB"))
             with formatter.section(f"Prior {name}, mean of {measured['images']} (normal shows more at the same size)"):
-                rows = [(f"{r['beta']:g}", f"{r['bpp']:.2f} bpp   {r['psnr']:.2f} dB") for r in measured["points"]]
-                formatter.write_dl([("beta", "file size, quality"), *rows])
+                formatter.write_dl(rows)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -58,6 +66,9 @@ def cli():
 
 @cli.command(cls=Encode, short_help="Pictures to .cmb files.")
 @common
+@click.option(
+    "--append-extension", is_flag=True, help="Add .cmb to the whole name: a.png becomes a.png.cmb, not a.cmb."
+)
 @click.option(
     "--prior", metavar="NAME|FILE", help="Prior to use: small, photo, web or a file [small up to 32x32, else photo]."
 )
@@ -101,17 +112,18 @@ def cli():
 @preview_options
 @click.pass_context
 def encode(
-    ctx, inputs, output, output_dir, force, skip_existing, quiet, prior, threads, beta, quality, target_size,
-    target_psnr, strict, background, to_8bit, allow_truncated, save_posterior, preview, side, data_url, kind, lossless,
-    **how,
+    ctx, inputs, output, output_dir, force, skip_existing, quiet, threads, sync, patience, append_extension, prior,
+    beta, quality, target_size, target_psnr, strict, background, to_8bit, allow_truncated, save_posterior, preview,
+    side, data_url, kind, lossless, **how,
 ):  # fmt: skip
     """Encode pictures into .cmb files.
 
     IN are pictures, folders of them with --output-dir, or - for standard input. `encode in.png out.cmb` works too.
-    Without a wish for size or quality, beta is 0.003.
+    Without a wish for size or quality, beta is 0.003. With --data-url, every input has a line, in their order; that of
+    an input which fails is empty.
     """
     from ..encoder.settings import Settings, beta_of
-    from .encoding import Request, encode_jobs
+    from .encoding import Encoding, Request
 
     one_of(ctx, "target_size", "target_psnr", "quality", "beta")
     if preview:
@@ -119,23 +131,52 @@ def encode(
         target_size = target_size or PREVIEW_BYTES
     elif ctx.get_parameter_source("side").name != "DEFAULT":
         raise click.UsageError("--side is for --preview")
-    ranks, failures = Ranks.here(), []
-    outputs = Kind(".cmb", PICTURES, lambda name: name.lower().endswith(".cmb"))
-    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet, data_url).jobs(outputs, ranks, failures)
+    ranks = Ranks.here()
+    failures = []
+    kinds = Kind(".cmb", pictures(), is_coded, packages=unread())
+    plan = Plan(inputs, output, output_dir, force, skip_existing, quiet, data_url, append_extension)
+    team = Team.of(plan, kinds, ranks, patience, failures)
+    jobs = plan.checked(team.share, kinds, failures)
     if save_posterior:
         beside(jobs, save_posterior, "--save-posterior")
     settings = Settings(
-        beta if quality is None else beta_of(quality), threads=ranks.threads(threads),
-        keep_posterior=bool(save_posterior), kind=kind_of(kind, lossless, preview or prior or save_posterior), **how,
-    )  # fmt: skip
-    loading = {"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated}
-    total, given = len(jobs) + len(failures), choose_prior(prior)
+        beta=beta if quality is None else beta_of(quality),
+        threads=ranks.threads(threads),
+        keep_posterior=bool(save_posterior),
+        kind=kind_of(kind, lossless, preview or prior or save_posterior),
+        **how,
+    )
     request = Request(
-        settings, target_size, target_psnr, given, loading, strict, save_posterior, quiet, side if preview else None,
-        data_url,
-    )  # fmt: skip
-    encode_jobs(jobs, request, ranks, failures)
-    finish(failures, total, ranks)
+        settings=settings,
+        target_size=target_size,
+        target_psnr=target_psnr,
+        prior=choose_prior(prior),
+        loading={"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated},
+        strict=strict,
+        save_posterior=save_posterior,
+        quiet=quiet,
+        side=side if preview else None,
+        printed=data_url,
+    )
+    total = len(jobs) + len(failures)
+    with team, Outputs(skip_existing, sync, quiet) as outputs:
+        Encoding(request, outputs, failures).run(jobs, ranks)
+        team.finish(failures, total)
+
+
+def pictures() -> tuple[str, ...]:
+    """What names of pictures in folders end with."""
+    return PICTURES + heif.SUFFIXES if heif.installed() else PICTURES
+
+
+def unread() -> dict[str, str]:
+    """Packages that would read more pictures, by suffix."""
+    return {} if heif.installed() else dict.fromkeys(heif.SUFFIXES, heif.PACKAGE)
+
+
+def is_coded(name: str) -> bool:
+    """Whether a name is that of a .cmb file."""
+    return name.lower().endswith(".cmb")
 
 
 def kind_of(kind: str, lossless: bool, of_network: object) -> str:
@@ -171,38 +212,41 @@ def one_of(ctx: click.Context, *names: str) -> None:
 @click.option("--quality", type=click.IntRange(1, 100), help="Of JPEG, WebP and AVIF [95].")
 @click.option("--size", metavar="WxH", callback=size_of, help="Scale the picture smoothly to this size.")
 @pixel_limit
-def decode(inputs, output, output_dir, force, skip_existing, quiet, threads, prior, kind, quality, size, max_pixels):
+def decode(
+    inputs, output, output_dir, force, skip_existing, quiet, threads, sync, patience, prior, kind, quality, size,
+    max_pixels,
+):  # fmt: skip
     """Decode .cmb files into pictures.
 
-    IN are .cmb files, folders of them with --output-dir, or - for standard input. `decode in.cmb out.png` works too.
+    IN are .cmb files, folders of them with --output-dir, - for standard input, or data: URLs as encode --data-url
+    prints them. `decode in.cmb out.png` works too.
     """
-    from ..decoder import decode_array
-    from ..picture import saving, scaling
+    from ..picture import saving
+    from .decoding import Decoding
+
+    wanted = saving.format_named(kind) if kind else None
 
     def format_of(target):
         return wanted or ("PNG" if special(target) else saving.format_of(target))
 
-    wanted, ranks, failures = kind and saving.format_named(kind), Ranks.here(), []
-    suffix = saving.suffix_of(kind) if kind else ".png"
-    kinds = Kind(suffix, (".cmb",), lambda name: not name.lower().endswith(".cmb") and "." in name, format_of)
-    jobs = Plan(inputs, output, output_dir, force, skip_existing, quiet).jobs(kinds, ranks, failures)
+    def is_picture(name):
+        return not is_coded(name) and "." in name
+
+    ranks = Ranks.here()
+    failures = []
+    kinds = Kind(saving.suffix_of(kind) if kind else ".png", (".cmb",), is_picture, format_of)
+    plan = Plan(inputs, output, output_dir, force, skip_existing, quiet)
+    team = Team.of(plan, kinds, ranks, patience, failures)
+    jobs = plan.checked(team.share, kinds, failures)
     if quality and any(format_of(job.target) not in saving.LOSSY for job in jobs):
         raise click.UsageError(f"--quality is for {', '.join(saving.LOSSY)}: name a --format")
     if size:
         header.check_pixels(*size, max_pixels)
-    total, given, threads = len(jobs) + len(failures), choose_prior(prior), ranks.threads(threads)
-    for source, target in jobs:
-        with collected(failures):
-            data, started = read(source), time.perf_counter()
-            with named(source):
-                saving.check_mode(format_of(target), header.read(data)[0].mode)  # before the work
-                array = decode_array(data, given, threads, max_pixels)
-                array = scaling.scaled(array, *size) if size else array
-                picture = saving.save(array, format_of(target), quality)
-            write(target, picture)
-            height, width = array.shape[:2]
-            say(quiet, f"{label(target)}: {width} x {height}, {time.perf_counter() - started:.3f} s")
-    finish(failures, total, ranks)
+    total = len(jobs) + len(failures)
+    decoding = Decoding(choose_prior(prior), ranks.threads(threads), max_pixels, size, quality, format_of, quiet)
+    with team, Outputs(skip_existing, sync, quiet) as outputs:
+        decoding.run(jobs, outputs, failures)
+        team.finish(failures, total)
 
 
 @cli.command(short_help="What a .cmb file holds.")
@@ -216,8 +260,8 @@ def info(file, as_json, prior, max_pixels):
 
     from ..decoder import parse
 
-    data = read(file)
     with named(file):
+        data = read_coded(file)
         contents = parse(data, choose_prior(prior), max_pixels)
     facts = {"file": label(file)} | contents.facts(len(data))
     if as_json:
@@ -236,7 +280,8 @@ def info(file, as_json, prior, max_pixels):
 @custom_prior
 @click.option("--background", metavar="COLOR", callback=colour, help="Colour behind a transparent original.")
 @click.option("--to-8bit", is_flag=True, help="Round an original of 16 bits per channel.")
-def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit):
+@pixel_limit
+def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit, max_pixels):
     """Tell where the bits of a .cmb file went: layers, sizes of tiles, groups, tiles and hidden units.
 
     A file holds indices only. KL, its maps and the active units of the posterior are known to the encoder alone: keep
@@ -255,24 +300,27 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
         from ..inspect import drawing
 
         drawing.check(plot)  # before the work
-    data = read(file)
     with named(file):
-        contents = parse(data, choose_prior(prior))
+        data = read_coded(file)
+        contents = parse(data, choose_prior(prior), max_pixels)
     pixels = image.load(read(original), label(original), background, to_8bit) if original else None
     archive = read(posterior) if posterior else None
     with named(posterior):
         fitted = SavedPosterior.parse(archive, data) if posterior else None
     with named(original):
         found = Inspection(data, contents, fitted, pixels)
-    click.echo(json.dumps({"file": label(file)} | facts(found)) if as_json else f"{label(file)}: {report(found)}")
+    if as_json:
+        click.echo(json.dumps({"file": label(file)} | facts(found)))
+    else:
+        click.echo(f"{label(file)}: {report(found)}")
     if plot:
         write(plot, drawing.sheet(found, Path(plot).suffix))
 
 
 @cli.command(short_help="Learn a prior from pictures.")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False, path_type=Path), help="Prior file.")
-@click.option("--checkpoints", required=True, type=click.Path(file_okay=False, path_type=Path),
+@click.argument("sources", nargs=-1, required=True, type=EXISTING)
+@click.option("-o", "--output", required=True, type=FILE, help="Prior file.")
+@click.option("--checkpoints", required=True, type=FOLDER,
               help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
 @click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
 @click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, the largest first.")
@@ -301,11 +349,11 @@ def train(sources, output, checkpoints, **options):
     from ..training.run import Options, run
 
     Ranks.here().take_gpu()
-    run(list(sources), output, checkpoints, lambda line: click.echo(line, err=True), Options(**options))
+    run(list(sources), output, checkpoints, partial(say, False), Options(**options))
 
 
 @cli.command(short_help="Measure this codec beside others.")
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path), metavar="PATH...")
+@click.argument("sources", nargs=-1, required=True, type=EXISTING, metavar="PATH...")
 @click.option("--beta", "betas", multiple=True, metavar="B,B,...", callback=betas_of,
               help="Betas [0.03,0.01,0.003,0.001,0.0003].")  # fmt: skip
 @click.option("--codec", metavar="NAME,NAME,...",
@@ -314,9 +362,9 @@ def train(sources, output, checkpoints, **options):
 @click.option("--effort", "efforts", multiple=True, type=EFFORTS, default=["normal"], show_default=True,
               help="Efforts to measure.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="First pictures of every folder or array.")
-@click.option("--json", type=click.Path(dir_okay=False, path_type=Path), help="Results; a second run goes on from it.")
-@click.option("--plot", type=click.Path(dir_okay=False, path_type=Path), help="Rate-distortion plot (.svg, .png).")
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="The report as a file.")
+@click.option("--json", type=FILE, help="Results; a second run goes on from it.")
+@click.option("--plot", type=FILE, help="Rate-distortion plot (.svg, .png).")
+@click.option("--markdown", type=FILE, help="The report as a file.")
 @click.option("--anchor", metavar="CODEC", help="Curve that BD-rate compares with [jpeg].")
 @click.option("--published", type=click.Choice(["kodak", "cifar10"]), help="Published curves to draw as well.")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
@@ -330,14 +378,15 @@ def bench(betas, codec, priors, quiet, **options):
     """
     from ..bench import codecs, command
 
-    names = [
-        name for name in (",".join(codecs.OTHERS) if codec is None else codec).split(",") if name not in ("", "none")
-    ]
-    if unknown := [name for name in names if name not in codecs.OTHERS]:
-        raise click.BadParameter(f"{unknown[0]}: known are {', '.join(codecs.OTHERS)}", param_hint="--codec")
+    names = list(codecs.OTHERS) if codec is None else codec.split(",")
+    names = [name for name in names if name not in ("", "none")]
+    for name in names:
+        if name not in codecs.OTHERS:
+            raise click.BadParameter(f"{name}: known are {', '.join(codecs.OTHERS)}", param_hint="--codec")
     chosen = [choose_prior(name) for name in priors] or [None]
     plan = command.Plan(betas=betas or codecs.BETAS, others=names, priors=chosen, **options)
-    click.echo(command.bench(plan, lambda line: say(quiet, line)), nl=False)
+    report = command.bench(plan, partial(say, quiet))
+    click.echo(report, nl=False)
 
 
 def main():

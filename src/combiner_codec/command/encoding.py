@@ -11,13 +11,18 @@ from ..errors import CombinerError, TargetError
 from ..format.plane import InrPlane
 from ..format.prior import Prior
 from ..picture import image, scaling, webp
+from ..picture.data_url import data_url
+from .estimate import Estimate
 from .files import label, read, write
 from .inputs import Input, batches, name_of
 from .jobs import Job
+from .outputs import Lines, Outputs
 from .ranks import Ranks
 from .terminal import Bar, collected, named, progress, say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ..encoder.encoded import Encoded
 
 
@@ -45,85 +50,116 @@ class Request:
 
     def name(self, entry: Input) -> str:
         """What messages call an output."""
-        return label(entry.source if self.printed else entry.target)
+        return label(entry.source if self.printed else entry.job.target)
 
     def say(self, line: str) -> None:
         """A line on standard error, unless nothing is to be said."""
         say(self.quiet, line)
 
 
-def encode_jobs(jobs: Sequence[Job], request: Request, ranks: Ranks, failures: list[CombinerError]) -> None:
-    """Encode and write, a batch after the other; what fails is added to the failures."""
-    with progress(len(jobs), request.quiet, ranks.world == 1) as bar:
-        for prior, batch in batches(loaded(jobs, request, bar, failures), request.prior):
-            ranks.take_gpu()
-            encode_batch(prior, batch, request, bar, failures)
-            bar.end(len(batch))
+class Encoding:
+    """The pictures of one command on their way to files."""
 
+    def __init__(self, request: Request, outputs: Outputs, failures: list[CombinerError]):
+        self.request = request
+        self.outputs = outputs
+        self.failures = failures  # what goes wrong is added
+        self.lines = Lines()  # of --data-url
 
-def loaded(jobs: Sequence[Job], request: Request, bar: Bar, failures: list[CombinerError]) -> Iterator[Input]:
-    """The inputs of some jobs, each read when it is asked for."""
-    for source, target in jobs:
-        picture = None
-        with collected(failures), named(source):
-            picture = image.load(read(source), label(source), note=request.say, **request.loading)
-            picture = scaling.fitted(picture, request.side) if request.side else picture
-        if picture is None:
-            bar.end(1)
+    def run(self, jobs: Sequence[Job], ranks: Ranks) -> None:
+        """Encode and write, a batch after the other."""
+        with progress(len(jobs), self.request.quiet, ranks.beside == 1) as bar:
+            for prior, batch in batches(self._inputs(jobs, bar), self.request.prior):
+                ranks.take_gpu()
+                self._encode_batch(prior, batch, bar)
+                for entry in batch:
+                    self._leave(entry.number, entry.job)
+                bar.end(len(batch))
+
+    def _inputs(self, jobs: Sequence[Job], bar: Bar) -> Iterator[Input]:
+        """The inputs of jobs that are still to be done, each read when it is asked for."""
+        for number, job in enumerate(jobs):
+            picture = None
+            if self.outputs.wanted(job):
+                with collected(self.failures), named(job.source):
+                    picture = self._picture(job.source)
+            if picture is None:
+                self._leave(number, job)
+                bar.end(1)
+            else:
+                yield Input(job, number, picture)
+
+    def _picture(self, source: str) -> "np.ndarray":
+        """A picture as it is encoded: (H, W) or (H, W, 2 to 4) uint8."""
+        request = self.request
+        picture = image.load(read(source), label(source), note=request.say, **request.loading)
+        return scaling.fitted(picture, request.side) if request.side else picture
+
+    def _leave(self, number: int, job: Job) -> None:
+        """A job is done or has failed; one that has printed nothing leaves an empty line."""
+        self.outputs.done(job)
+        if self.request.printed:
+            self.lines.put(number, "")
+
+    def _encode_batch(self, prior: Prior, batch: list[Input], bar: Bar) -> None:
+        """Encode pictures together, or one by one where that fails, and write their files."""
+        request = self.request
+        started = time.perf_counter()
+        report = bar.begin(name_of(batch), len(batch))
+        pictures = [entry.picture for entry in batch]
+        estimate = Estimate.of(name_of(batch), pictures, request.settings.effort, request.say, report)
+        for entry, result in self._encoded(prior, batch, estimate):
+            seconds = (time.perf_counter() - started) / len(batch)
+            with collected(self.failures):
+                if not self._keep(entry, result):
+                    continue
+                size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
+                request.say(f"{request.name(entry)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
+                tell(entry, result, prior, request)
+
+    def _encoded(self, prior, batch, report) -> Iterator[tuple[Input, "Encoded | TargetError"]]:
+        """Every input of a batch with what it became. Pictures whose batch fails are encoded alone."""
+        from ..encoder.kinds import encode_pictures
+
+        try:
+            with named(name_of(batch)):
+                pictures = [entry.picture for entry in batch]
+                results = encode_pictures(pictures, prior, self.request.settings, self.request.goal, report)
+        except CombinerError:
+            if len(batch) == 1:
+                with collected(self.failures):
+                    raise
+                return
         else:
-            yield Input(source, target, picture)
-
-
-def encode_batch(prior: Prior, batch: list[Input], request: Request, bar: Bar, failures: list[CombinerError]) -> None:
-    """Encode pictures together, or one by one where that fails, and write their files."""
-    started = time.perf_counter()
-    megapixels = sum(entry.pixels for entry in batch) / 1e6
-    report = bar.begin(name_of(batch), len(batch), megapixels, request.settings.effort)
-    for entry, result in encoded(prior, batch, request, report, failures):
-        seconds = (time.perf_counter() - started) / len(batch)
-        with collected(failures):
-            keep(entry, result, request)
-            size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
-            request.say(f"{request.name(entry)}: {size}, {result.psnr:.2f} dB, {seconds:.2f} s")
-            tell(entry, result, prior, request)
-
-
-def encoded(prior, batch, request, report, failures) -> Iterator[tuple[Input, "Encoded | TargetError"]]:
-    """Every input of a batch with what it became. Pictures whose batch fails are encoded alone."""
-    from ..encoder.kinds import encode_pictures
-
-    try:
-        with named(name_of(batch)):
-            pictures = [entry.picture for entry in batch]
-            results = encode_pictures(pictures, prior, request.settings, request.goal, report)
-    except CombinerError:
-        if len(batch) == 1:
-            with collected(failures):
-                raise
+            yield from zip(batch, results, strict=True)
             return
-    else:
-        yield from zip(batch, results, strict=True)
-        return
-    for entry in batch:
-        yield from encoded(prior, [entry], request, report, failures)
+        for entry in batch:
+            yield from self._encoded(prior, [entry], report)
 
+    def _keep(self, entry: Input, result: "Encoded | TargetError") -> bool:
+        """Write the file of an input, or its URL, and its posterior where that is asked for. Raises CombinerError.
 
-def keep(entry: Input, result: "Encoded | TargetError", request: Request) -> None:
-    """Write the file of an input, or its URL, and its posterior where that is asked for. Raises CombinerError."""
-    if isinstance(result, CombinerError):
-        raise result.about(label(entry.source))
-    write(entry.target, f"{scaling.data_url(result.data)}\n".encode() if request.printed else result.data)
-    if request.save_posterior:
-        if result.saved is None:
-            raise CombinerError(f"{label(entry.source)}: this picture has no posterior to keep")
-        write(request.save_posterior, result.saved.to_bytes(result.data))
+        False where an output has appeared meanwhile, which is left alone.
+        """
+        if isinstance(result, CombinerError):
+            raise result.about(label(entry.source))
+        if self.request.printed:
+            self.lines.put(entry.number, data_url(result.data))
+        elif not self.outputs.write(entry.job, result.data):
+            return False
+        if self.request.save_posterior:
+            if result.saved is None:
+                raise CombinerError(f"{label(entry.source)}: this picture has no posterior to keep")
+            write(self.request.save_posterior, result.saved.to_bytes(result.data), sync=self.outputs.sync)
+        return True
 
 
 def tell(entry: Input, result: "Encoded", prior: Prior, request: Request) -> None:
     """What speaks against a file, a line each. Raises TargetError for a PSNR that was to be met strictly."""
-    name, goal = request.name(entry), request.goal
-    wanted = None if goal else request.settings.beta
+    name = request.name(entry)
+    goal = request.goal
     if not request.quiet:
+        wanted = None if goal else request.settings.beta
         lines = result.warnings(entry.picture, wanted, prior)
         if isinstance(result.plane, InrPlane):
             lines += webp.warning(entry.picture, len(result.data), result.psnr)

@@ -5,32 +5,68 @@ import os
 import stat
 import sys
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
 from ..errors import FileError
+from ..format.header import MAGIC
+from ..picture.data_url import BEGIN as DATA_URL
+from ..picture.data_url import from_data_url, is_data_url
 from ..whole import sync_file, whole_file
 
 STDIO = "-"
 STANDARD_OUTPUT = ("/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")  # other names of it
+URL_SHOWN = 32  # characters of a data: URL in messages
 MOUNTS = "/proc/self/mountinfo"  # Linux: a line for each mount, its fifth field the place (proc(5))
 ESCAPED = {b"\\040": b" ", b"\\011": b"\t", b"\\012": b"\n", b"\\134": b"\\"}  # in these fields, the backslash last
 
 
 def label(name: str | Path) -> str:
     """A name as messages have it."""
-    return "stdio" if str(name) == STDIO else str(name) or "''"
+    name = str(name)
+    if name == STDIO:
+        return "stdio"
+    if nameless(name):
+        return f"{name[:URL_SHOWN]}…"
+    return name or "''"
 
 
-def read(source: str) -> bytes:
-    """A file or standard input. Raises FileError."""
+def nameless(source: str) -> bool:
+    """Whether an input is no file: standard input, or a data: URL."""
+    return source == STDIO or is_data_url(source)
+
+
+def read(source: str, begins: tuple[bytes, ...] = ()) -> bytes:
+    """A file or standard input. Raises FileError.
+
+    begins: what its first bytes may be; of any other no more is read than these.
+    """
     try:
         if source == STDIO:
-            return sys.stdin.buffer.read()
+            return _read_open(sys.stdin.buffer, begins)
         with open(source, "rb") as file:
-            return file.read()
+            return _read_open(file, begins)
     except OSError as error:
         raise FileError(f"{label(source)}: {error.strerror}") from error
+
+
+def _read_open(file: BinaryIO, begins: tuple[bytes, ...]) -> bytes:
+    if not begins:
+        return file.read()
+    first = file.read(max(map(len, begins)))
+    return first + file.read() if first.startswith(begins) else first
+
+
+def read_coded(source: str) -> bytes:
+    """A .cmb file, or the one in a data: URL, which may be the name itself. Raises FileError and FormatError.
+
+    Of what begins like neither only the beginning is read: it may never end.
+    """
+    if is_data_url(source):
+        return from_data_url(source)
+    data = read(source, (MAGIC[:1], DATA_URL))
+    return from_data_url(data) if is_data_url(data) else data
 
 
 def write(target: str, data: bytes, replace: bool = True, sync: bool = True) -> None:
@@ -75,7 +111,9 @@ def _write_in_place(target, data, sync):
 
 def special(name: str) -> bool:
     """Whether there is something of this name that is neither file nor folder: a pipe, a device, a terminal."""
-    return os.path.exists(name) and not os.path.isfile(name) and not os.path.isdir(name)
+    if not os.path.exists(name):
+        return False
+    return not os.path.isfile(name) and not os.path.isdir(name)
 
 
 def mounted(name: str) -> bool:

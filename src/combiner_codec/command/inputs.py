@@ -1,9 +1,11 @@
 """Pictures that the command encodes together: those of one prior, up to a number of pixels."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from .files import label
+from .jobs import Job
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,17 +15,24 @@ if TYPE_CHECKING:
 BATCH_PIXELS = 2**18  # of pictures that are encoded together: no more are fitted at once
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Input:
     """A picture, where it comes from and where its file goes."""
 
-    source: str
-    target: str
+    job: Job
+    number: int  # of the job among all
     picture: "np.ndarray"  # uint8, (H, W) or (H, W, 2 to 4)
+
+    @property
+    def source(self) -> str:
+        """Where it comes from."""
+        return self.job.source
 
     @property
     def pixels(self) -> int:
         """Of the picture."""
-        return self.picture.shape[0] * self.picture.shape[1]
+        height, width = self.picture.shape[:2]
+        return height * width
 
 
 def batches(inputs: Iterable[Input], prior: "Prior | None") -> Iterator[tuple["Prior", list[Input]]]:
@@ -38,17 +47,26 @@ def batches(inputs: Iterable[Input], prior: "Prior | None") -> Iterator[tuple["P
         height, width = entry.picture.shape[:2]
         chosen = prior or priors.default(width, height)
         _, batch = waiting.get(chosen.digest, (chosen, []))
-        if batch and sum(other.pixels for other in batch) + entry.pixels > BATCH_PIXELS:
+        if batch and pixels_of(batch) + entry.pixels > BATCH_PIXELS:
             yield chosen, batch
             batch = []
         batch = [*batch, entry]
-        if sum(other.pixels for other in batch) >= BATCH_PIXELS:
+        if pixels_of(batch) >= BATCH_PIXELS:
             yield chosen, batch
             batch = []
-        waiting[chosen.digest] = chosen, batch
-    yield from (last for last in waiting.values() if last[1])
+        waiting[chosen.digest] = (chosen, batch)
+    for chosen, batch in waiting.values():
+        if batch:
+            yield chosen, batch
+
+
+def pixels_of(batch: list[Input]) -> int:
+    """Of all pictures of a batch."""
+    return sum(entry.pixels for entry in batch)
 
 
 def name_of(batch: list[Input]) -> str:
     """The first and the last input of a batch, for messages about all of it."""
-    return " … ".join(dict.fromkeys(label(entry.source) for entry in (batch[0], batch[-1])))
+    first = label(batch[0].source)
+    last = label(batch[-1].source)
+    return first if first == last else f"{first} … {last}"

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 LARGEST = sys.float_info.max
 
 
+PATIENCE = 600.0  # seconds
+
+
 def positive(ctx, param, value: float | None) -> float | None:
     """Callback of an option that takes a positive number; a wanted PSNR may be infinite."""
     most = inf if param.name == "target_psnr" else LARGEST
@@ -29,8 +32,10 @@ def numbers(kind: Callable) -> Callable:
     """Callback of an option that takes numbers with commas between them."""
 
     def parse(ctx, param, value):
+        if not value:
+            return None
         try:
-            return tuple(kind(part) for part in value.split(",")) if value else None
+            return tuple(kind(part) for part in value.split(","))
         except ValueError as error:
             raise click.BadParameter(str(error)) from error
 
@@ -39,8 +44,12 @@ def numbers(kind: Callable) -> Callable:
 
 def betas_of(ctx, param, values: tuple[str, ...]) -> tuple[float, ...]:
     """Positive numbers of an option that may be given several times, each with commas."""
-    found = [beta for value in values for beta in numbers(float)(ctx, param, value)]
-    return tuple(positive(ctx, param, beta) for beta in found)
+    parse = numbers(float)
+    found = []
+    for value in values:
+        for beta in parse(ctx, param, value) or ():
+            found.append(positive(ctx, param, beta))
+    return tuple(found)
 
 
 def colour(ctx, param, value: str | None) -> str | None:
@@ -59,10 +68,18 @@ def size_of(ctx, param, value: str | None) -> tuple[int, int] | None:
     """Callback of an option that takes WxH."""
     if value is None:
         return None
-    sides = [int(part) if part.isdecimal() and len(part) < 8 else 0 for part in value.lower().split("x")]
-    if len(sides) != 2 or not all(0 < side <= MAX_SIDE for side in sides):
+    parts = value.lower().split("x")
+    if len(parts) != 2 or not all(map(_is_side, parts)):
         raise click.BadParameter(f"must be WIDTHxHEIGHT, such as 640x480, each up to {MAX_SIDE}")
-    return sides[0], sides[1]
+    width, height = parts
+    return int(width), int(height)
+
+
+def _is_side(text: str) -> bool:
+    """Whether a text is the width or height of a picture."""
+    if not text.isdecimal() or len(text) > len(str(MAX_SIDE)):
+        return False
+    return 0 < int(text) <= MAX_SIDE
 
 
 def preview_options(command: Callable) -> Callable:
@@ -90,6 +107,10 @@ def pixel_limit(command: Callable) -> Callable:
 def common(command: Callable) -> Callable:
     """Options of commands that turn inputs into outputs."""
     options = [
+        click.option("--patience", type=click.FloatRange(0), default=PATIENCE, show_default=True, metavar="SECONDS",
+                     help="Under torchrun: how long another process may give no sign of life."),
+        click.option("--sync/--no-sync", default=True,
+                     help="Have each output on the disk before it is reported, which takes some milliseconds [yes]."),
         click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all]."),
         click.option("--output-dir", type=click.Path(file_okay=False, path_type=Path),
                      help="Folder for the outputs; folders among the inputs are mirrored into it."),

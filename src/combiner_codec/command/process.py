@@ -7,10 +7,13 @@ import sys
 import click
 
 from ..errors import CombinerError
-from .terminal import explain
+from .terminal import explain, lacks_memory
 
-MMAP_THRESHOLD, TRIM_THRESHOLD, ARENA_MAX = -3, -1, -8  # of mallopt
-LARGE, KEPT = 2**25, 2**28  # bytes of a block that the system gets back at once; of smaller ones, free and together
+MMAP_THRESHOLD = -3  # parameters of mallopt
+TRIM_THRESHOLD = -1
+ARENA_MAX = -8
+LARGE_BLOCK = 2**25  # bytes from which a block goes back to the system at once
+KEPT_FREE = 2**28  # bytes of smaller ones, free and together, that are kept
 
 
 def run(command: click.Command) -> None:
@@ -19,9 +22,10 @@ def run(command: click.Command) -> None:
     for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
-    if sys.argv[1:2] in (["encode"], ["decode"], ["train"], ["bench"]):
+    name = sys.argv[1] if len(sys.argv) > 1 else None
+    if name in ("encode", "decode", "train", "bench"):
         keep_memory()
-    if sys.argv[1:2] in (["encode"], ["decode"], ["info"], ["inspect"]):
+    if name in ("encode", "decode", "info", "inspect"):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's; work is on threads already, idle ones cost 50 ms
     try:
         code = command.main(standalone_mode=False)
@@ -39,9 +43,17 @@ def run(command: click.Command) -> None:
             raise
         click.echo(f"combiner: this needs the package {error.name}, which is not installed (README, Install)", err=True)
         code = 1
+    except ImportError as error:
+        click.echo(f"combiner: a package cannot be loaded: {error}", err=True)
+        code = 1
     except OSError as error:
         if not isinstance(error, BrokenPipeError):
             click.echo(f"combiner: {error.strerror or error}", err=True)
+        code = 1
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
+            raise
+        click.echo("combiner: not enough memory", err=True)
         code = 1
     sys.exit(flushed(code))
 
@@ -52,9 +64,10 @@ def keep_memory() -> None:
     """
     import ctypes
 
-    if os.name == "posix" and hasattr(library := ctypes.CDLL(None), "mallopt"):
-        library.mallopt(MMAP_THRESHOLD, LARGE)
-        library.mallopt(TRIM_THRESHOLD, KEPT)
+    library = ctypes.CDLL(None) if os.name == "posix" else None
+    if hasattr(library, "mallopt"):
+        library.mallopt(MMAP_THRESHOLD, LARGE_BLOCK)
+        library.mallopt(TRIM_THRESHOLD, KEPT_FREE)
         library.mallopt(ARENA_MAX, 1)  # other arenas keep less
 
 

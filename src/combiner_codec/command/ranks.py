@@ -2,10 +2,9 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, replace
 
-PATIENCE = timedelta(days=30)  # with processes that have more to do
+import click
 
 
 @dataclass(frozen=True)
@@ -19,38 +18,52 @@ class Ranks:
 
     @staticmethod
     def here() -> "Ranks":
-        """By the environment variables of torchrun; alone without them."""
-        names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0, "LOCAL_WORLD_SIZE": 1}
-        return Ranks(*(int(os.environ.get(name) or usual) for name, usual in names.items()))
+        """By the environment variables of torchrun; alone without them. Raises UsageError where they make no sense.
 
-    def share(self, everything: Sequence) -> Sequence:
-        """This process's part: every world-th, from the rank-th on."""
-        return everything[self.rank :: self.world]
+        Many programs inherit these variables from a job that they have no part in.
+        """
+        world = _number("WORLD_SIZE", 1, usual=1)
+        rank = _number("RANK", 0, usual=0)
+        beside = _number("LOCAL_WORLD_SIZE", 1, usual=1)
+        local = _number("LOCAL_RANK", 0, usual=0)
+        if not os.environ.get("WORLD_SIZE"):
+            return Ranks(local=local, beside=beside)  # a RANK alone is that of something else
+        if world > 1 and not os.environ.get("RANK"):
+            raise click.UsageError(f"WORLD_SIZE is {world}, and RANK is not set")
+        if rank >= world:
+            raise click.UsageError(f"RANK is {rank}, and WORLD_SIZE {world}: ranks count from 0")
+        return Ranks(rank, world, local, beside)
+
+    def apart(self) -> "Ranks":
+        """The same process with all inputs to itself; the machine is still shared."""
+        return replace(self, rank=0, world=1)
+
+    def share(self, everything: Sequence, rank: int | None = None) -> Sequence:
+        """The part of this process, or of that of a rank: every world-th, from the rank-th on."""
+        first = self.rank if rank is None else rank
+        return everything[first :: self.world]
 
     def threads(self, wanted: int) -> int:
         """Processor threads of this process: as wanted, else its part of the machine; 0 for all."""
-        return wanted or (max(1, (os.cpu_count() or 1) // self.beside) if self.world > 1 else 0)
+        if wanted or self.beside == 1:
+            return wanted
+        return max(1, (os.cpu_count() or 1) // self.beside)
 
     def take_gpu(self) -> None:
         """One GPU for each process of a machine. Needs torch."""
-        if self.world == 1:
+        if self.beside == 1:
             return
         import torch
 
         if torch.cuda.is_available():
             torch.cuda.set_device(self.local % torch.cuda.device_count())
 
-    def sums(self, *counts: int) -> list[int]:
-        """Sums over all processes, once each is done: torchrun stops all others as soon as one of them fails.
 
-        This imports torch, which torchrun belongs to, and does nothing where no address says how the others are found.
-        """
-        if self.world == 1 or "MASTER_ADDR" not in os.environ:
-            return list(counts)
-        import torch.distributed as dist
-
-        dist.init_process_group("gloo", timeout=PATIENCE)
-        every: list = [None] * self.world
-        dist.all_gather_object(every, counts)
-        dist.destroy_process_group()
-        return [sum(own) for own in zip(*every, strict=True)]
+def _number(name: str, least: int, usual: int) -> int:
+    """The value of an environment variable. Raises UsageError for anything but a number from `least` on."""
+    text = os.environ.get(name)
+    if not text:
+        return usual
+    if not text.isdecimal() or int(text) < least:
+        raise click.UsageError(f"{name} is {text!r}, and must be a number from {least} on: unset it to work alone")
+    return int(text)

@@ -2,14 +2,13 @@
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import click
 
 from ..errors import CombinerError, MissingError
 from .files import label
-from .ranks import Ranks
 
 # options of the command by the argument of the API that an error names
 OPTIONS = {
@@ -23,7 +22,6 @@ OPTIONS = {
 }
 NO_MEMORY = ("out of memory", "can't allocate memory", "bad_alloc", "bad allocation")
 NAME_WIDTH = 32  # most that the bar shows of a file's name
-PACE = {"fast": 40, "normal": 250, "best": 4000}  # seconds a megapixel on two processor cores: docs/results/speed.md
 
 
 def say(quiet: bool, line: str) -> None:
@@ -45,52 +43,48 @@ def named(source: str) -> Iterator[None]:
         yield
     except CombinerError as error:
         raise error.about(label(source)) from error
-    except (MemoryError, RuntimeError) as error:  # torch raises RuntimeErrors, of which no class says so everywhere
-        if not isinstance(error, MemoryError) and not any(word in str(error) for word in NO_MEMORY):
+    except (MemoryError, RuntimeError) as error:
+        if not lacks_memory(error):
             raise
         raise MissingError(f"{label(source)}: not enough memory") from error
 
 
+def lacks_memory(error: Exception) -> bool:
+    """Whether an error is about memory: torch raises RuntimeErrors, of which no class says so everywhere."""
+    return isinstance(error, MemoryError) or any(word in str(error) for word in NO_MEMORY)
+
+
 @contextmanager
-def collected(failures: list[CombinerError]) -> Iterator[None]:
-    """One bad file does not stop the others."""
+def collected(failures: list[CombinerError] | None) -> Iterator[None]:
+    """One bad file does not stop the others. failures: None where another process tells of them."""
     try:
         yield
     except CombinerError as error:
-        explain(error)
-        failures.append(error)
-
-
-def finish(failures: Sequence[CombinerError], total: int, ranks: Ranks) -> None:
-    """Exit with code 1 where something failed, in this process or in another that shares the inputs."""
-    failed, everything = ranks.sums(len(failures), total)
-    if failed and everything > 1 and ranks.rank == 0:
-        click.echo(f"combiner: {failed} of {everything} inputs failed", err=True)
-    elif ranks.world > 1 and ranks.rank == 0:
-        click.echo(f"combiner: {everything} inputs done by {ranks.world} processes", err=True)
-    if failed:
-        raise click.exceptions.Exit(1)
+        if failures is not None:
+            explain(error)
+            failures.append(error)
 
 
 class Bar:
     """How far a job of several files is; nothing is shown without a bar of rich's."""
 
-    def __init__(self, total: int, quiet: bool, bar=None):
-        self.total, self.quiet, self.bar, self.done = total, quiet, bar, 0  # done: files
+    def __init__(self, total: int, bar=None):
+        self.total = total
+        self.bar = bar
+        self.done = 0  # files
         self.task = bar.add_task("", total=total) if bar else None
 
-    def begin(self, name: str, files: int, megapixels: float, effort: str) -> Callable[[float], None]:
+    def begin(self, name: str, files: int) -> Callable[[float], None]:
         """The next files, encoded together. Returns a callback for the share of their work that is done."""
-        minutes = megapixels * PACE[effort] / 60
-        if minutes > 1:
-            say(self.quiet, f"{name}: {megapixels:.1f} MP, about {minutes:.0f} min on two processor cores")
         if not self.bar:
             return lambda share: None
-        start, last = self.done + 1, self.done + files
-        which = f"file {start}" if files == 1 else f"files {start} to {last}"
+        done = self.done
+        which = f"file {done + 1}" if files == 1 else f"files {done + 1} to {done + files}"
         shown = os.path.basename(name)
-        self.bar.update(self.task, description=f"{which} of {self.total}: {shown}" if self.total > 1 else shown)
-        return lambda share: self.bar.update(self.task, completed=start - 1 + share * files)
+        if self.total > 1:
+            shown = f"{which} of {self.total}: {shown}"
+        self.bar.update(self.task, description=shown)
+        return lambda share: self.bar.update(self.task, completed=done + share * files)
 
     def end(self, files: int) -> None:
         """So many files more are done, or have failed."""
@@ -103,14 +97,18 @@ class Bar:
 def progress(total: int, quiet: bool, alone: bool = True) -> Iterator[Bar]:
     """A bar for so many files, on a terminal that belongs to this process alone."""
     if quiet or not alone or not sys.stderr.isatty():
-        yield Bar(total, quiet)
+        yield Bar(total)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
     names = Column(max_width=NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-    columns = (TextColumn("{task.description}", markup=False, table_column=names), BarColumn(bar_width=24),
-               TextColumn("{task.percentage:3.0f} %"), TimeRemainingColumn())  # fmt: skip
+    columns = [
+        TextColumn("{task.description}", markup=False, table_column=names),
+        BarColumn(bar_width=24),
+        TextColumn("{task.percentage:3.0f} %"),
+        TimeRemainingColumn(),
+    ]
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        yield Bar(total, quiet, bar)
+        yield Bar(total, bar)

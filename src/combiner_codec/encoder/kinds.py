@@ -68,6 +68,8 @@ def _inrs(pictures, prior, settings, goal, progress):
     except ModuleNotFoundError as error:
         message = f"this needs {error.name}, which is not installed; lossless does without"
         raise MissingError(message, "kind") from error
+    except (ImportError, OSError, RuntimeError, MemoryError) as error:  # such as with too little memory
+        raise MissingError(f"torch cannot be loaded: {error}") from error
     return encode_arrays(pictures, prior, settings, goal, progress)
 
 

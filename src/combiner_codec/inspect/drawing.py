@@ -25,7 +25,7 @@ def pyplot():
     try:
         import matplotlib
     except ImportError as error:
-        raise MissingError("plots need matplotlib: pip install 'combiner-codec[bench]'") from error
+        raise MissingError("plots need the package matplotlib (README, Install)") from error
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "combiner"  # the same drawing, the same bytes
     import matplotlib.pyplot

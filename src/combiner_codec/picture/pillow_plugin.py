@@ -13,7 +13,7 @@ from ..errors import FormatError
 from ..format import header
 from ..format import prior as priors
 from ..format.prior import Prior
-from .scaling import MIME
+from .data_url import MIME
 
 FORMAT = "COMBINER"
 HEADER_BYTES = 32  # more than any header has
@@ -45,7 +45,8 @@ class CombinerImageFile(ImageFile.ImageFile):
         source = self.fp.read()
         try:
             head, start = header.read(source)
-            header.payload(source, start, priors.by_number(head.prior, head.prior_hash, self.custom).digest)
+            prior = priors.by_number(head.prior, head.prior_hash, self.custom)
+            header.payload(source, start, prior.digest)
         except FormatError as error:
             raise OSError(str(error)) from error
         super().verify()
@@ -74,7 +75,10 @@ def accept(prefix: bytes) -> bool:
 
 def save(image: Image.Image, file, filename) -> None:
     """Write an image; options are those of `combiner_codec.encode`."""
-    options = {name: value for name, value in image.encoderinfo.items() if name in OPTIONS}
+    options = {}
+    for name, value in image.encoderinfo.items():
+        if name in OPTIONS:
+            options[name] = value
     file.write(encode(image, **options))
 
 

@@ -1,13 +1,12 @@
 """Previews: pictures scaled down before they are encoded, and up again after they are decoded."""
 
-import base64
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import numpy as np
 
-PREVIEW_BYTES, PREVIEW_SIDE = 200, 64  # of a preview, unless another number is asked for
-MIME = "image/x-combiner"
+PREVIEW_BYTES = 200  # most of a preview, unless another number is asked for
+PREVIEW_SIDE = 64  # pixels of the square that it fits, likewise
 
 
 def scaled(picture: "np.ndarray", width: int, height: int) -> "np.ndarray":
@@ -15,16 +14,16 @@ def scaled(picture: "np.ndarray", width: int, height: int) -> "np.ndarray":
     import numpy as np
     from PIL import Image
 
-    return np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC))
+    resized = Image.fromarray(picture).resize((width, height), Image.Resampling.BICUBIC)
+    return np.asarray(resized)
 
 
 def fitted(picture: "np.ndarray", side: int) -> "np.ndarray":
     """A uint8 picture scaled to fit side x side pixels; smaller ones stay as they are."""
     height, width = picture.shape[:2]
     share = side / max(width, height)
-    return picture if share >= 1 else scaled(picture, max(1, round(share * width)), max(1, round(share * height)))
-
-
-def data_url(data: bytes) -> str:
-    """A file as a `data:` URL."""
-    return f"data:{MIME};base64,{base64.b64encode(data).decode()}"
+    if share >= 1:
+        return picture
+    new_width = max(1, round(share * width))
+    new_height = max(1, round(share * height))
+    return scaled(picture, new_width, new_height)

@@ -1,0 +1,36 @@
+"""Files as `data:` URLs (RFC 2397), which stand in pages in the place of addresses. Standard library only."""
+
+import base64
+import binascii
+
+from ..errors import FormatError
+
+MIME = "image/x-combiner"
+BEGIN = b"data:"
+OURS = f"data:{MIME};base64"
+
+
+def data_url(data: bytes) -> str:
+    """A file as a URL."""
+    return f"{OURS},{base64.b64encode(data).decode()}"
+
+
+def is_data_url(name: "str | bytes") -> bool:
+    """Whether a name, or what a file holds, is such a URL."""
+    begin = name[: len(BEGIN)]
+    return begin == (BEGIN.decode() if isinstance(begin, str) else BEGIN)
+
+
+def from_data_url(url: "str | bytes") -> bytes:
+    """The file in a URL. Raises FormatError for one of another kind or with anything but base64 in it."""
+    from urllib.parse import unquote_to_bytes
+
+    text = url.encode("utf-8", "replace") if isinstance(url, str) else url
+    head, _, body = text.partition(b",")
+    if head.lower() != OURS.encode():
+        raise FormatError(f"a data: URL of another kind: one of ours begins with {OURS},")
+    body = b"".join(unquote_to_bytes(body).split())  # pages may break lines and escape + and /
+    try:
+        return base64.b64decode(body, validate=True)
+    except binascii.Error as error:
+        raise FormatError(f"its data: URL is damaged: {error}") from error
