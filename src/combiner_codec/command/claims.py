@@ -7,7 +7,6 @@ nothing to expire. Byte 0 is locked, in common, by all who use the file; the las
 Where locks cannot be had, there are no claims: work is done twice then, and the first to finish keeps the name.
 """
 
-import hashlib
 import os
 
 try:
@@ -90,6 +89,8 @@ class Claims:
 
 def _place(target: str) -> tuple[str, int]:
     """Folder of an output, and the byte that its name stands for."""
+    import hashlib
+
     folder, name = os.path.split(os.path.realpath(target))
     digest = hashlib.sha256(os.fsencode(name)).digest()
     return folder, 1 + int.from_bytes(digest[:8], "big") % BYTES

@@ -3,15 +3,19 @@
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import CombinerError, MissingError
 from .jobs import Job, Kind, Plan
-from .meeting import POLL, Meeting
 from .ranks import Ranks
 from .terminal import say
 
+if TYPE_CHECKING:
+    from .meeting import Meeting
+
+LOOK = 0.1  # seconds between looks at what the others have done
 NAMED = 3  # missing outputs that a message names; the others it counts
 
 
@@ -46,6 +50,8 @@ class Team:
             parts = f"{len(self.share)} of {len(self.everything)} inputs"
             self._say(f"takes {parts}, as RANK and WORLD_SIZE say")
             if os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT"):
+                from .meeting import Meeting
+
                 self.meeting = Meeting(self.ranks, repr(self.everything))
                 self.meeting.start()
         return self
@@ -78,7 +84,7 @@ class Team:
         meeting.done(failed, total)
         began = time.monotonic()
         while meeting.is_alive():
-            meeting.join(POLL)
+            meeting.join(LOOK)
             silent = self._silent(meeting, began)
             if silent:
                 raise MissingError(self._silence(silent, meeting))
@@ -89,12 +95,12 @@ class Team:
             total += other_total
         return failed, total
 
-    def _silent(self, meeting: Meeting, began: float) -> list[int]:
+    def _silent(self, meeting: "Meeting", began: float) -> list[int]:
         """Ranks without a sign of life for too long, since the wait began for those that never gave one."""
         earliest = time.monotonic() - self.patience
         return [rank for rank in meeting.missing if meeting.heard.get(rank, began) < earliest]
 
-    def _silence(self, silent: Sequence[int], meeting: Meeting) -> str:
+    def _silence(self, silent: Sequence[int], meeting: "Meeting") -> str:
         """What is said of processes that give no sign of life."""
         names = ", ".join(map(str, silent))
         line = f"{self._name}: no sign of life from rank {names} at {meeting.place} for {self.patience:g} s"
