@@ -22,7 +22,10 @@ def clock(monkeypatch):
 def begun(pictures, effort="normal"):
     """An estimate, the lines that it says, and the shares that it hands on."""
     said, shares = [], []
-    return Estimate.of("x.png", pictures, effort, said.append, shares.append), said, shares
+    estimate = Estimate("x.png", pictures, effort, said.append, shares.append)
+    assert said == []  # nothing may have to be fitted
+    estimate(0.0)
+    return estimate, said, shares
 
 
 def test_a_long_work_is_told_by_its_pixels(clock):
@@ -46,7 +49,7 @@ def test_the_work_corrects_an_estimate_that_is_far_off_once(clock):
     estimate(0.01)  # 20 s for a hundredth
     clock.now += 20
     estimate(0.02)
-    assert said[1:] == ["x.png: about 33 min more"] and shares == [0.001, 0.01, 0.02]
+    assert said[1:] == ["x.png: about 33 min more"] and shares == [0.0, 0.001, 0.01, 0.02]
 
 
 def test_a_machine_that_is_faster_says_so_too(clock):

@@ -107,7 +107,7 @@ class Encoding:
         started = time.perf_counter()
         report = bar.begin(name_of(batch), len(batch))
         pictures = [entry.picture for entry in batch]
-        estimate = Estimate.of(name_of(batch), pictures, request.settings.effort, request.say, report)
+        estimate = Estimate(name_of(batch), pictures, request.settings.effort, request.say, report)
         for entry, result in self._encoded(prior, batch, estimate):
             seconds = (time.perf_counter() - started) / len(batch)
             with collected(self.failures):

@@ -17,39 +17,45 @@ OFF = 1.5  # times that an estimate may be wrong before it is corrected
 
 
 class Estimate:
-    """Takes shares of the work that is done, and hands them on."""
+    """Takes shares of the work that is done, the first when a fit begins, and hands them on."""
 
-    def __init__(self, name: str, seconds: float, say: Report, report: Callable[[float], None]):
+    def __init__(
+        self, name: str, pictures: Sequence["np.ndarray"], effort: str, say: Report, report: Callable[[float], None]
+    ):
         self.name = name
-        self.seconds = seconds  # that all of it takes, as far as has been said
+        self.pictures = pictures  # encoded together
+        self.pace = PACE[effort]
         self.say = say
         self.report = report
-        self.started = time.monotonic()
+        self.seconds = 0.0  # that all of it takes, as far as has been said
+        self.began: float | None = None  # time.monotonic()
         self.corrected = False
-
-    @staticmethod
-    def of(
-        name: str, pictures: Sequence["np.ndarray"], effort: str, say: Report, report: Callable[[float], None]
-    ) -> "Estimate":
-        """Of pictures that are encoded together; says how long they take where that is long."""
-        seconds = megapixels_of(pictures) * PACE[effort]
-        if seconds > LONG:  # most pictures are small, and need no closer look
-            fitted = [picture for picture in pictures if not is_plain(picture)]
-            seconds = megapixels_of(fitted) * PACE[effort]
-        if seconds > LONG:
-            say(f"{name}: {megapixels_of(fitted):.1f} MP, {in_words(seconds)} on two processor cores")
-        return Estimate(name, seconds, say, report)
 
     def __call__(self, share: float) -> None:
         """So much of the work is done."""
         self.report(share)
-        spent = time.monotonic() - self.started
-        if self.corrected or not share or spent < SETTLED:
-            return
+        if self.began is None:
+            self.began = time.monotonic()
+            self._begin()
+        elif share and not self.corrected:
+            self._correct(share, time.monotonic() - self.began)
+
+    def _begin(self) -> None:
+        """Say how long it takes where that is long."""
+        megapixels = megapixels_of(self.pictures)
+        if megapixels * self.pace > LONG:  # most pictures are small, and need no closer look
+            megapixels = megapixels_of([picture for picture in self.pictures if not is_plain(picture)])
+        self.seconds = megapixels * self.pace
+        if self.seconds > LONG:
+            self.say(f"{self.name}: {megapixels:.1f} MP, {in_words(self.seconds)} on two processor cores")
+
+    def _correct(self, share: float, spent: float) -> None:
+        """Say how long it still takes where the work is much faster or slower."""
         whole = spent / share
         left = whole - spent
         wrong = not self.seconds / OFF < whole < self.seconds * OFF
-        if wrong and max(left, self.seconds - spent) > LONG:
+        long = max(left, self.seconds - spent) > LONG
+        if spent > SETTLED and wrong and long:
             self.say(f"{self.name}: {in_words(left)} more")
             self.corrected = True
 

@@ -5,6 +5,7 @@ bound on a network's J (`exact.bound`) comes first and takes milliseconds: where
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -64,13 +65,27 @@ def lossless(picture: np.ndarray, goal: Goal | None = None) -> Encoded | TargetE
 
 def _inrs(pictures, prior, settings, goal, progress):
     try:
+        problem = _torch_problem()
+        if problem:
+            raise MissingError(f"torch cannot be loaded: {problem}")
         from .encode import encode_arrays
     except ModuleNotFoundError as error:
         message = f"this needs {error.name}, which is not installed; lossless does without"
         raise MissingError(message, "kind") from error
-    except (ImportError, OSError, RuntimeError, MemoryError) as error:  # such as with too little memory
-        raise MissingError(f"torch cannot be loaded: {error}") from error
+    progress(0.0)  # who waits hears that a fit begins
     return encode_arrays(pictures, prior, settings, goal, progress)
+
+
+@cache
+def _torch_problem() -> str:
+    """What keeps torch from being loaded, such as too little memory: tried once, since a second attempt may crash."""
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError:
+        raise
+    except (ImportError, OSError, RuntimeError, MemoryError) as error:
+        return str(error) or "not enough memory"
+    return ""
 
 
 def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
