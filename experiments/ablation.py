@@ -49,7 +49,7 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Report
     """Train a prior for photographs without one of its parts, and write it."""
     import torch
 
-    from combiner_codec.training import endtoend
+    from combiner_codec.training import family
     from combiner_codec.training.recipes import METADATA, RECIPES
     from combiner_codec.training.run import without_network
 
@@ -63,8 +63,8 @@ def learn(settings: Settings, beta: float, without: str, path: Path, say: Report
     plan = replace(plan, classes=(one,), merged=merged)
     folder, architecture = path.with_suffix(""), recipe.architecture
     folder.mkdir(exist_ok=True)
-    sources = endtoend.Sources.of([settings.photos / "train"])
-    (point,) = endtoend.learn(sources, replace(recipe, settings=plan), folder, say)
+    sources = family.Sources.of([settings.photos / "train"])
+    (point,) = family.learn(sources, replace(recipe, settings=plan), folder, say)
     if linear:
         architecture, point = without_network(point, architecture)
     trained = {"without": without, "seconds": round(seconds), "crops": CROPS}

@@ -112,7 +112,7 @@ class Cifar:
 
 def learn_linear(array: Path, classes: int, path: Path, say: Report) -> None:
     """A prior without network, of LINEAR_BETAS and so many classes, in closed form; the held-out images left out."""
-    from combiner_codec.training import endtoend
+    from combiner_codec.training import family
     from combiner_codec.training.recipes import METADATA, RECIPES
     from combiner_codec.training.run import without_network
 
@@ -120,8 +120,8 @@ def learn_linear(array: Path, classes: int, path: Path, say: Report) -> None:
     recipe, P = RECIPES["small"], len(LINEAR_BETAS)
     merged = recipe.settings.merged * (classes > 1)
     settings = replace(recipe.settings, betas=LINEAR_BETAS, classes=(classes,) * P, merged=merged, steps=0)
-    sources = endtoend.Sources.of([array], holdout=HELD_OUT)
-    points = endtoend.learn(sources, replace(recipe, settings=settings), path.parent, say)
+    sources = family.Sources.of([array], holdout=HELD_OUT)
+    points = family.learn(sources, replace(recipe, settings=settings), path.parent, say)
     architectures, points = zip(*(without_network(point, recipe.architecture) for point in points), strict=True)
     priors.save(path, {**METADATA, "steps": 0}, architectures[0], list(points))
 

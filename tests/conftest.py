@@ -12,8 +12,8 @@ from torch.utils import backend_registration
 
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis.architecture import Architecture, Layer
-from combiner_codec.training import endtoend
-from combiner_codec.training.endtoend import Sources
+from combiner_codec.training import family
+from combiner_codec.training.family import Sources
 from combiner_codec.training.recipes import METADATA, PHOTO, RECIPES, Recipe
 from experiments import pages
 
@@ -94,7 +94,7 @@ def tiny_prior(tmp_path_factory):
     paths = [folder / f"{name}.npy" for name in some]  # of the large ones parts
     for path, pictures in zip(paths, some.values(), strict=True):
         np.save(path, pictures)
-    points = endtoend.learn(Sources.of(paths), Recipe(PLAIN, settings, 32, 0.0), folder, lambda line: None)
+    points = family.learn(Sources.of(paths), Recipe(PLAIN, settings, 32, 0.0), folder, lambda line: None)
     return as_file(folder / "tiny-small.npz", PLAIN, points)
 
 
@@ -106,7 +106,7 @@ def tiny_photo_prior(tmp_path_factory):
     paths = [folder / f"{side}.npy" for side in (64, 128)]
     for path in paths:
         np.save(path, busy_pictures(6, int(path.stem)))
-    points = endtoend.learn(Sources.of(paths), recipe, folder, lambda line: None)
+    points = family.learn(Sources.of(paths), recipe, folder, lambda line: None)
     return as_file(folder / "tiny-photo.npz", recipe.architecture, points)
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from combiner_codec.encoder.choose.class_maps import choose_map
 from combiner_codec.format import classmap
-from combiner_codec.training import contexts
+from combiner_codec.training.finish import contexts
 
 
 def smooth_maps(count, K, rows=12, cols=16):

@@ -7,7 +7,7 @@ from combiner_codec.decoder import decode_array
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
-from combiner_codec.training import graphics
+from combiner_codec.training.finish import drawn, graphics
 from combiner_codec.training.recipes import METADATA
 from conftest import busy_pictures
 
@@ -27,7 +27,7 @@ def pair(request, tmp_path_factory):
 
 def test_the_trained_classes_stay(pair):
     for before, after in zip(*([prior.operating_point(i) for i in range(2)] for prior in pair), strict=True):
-        single, added = before.single, len(graphics.kinds())
+        single, added = before.single, len(drawn.kinds())
         assert after.single == single + added and after.classes == before.classes + added
         old = [*range(single), *range(after.single, after.classes)]
         np.testing.assert_array_equal(after.kl_index[:single], before.kl_index)
@@ -38,7 +38,7 @@ def test_the_trained_classes_stay(pair):
 
 
 def test_writing_and_patterns_are_coded_better(pair):
-    text = np.ascontiguousarray(graphics.kinds()["small print"](np.random.default_rng(9))[:64, :64])
+    text = np.ascontiguousarray(drawn.kinds()["small print"](np.random.default_rng(9))[:64, :64])
     pictures = np.stack([np.indices((64, 64)).sum(0) % 2 * 255] * 3, -1).astype(np.uint8), text
     before, after = (encode_arrays(pictures, prior, Settings(1e-3, "fast")) for prior in pair)
     for picture, old, new in zip(pictures, before, after, strict=True):
@@ -54,6 +54,6 @@ def test_other_pictures_cost_about_the_same(pair):
 
 
 def test_kinds_are_the_same_every_time():
-    first, again = graphics.pictures(64), graphics.pictures(64)
-    assert first.shape == (4 * graphics.EACH * len(graphics.kinds()), 64, 64, 3)
+    first, again = drawn.pictures(64), drawn.pictures(64)
+    assert first.shape == (4 * drawn.EACH * len(drawn.kinds()), 64, 64, 3)
     assert (first == again).all() and float(first.min()) >= 0 and float(first.max()) <= 1

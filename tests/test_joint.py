@@ -15,11 +15,12 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
-from combiner_codec.training import endtoend
-from combiner_codec.training.crops import pictures_of, random_crops
-from combiner_codec.training.endtoend import Sources
+from combiner_codec.training import checkpoint, family
+from combiner_codec.training.data.crops import pictures_of, random_crops
+from combiner_codec.training.family import Sources
 from combiner_codec.training.recipes import PHOTO, RECIPES
-from combiner_codec.training.run import Options, load_point, run
+from combiner_codec.training.run import Options, run
+from combiner_codec.training.together import measure
 from conftest import busy_pictures
 
 BETAS = (0.02, 0.004)
@@ -29,7 +30,7 @@ RECIPE = replace(RECIPES["photo"], settings=SETTINGS, side=64)
 
 @pytest.fixture(autouse=True)
 def few_validation_crops(monkeypatch):
-    monkeypatch.setattr(endtoend, "HELD_PIXELS", 8 * RECIPE.side**2)
+    monkeypatch.setattr(measure, "MEASURED_PIXELS", 8 * RECIPE.side**2)
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +44,7 @@ def sources(tmp_path_factory):
 
 def learn(sources, folder, recipe=RECIPE, report=lambda line: None):
     folder.mkdir(exist_ok=True)
-    return endtoend.learn(Sources.of(*sources), recipe, folder, report)
+    return family.learn(Sources.of(*sources), recipe, folder, report)
 
 
 def assert_same(ours, theirs, rtol=0.0, atol=0.0, tables=0):
@@ -68,8 +69,8 @@ def test_the_cost_falls_below_the_closed_form(sources, tmp_path):
 def test_an_interruption_changes_nothing(sources, tmp_path, monkeypatch):
     """As long as a number of steps is given: the clock has no say in it."""
     whole = learn(sources, tmp_path / "whole")
-    monkeypatch.setattr(endtoend.checkpoint, "SAVE_EVERY", 0)
-    saves, save = [], endtoend.checkpoint.save
+    monkeypatch.setattr(checkpoint, "SAVE_EVERY", 0)
+    saves, save = [], checkpoint.write
 
     def interrupted(*arguments):
         save(*arguments)
@@ -77,7 +78,7 @@ def test_an_interruption_changes_nothing(sources, tmp_path, monkeypatch):
         if len(saves) == 17:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(endtoend.checkpoint, "save", interrupted)
+    monkeypatch.setattr(checkpoint, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         learn(sources, tmp_path / "cut")
     lines = []
@@ -96,7 +97,7 @@ def test_merged_tiles_have_tables_contexts_and_biases(sources, tmp_path):
     point = learn(sources, tmp_path, replace(RECIPE, settings=replace(SETTINGS, steps=1)))[0]
     assert (point.single, point.classes) == (4, 6) and point.contexts.shape == (3, 7, 6)
     assert all(value.shape[0] == 6 for value in point.shared.values() if value.ndim == 2)
-    assigned = torch.load(tmp_path / "joint.pt", weights_only=True)["points"][0]["assigned"]
+    assigned = torch.load(tmp_path / "joint.pt", weights_only=True)["crops"]["assigned"][0]
     assert ((assigned >= 4).sum((1, 2)) % 4 == 0).all() and 0 < (assigned >= 4).float().mean() < 1
 
 
@@ -109,10 +110,10 @@ def test_one_class_for_all_tiles_is_learned(sources, tmp_path):
 
 def test_own_weights_come_late(sources, tmp_path):
     """Until then all points' weights are one polynomial."""
-    steps = replace(SETTINGS, own=1.0), replace(SETTINGS, own=0.5)
-    ours, theirs = (learn(sources, tmp_path / str(s.own), replace(RECIPE, settings=s)) for s in steps)
-    states = [torch.load(tmp_path / str(s.own) / "joint.pt", weights_only=True)["network"] for s in steps]
-    assert [bool(state["points.0.weights.1"].any()) for state in states] == [False, True]
+    steps = replace(SETTINGS, separate=1.0), replace(SETTINGS, separate=0.5)
+    ours, theirs = (learn(sources, tmp_path / str(s.separate), replace(RECIPE, settings=s)) for s in steps)
+    states = [torch.load(tmp_path / str(s.separate) / "joint.pt", weights_only=True)["network"] for s in steps]
+    assert [bool(state["point_weights.1"][0].any()) for state in states] == [False, True]
     assert np.abs(ours[0].shared["w3"] - theirs[0].shared["w3"]).max() > 0
 
 
@@ -122,7 +123,7 @@ def test_learning_begins_with_a_prior(sources, tmp_path):
     run(sources[0], tmp_path / "one.npz", tmp_path / "one", lambda line: None, options)
     prior = priors.load_file(tmp_path / "one.npz")
     none = replace(RECIPE.settings, merged=64, crops=12, steps=None, minutes=0.0)
-    found = endtoend.learn(
+    found = family.learn(
         Sources.of(sources[0]), replace(RECIPE, settings=none, side=128), tmp_path, print, "cpu", prior
     )
     for p, point in enumerate(found):
@@ -134,7 +135,7 @@ def test_learning_begins_with_a_prior(sources, tmp_path):
             own = np.concatenate([own[kept], own[known.single :]]) if own.ndim == 2 else own
             np.testing.assert_allclose(value, own.astype(np.float32), 1e-4, 1e-4, err_msg=name)
     with pytest.raises(FormatError, match="other operating points"):
-        endtoend.learn(Sources.of(sources[0]), RECIPES["photo"], tmp_path / "new", print, "cpu", prior)
+        family.learn(Sources.of(sources[0]), RECIPES["photo"], tmp_path / "new", print, "cpu", prior)
 
 
 COMMAND = [
@@ -164,9 +165,9 @@ def test_two_processes_give_the_result_of_one(sources, tmp_path):
     assert done.returncode == 0, done.stderr
     options = Options("photo", BETAS, (4, 4), 8, batch=2, crops=9)
     run(sources[0], tmp_path / "one.npz", tmp_path / "one", lambda line: None, options)
-    for beta in BETAS:
-        assert_same(*(load_point(tmp_path / n / f"point-{beta:g}.npz") for n in ("one", "two")), 2e-3, 1e-3, 2)
-    prior = priors.load_file(tmp_path / "two.npz")
+    prior, other = (priors.load_file(tmp_path / name) for name in ("two.npz", "one.npz"))
+    for number in range(len(BETAS)):
+        assert_same(other.operating_point(number), prior.operating_point(number), 2e-3, 1e-3, 2)
     assert prior.betas == list(BETAS) and "trained" in prior.metadata
     result = encode_arrays([busy_pictures(1, 128, seed=5)[0][:40, -70:]], prior, Settings(0.01, "fast"))[0]
     np.testing.assert_array_equal(decode_array(result.data, prior), result.pixels)

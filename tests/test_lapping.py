@@ -4,18 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from combiner_codec.encoder.fit.analysis import decompose
+from combiner_codec.encoder.fit.analysis import ColourMap, decompose
 from combiner_codec.synthesis.fields import blocks_from
 from combiner_codec.synthesis.network import Network
 from combiner_codec.synthesis.squares import everywhere
 from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training import lapping
-from combiner_codec.training.colour import colour_names
 from combiner_codec.training.recipes import RECIPES
 
 ARCHITECTURE = RECIPES["photo"].architecture
 AXES = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
-COLOUR = dict(zip(colour_names(ARCHITECTURE), (AXES[None, None], torch.tensor([0.4, 0.5, 0.6])), strict=True))
+COLOURS = ColourMap(AXES, torch.tensor([0.4, 0.5, 0.6]), AXES.T)
 
 
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 1, 1), (2, 3, 4), (2, 5, 2)])
@@ -25,11 +24,12 @@ def test_both_are_alike(shape, share):
     some = rng.random((shape[0], -(-shape[1] // 2), -(-shape[2] // 2))) < share
     merged = everywhere(shape) & some.repeat(2, 1).repeat(2, 2)[:, : shape[1], : shape[2]]
     pixels = torch.from_numpy(rng.random((shape[0], n * shape[1], n * shape[2], 3), np.float32))
-    ours = lapping.Lapping.of(n, merged)
-    tiles = lapping.decompose(ARCHITECTURE, COLOUR, pixels, ours)
-    torch.testing.assert_close(tiles, decompose(ARCHITECTURE, COLOUR, pixels, merged), rtol=0, atol=1e-5)
-    network = Network(ARCHITECTURE, COLOUR, torch.from_numpy(np.where(merged, 9, 0)), TorchOps, single=5)
+    ours = lapping.Lapping.of(n, merged, both=bool(merged.any()))
+    tiles = ours.latents(COLOURS.components(pixels))
+    shared = COLOURS.shared(ARCHITECTURE)
+    torch.testing.assert_close(tiles, decompose(ARCHITECTURE, shared, pixels, merged), rtol=0, atol=1e-5)
+    network = Network(ARCHITECTURE, shared, torch.from_numpy(np.where(merged, 9, 0)), TorchOps, single=5)
     field = network.field(blocks_from(ARCHITECTURE, tiles, TorchOps))[:, : pixels.shape[1], : pixels.shape[2]]
     torch.testing.assert_close(ours.field(tiles), field, rtol=0, atol=1e-5)
     last = torch.tensor([shape[0] - 1])
-    torch.testing.assert_close(ours.some(last).field(tiles[last]), field[last], rtol=0, atol=1e-5)
+    torch.testing.assert_close(ours.of_crops(last).field(tiles[last]), field[last], rtol=0, atol=1e-5)

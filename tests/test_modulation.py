@@ -16,7 +16,8 @@ from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format.operating_point import UNMODULATED_PIXELS, Modulations
 from combiner_codec.synthesis.modulation import count, modulated
-from combiner_codec.training import modulations as training
+from combiner_codec.training.data.crops import Picture
+from combiner_codec.training.finish import modulations as training
 from conftest import as_file, busy_pictures
 
 SETTINGS = Settings(0.004, "fast")
@@ -106,7 +107,11 @@ def learned(tiny_prior, picture, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {"SIDE": 160, "PICTURES": 2, "STEPS": 24, "APPROACH": 4}.items():
             patch.setattr(training, name, value)
-        points = training.learn(tiny_prior, [("a", lambda: picture), ("b", lambda: picture[::-1])], lambda line: None)
+        points = training.learn(
+            tiny_prior,
+            [Picture("a", lambda: picture), Picture("b", lambda: picture[::-1])],
+            lambda line: None,
+        )
     return as_file(tmp_path_factory.mktemp("learned") / "learned.npz", tiny_prior.architecture, points)
 
 
@@ -167,8 +172,8 @@ def test_scales_and_curvatures_make_tables():
 
 def test_crops_are_of_large_pictures_only():
     small, large = np.zeros((100, 500, 3), np.uint8), np.ones((400, 500, 3), np.uint8)
-    assert (training.crops_of([("small", lambda: small), ("large", lambda: large)], 0) == 1).all()
-    assert len(training.crops_of([("small", lambda: small)], 0)) == 0
+    assert (training.crops_of([Picture("small", lambda: small), Picture("large", lambda: large)], 0) == 1).all()
+    assert len(training.crops_of([Picture("small", lambda: small)], 0)) == 0
 
 
 def test_adam_is_torchs():

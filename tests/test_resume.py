@@ -13,7 +13,9 @@ from click.testing import CliRunner
 from PIL import Image
 
 from combiner_codec.command.cli import cli
-from combiner_codec.training import checkpoint, endtoend, graphics
+from combiner_codec.training import checkpoint
+from combiner_codec.training.finish import drawn, graphics
+from combiner_codec.training.together import measure
 from conftest import busy_pictures
 
 ROOT = Path(__file__).parents[1]
@@ -48,9 +50,9 @@ COMMANDS = of_page() | of_makefile()
 def folder(tmp_path, monkeypatch):
     """A folder with all that the commands read; little is measured, and few pictures teach classes of graphics."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(graphics, "EACH", 1)
+    monkeypatch.setattr(drawn, "EACH", 1)
     monkeypatch.setattr(graphics, "ROUNDS", 1)
-    monkeypatch.setattr(endtoend, "HELD_PIXELS", 2 * 128**2)
+    monkeypatch.setattr(measure, "MEASURED_PIXELS", 2 * 128**2)
     for name in ("images.npy", "train.npy"):
         np.save(name, busy_pictures(4, 32))
     for seed, name in enumerate(("photos", "more", "train", "train2", "val", "val2")):

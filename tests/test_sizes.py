@@ -8,20 +8,21 @@ import torch
 
 from combiner_codec.decoder import parse
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.analysis import decompose
+from combiner_codec.encoder.fit.analysis import ColourMap, decompose
 from combiner_codec.encoder.fit.posterior import noise_variance
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.format.classmap import ONE_CLASS
 from combiner_codec.synthesis.squares import everywhere
-from combiner_codec.training.colour import colour_names
-from combiner_codec.training.joint import class_features
-from combiner_codec.training.recipes import RECIPES
+from combiner_codec.training.begin.sizes import counted, energies, first_sizes, mixture_of
+from combiner_codec.training.finish.points import frozen
+from combiner_codec.training.recipes import PHOTO, RECIPES
 from combiner_codec.training.shards import Shards
-from combiner_codec.training.sizes import counted, energies, first_sizes, mixture_of
 from combiner_codec.training.tables import Tables
+from combiner_codec.training.together.network import class_features
 from conftest import busy_pictures, smooth_pictures
 
 ARCHITECTURE = RECIPES["photo"].architecture
-COLOUR = dict(zip(colour_names(ARCHITECTURE), (torch.eye(3)[None, None], torch.full((3,), 0.5)), strict=True))
+COLOURS = ColourMap(torch.eye(3), torch.full((3,), 0.5), torch.eye(3))
 NOISE = noise_variance(0.01)
 
 
@@ -36,23 +37,25 @@ def crops():
 
 @pytest.fixture(scope="module")
 def sizes(crops):
-    mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, NOISE, Shards(len(crops)))
-    return first_sizes(ARCHITECTURE, COLOUR, crops, mixture, None, 3)
+    mixture = mixture_of(energies(ARCHITECTURE.tile, COLOURS, crops, False), 5, NOISE, Shards(len(crops)))
+    return first_sizes(ARCHITECTURE.tile, COLOURS, crops, mixture, None, 3)
 
 
 def cost(sizes, crops, merged):
-    return sizes.costs(decompose(ARCHITECTURE, COLOUR, crops.float() / 255, merged), merged)[0].sum()
+    return sizes.costs(decompose(ARCHITECTURE, COLOURS.shared(ARCHITECTURE), crops.float() / 255, merged), merged)[
+        0
+    ].sum()
 
 
 def test_tiles_of_both_sizes_cost_less_than_of_either(sizes, crops):
-    merged = sizes.settled(ARCHITECTURE, COLOUR, crops).numpy() >= 5
+    merged = sizes.settled(ARCHITECTURE.tile, COLOURS, crops).numpy() >= 5
     every = everywhere(merged.shape)
     assert 0.1 < merged.mean() < 0.9
     assert cost(sizes, crops, merged) < 0.99 * min(cost(sizes, crops, every & choice) for choice in (False, True))
 
 
 def test_four_cells_of_a_merged_tile_have_one_class(sizes, crops):
-    classes = sizes.settled(ARCHITECTURE, COLOUR, crops)
+    classes = sizes.settled(ARCHITECTURE.tile, COLOURS, crops)
     fours = classes.unfold(1, 2, 2).unfold(2, 2, 2).flatten(3)  # (N, Rt / 2, Ct / 2, 4)
     merged = (fours >= 5).any(3)
     assert merged.any() and (fours[merged] == fours[merged][:, :1]).all()
@@ -70,9 +73,9 @@ def test_a_neighbours_classes_are_gone_on_from(sizes, crops):
     """Twice the noise, and tables of a point with less of it: as good as from the beginning."""
     noise, found = 2 * NOISE, []
     for last in (sizes, None):
-        mixture = mixture_of(energies(ARCHITECTURE, COLOUR, crops, False), 5, noise, Shards(len(crops)))
-        own = first_sizes(ARCHITECTURE, COLOUR, crops, mixture, last, 3)
-        found.append(cost(own, crops, own.settled(ARCHITECTURE, COLOUR, crops).numpy() >= 5))
+        mixture = mixture_of(energies(ARCHITECTURE.tile, COLOURS, crops, False), 5, noise, Shards(len(crops)))
+        own = first_sizes(ARCHITECTURE.tile, COLOURS, crops, mixture, last, 3)
+        found.append(cost(own, crops, own.settled(ARCHITECTURE.tile, COLOURS, crops).numpy() >= 5))
     assert found[0] < 1.02 * found[1]
 
 
@@ -81,7 +84,7 @@ def test_priors_of_merged_tiles_are_those_of_the_frozen_point():
     U = ARCHITECTURE.tile_latents
     variance = torch.rand(3 + 4 * 2, U, generator=random)
     tables = Tables(0.01, torch.zeros(U), torch.ones(U), variance, 3)
-    point = tables.frozen({}, None, 6, 16)
+    point = frozen(tables, {}, ONE_CLASS, PHOTO)
     assert point.kl_index.shape == (3, U) and point.merged.shape == (2, 4, U)
     classes = torch.tensor([[[0, 1, 4, 4], [2, 0, 4, 4], [3, 3, 1, 1], [3, 3, 2, 1]]])
     scale = point.scale_of(point.rows[point.row_of(classes.numpy())], slice(None))

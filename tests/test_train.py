@@ -11,24 +11,25 @@ from combiner_codec.encoder.fit.posterior import Gaussians, kl_nats
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
-from combiner_codec.training import crops, data
-from combiner_codec.training.mixture import Mixture
-from combiner_codec.training.recipes import SIREN, SIREN_METADATA, siren_architecture
-from combiner_codec.training.run import load_point, save_point
+from combiner_codec.training.begin.mixture import Mixture
+from combiner_codec.training.data import crops
+from combiner_codec.training.data.crops import Picture
+from combiner_codec.training.finish import measured
+from combiner_codec.training.recipes import RECIPES
 from combiner_codec.training.shards import Shards
-from combiner_codec.training.siren import PlainSiren, train_siren
+from combiner_codec.training.siren import learn as siren_prior
 from conftest import smooth_pictures
 
 
 def test_the_plain_siren_trains_and_codes(tmp_path):
     """All weights of all layers are stored: 1,123, in independent groups of 16-bit indices."""
-    pixels = torch.from_numpy(smooth_pictures(4)).float() / 255
-    settings = replace(SIREN, betas=(0.01,), minutes=0.05)
-    point = train_siren(pixels, settings, tmp_path, lambda line: None)
-    architecture = siren_architecture()
-    assert architecture.latents == 1123
+    recipe = RECIPES["combiner-cifar"]
+    recipe = replace(recipe, settings=replace(recipe.settings, betas=(0.01,), minutes=0.05))
+    pictures = [Picture(str(number), picture.copy) for number, picture in enumerate(smooth_pictures(4))]
+    point = siren_prior.learn(pictures, recipe, None, tmp_path, lambda line: None)
+    assert recipe.architecture.latents == 1123
     path = tmp_path / "siren.npz"
-    priors.save(path, SIREN_METADATA | {"steps": 4}, architecture, [point])
+    priors.save(path, recipe.metadata | {"steps": 4}, recipe.architecture, [point])
     prior = priors.load_file(path)
     point = prior.operating_point(0)
     groups = point.partition(point.kl_index)
@@ -58,22 +59,10 @@ def test_classes_separate_flat_from_busy():
     assert (variance[2] == 1e-3).all()  # the flat class stays as it is
 
 
-def test_a_checkpoint_is_a_prior_file_that_keeps_every_number(tiny_photo_prior, tmp_path):
-    """In single precision."""
-    point = tiny_photo_prior.operating_point(0)
-    shared = {name: value + np.float32(1e-6) for name, value in point.shared.items()}
-    point = replace(point, shared=shared)
-    save_point(tmp_path / "point.npz", tiny_photo_prior.architecture, point)
-    again = load_point(tmp_path / "point.npz")
-    for name, value in vars(point).items():
-        if name in type(point).__dataclass_fields__:
-            np.testing.assert_equal(getattr(again, name), value, name)
-    assert [path.name for path in tmp_path.iterdir()] == ["point.npz"]  # written whole or not at all
-
-
 def test_the_plain_siren_goes_on_from_its_checkpoint(tmp_path):
     pixels = torch.from_numpy(smooth_pictures(3)).float() / 255
-    whole, cut, again = (PlainSiren(pixels, 0.01, 0) for _ in range(3))
+    architecture = RECIPES["combiner-cifar"].architecture
+    whole, cut, again = (siren_prior.PlainSiren(architecture, pixels, 0.01, 0) for _ in range(3))
     for siren, steps in ((whole, 4), (cut, 2)):
         for _ in range(steps):
             siren.step(0.0)
@@ -94,13 +83,13 @@ def test_pictures_come_from_arrays_and_folders(tmp_path):
     sources = [tmp_path / "a.npy", tmp_path / "photos"]
     pictures, held = crops.pictures_of(sources, holdout=1), crops.held_of(sources, 1)
     assert [len(pictures), len(held), len(crops.held_of(sources, 0))] == [6, 1, 0]
-    np.testing.assert_array_equal(held[0][1](), smooth_pictures(5)[4])
+    np.testing.assert_array_equal(held[0].read(), smooth_pictures(5)[4])
     some, again = (crops.random_crops(pictures, 32, np.arange(7), 0, 4.0) for _ in range(2))
     assert some.shape == (7, 32, 32, 3) and (some == again).all()
     whole = crops.random_crops(pictures[:4], 32, np.arange(4), 0, 0.0)
     assert sorted(p.tobytes() for p in whole) == sorted(p.tobytes() for p in smooth_pictures(5)[:4])
-    assert len(data.held_out(sources, 1, ())[0]) == 1
-    assert [c.shape for c in data.held_out(sources, 0, [tmp_path / "photos"])[0]] == [(100, 100, 3)]
+    assert len(measured.held_out(sources, 1, ())[0]) == 1
+    assert [c.shape for c in measured.held_out(sources, 0, [tmp_path / "photos"])[0]] == [(100, 100, 3)]
 
 
 def test_pictures_that_do_not_fit_are_refused(tmp_path):

@@ -68,7 +68,7 @@ def originals() -> tuple[Content, ...]:
 def _content(architecture, points, group_bits):
     arrays = {}
     for i, point in enumerate(points):
-        for name, table in members(point, architecture, np.float16).items():
+        for name, table in members(point, architecture).items():
             arrays[f"{i:02}.{name}"] = table
     betas = [point.beta for point in points]
     widths = {"group_bits": group_bits, "index_bits": 16}

@@ -16,6 +16,7 @@ from .header import EXACT, INDEX_BITS
 
 UNPACKED = 64 << 20  # bytes of all members together
 METADATA_BYTES = 1 << 20
+FLOATS = "f2"
 MOST_LAYERS = 32
 MOST_CLASSES = 256
 BLOCK_LATENTS = 1 << 18  # D
@@ -204,17 +205,14 @@ def _check_cost(architecture):
     check(multiplies <= MULTIPLIES, f"layers take more than {MULTIPLIES} multiplications a pixel")
 
 
-def check_members(members: Tables, architecture: Architecture, points: int, floats: str) -> None:
-    """Every array of a prior file: that it is there, its type, its shape and its numbers; and that there is no other.
-
-    floats: their type, "f2" or, in a checkpoint, "f4".
-    """
+def check_members(members: Tables, architecture: Architecture, points: int) -> None:
+    """Every array of a prior file: that it is there, its type, shape and numbers; and that there is no other."""
     known = {"metadata"}
     for index in range(points):
         prefix = f"{index:02}."
         tables = {name.removeprefix(prefix): table for name, table in members.items() if name.startswith(prefix)}
         try:
-            names = check_point(tables, architecture, floats)
+            names = check_point(tables, architecture)
         except FormatError as error:
             raise FormatError(f"{prefix}{error}") from error
         known |= {prefix + name for name in names}
@@ -222,7 +220,7 @@ def check_members(members: Tables, architecture: Architecture, points: int, floa
         check(name in known, f"{name!r:.60} belongs to no operating point")
 
 
-def check_point(tables: Tables, architecture: Architecture, floats: str) -> set[str]:
+def check_point(tables: Tables, architecture: Architecture) -> set[str]:
     """The tables of an operating point; returns the names of those that it needs."""
     components = architecture.components
     columns = architecture.tile_latents // components
@@ -232,8 +230,8 @@ def check_point(tables: Tables, architecture: Architecture, floats: str) -> set[
     check(classes <= MOST_CLASSES, f"kl and merged have more than {MOST_CLASSES} classes")
     expected = {
         "kl": ("u1", (single, components, columns)),
-        "mean": (floats, (architecture.tile_latents,)),
-        "noise": (floats, (architecture.tile_latents,)),
+        "mean": (FLOATS, (architecture.tile_latents,)),
+        "noise": (FLOATS, (architecture.tile_latents,)),
     }
     if merged:
         check(architecture.features == "cosine" and architecture.side % 2 == 0, "merged needs cosines and an even side")
@@ -241,10 +239,10 @@ def check_point(tables: Tables, architecture: Architecture, floats: str) -> set[
     if classes > 1:
         expected["contexts"] = ("i1", (3, classes + 1, classes))
     shared = _shared_shapes(tables, architecture, classes)
-    expected |= {name: (floats, shape) for name, shape in shared.items()}
+    expected |= {name: (FLOATS, shape) for name, shape in shared.items()}
     if "modulation_kl" in tables or "modulation_scale" in tables:
         rows, size = _modulation_shape(tables, architecture, shared)
-        expected |= {"modulation_kl": ("u1", (rows, size)), "modulation_scale": (floats, (size,))}
+        expected |= {"modulation_kl": ("u1", (rows, size)), "modulation_scale": (FLOATS, (size,))}
     for name, (dtype, shape) in expected.items():
         _check_table(tables, name, dtype, shape)
     check((tables["noise"] > 0).all(), "noise is not positive")

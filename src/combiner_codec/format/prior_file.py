@@ -100,30 +100,25 @@ def open_released(data: bytes, name: str, number: int, digest: bytes) -> Prior:
     return Prior(name, number, digest, metadata, architecture, data, arrays)
 
 
-def parse(data: bytes, name: str, number: int = CUSTOM, floats: str = "f2") -> Prior:
-    """The prior of any other file, checked as a whole and unpacked. Raises FormatError.
-
-    floats: type of its floats, "f4" in a checkpoint of training.
-    """
+def parse(data: bytes, name: str, number: int = CUSTOM) -> Prior:
+    """The prior of any other file, checked as a whole and unpacked. Raises FormatError."""
     if not data.startswith(archive.SIGNATURE):
         raise FormatError(f"{name}: not a prior file (.npz)")
     try:
         arrays = archive.read_arrays(data, prior_check.UNPACKED)
         metadata = prior_check.read_metadata(arrays)
         architecture = prior_check.read_architecture(metadata.get("architecture"))
-        prior_check.check_members(arrays, architecture, len(metadata["betas"]), floats)
+        prior_check.check_members(arrays, architecture, len(metadata["betas"]))
     except FormatError as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
     return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data, arrays)
 
 
-def save(
-    path: Path, metadata: dict, architecture: Architecture, points: list[OperatingPoint], dtype=np.float16
-) -> None:
-    """Write a prior file: floats in half precision, or, in a checkpoint, in single; `metadata` as JSON."""
+def save(path: Path, metadata: dict, architecture: Architecture, points: list[OperatingPoint]) -> None:
+    """Write a prior file; `metadata` as JSON."""
     arrays = {}
     for i, point in enumerate(points):
-        for name, table in members(point, architecture, dtype).items():
+        for name, table in members(point, architecture).items():
             arrays[f"{i:02}.{name}"] = table
     metadata = {
         **metadata,
@@ -138,8 +133,8 @@ def save(
         write_arrays(file, arrays)
 
 
-def members(point: OperatingPoint, architecture: Architecture, dtype) -> dict[str, np.ndarray]:
-    """Tables of an operating point as a file holds them, floats in some precision."""
+def members(point: OperatingPoint, architecture: Architecture) -> dict[str, np.ndarray]:
+    """Tables of an operating point as a file holds them, floats in half precision."""
     integers = {"kl": by_component(point.kl_index, architecture.components)}
     if len(point.merged):
         integers["merged"] = by_component(point.merged, architecture.components)
@@ -152,7 +147,7 @@ def members(point: OperatingPoint, architecture: Architecture, dtype) -> dict[st
         floats["modulation_scale"] = point.modulations.scale
     tables = {name: np.ascontiguousarray(table) for name, table in integers.items()}
     for name, table in floats.items():
-        tables[name] = table.astype(dtype)
+        tables[name] = table.astype(np.float16)
     return tables
 
 

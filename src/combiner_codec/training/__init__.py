@@ -1,17 +1,18 @@
 """Learning priors: pictures -> operating points -> prior file. Needs torch.
 
-run.py          `combiner train`                     recipes.py     architectures, settings
-shards.py       sums over all processes              data.py        pictures to measure a finished prior on
+run.py  recipes.py          `combiner train`: options, families, metadata
 
-All operating points at once, end to end:
-endtoend.py     the order of it all, log             crops.py       random crops
-begin.py        classes and posteriors in closed     colour.py      the colour map
-                form                                 mixture.py     classes by hard EM
-sizes.py        classes of tiles of two sizes        tables.py      priors while they are learned
-together.py     steps                                joint.py       the network of all points
-persistent.py   posteriors that persist, M-steps     sample.py      samples of them, gradients
-checkpoint.py   what is kept                         contexts.py    tables of the class map
-graphics.py     classes for tiles that no photograph has
+data/      crops.py         folders, arrays -> random crops                                     family.py
+   |                                                                                            has this
+begin/     state.py         crops, or a prior -> State                                          order
+   |         colour.py  mixture.py  sizes.py  points.py: classes by hard EM, closed form
+together/  steps.py         a step: plan.py -> visit.py (E-step) -> network.py, optimizers.py -> m_step.py
+   |         state.py  saved.py  measure.py  grow.py
+finish/    points.py        State -> operating points; contexts.py: tables of the class map
+             graphics.py  drawn.py  modulations.py  measured.py: what a prior file has besides
 
-siren.py        the plain SIREN
+tables.py  points.py        the prior of one operating point; all of them, with crops and posteriors
+lapping.py                  the lapped transform of crops
+shards.py  checkpoint.py    processes, files
+siren/                      the plain SIREN, the paper's own network, in the place of all but data and run.py
 """

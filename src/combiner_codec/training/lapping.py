@@ -1,7 +1,11 @@
 """The lapped cosine transform of crops, alike for all tiles, so that a GPU never waits for a list of them. Needs torch.
 
-synthesis/lapped.py gathers the tiles of each kind. Here every tile is computed as single and as part of a merged one,
-and takes what it is, a small part of a step's work. Shapes: see persistent.py; hop pixels along the side of a tile.
+synthesis/lapped.py gathers the tiles of each kind, which an encoder and a decoder have in a list. Here every tile is
+computed as single and as part of a merged one, and takes what it is: a small part of a step's work, of shapes that do
+not depend on the tiles. (On a processor that takes 1.1 to 1.8 times as long for a photograph, so each has its way.)
+Both are made of the same windows, cosines and orders of axes.
+
+Shapes: N crops of Rt x Ct tiles, hop pixels along the side of a tile.
 """
 
 from dataclasses import dataclass
@@ -9,14 +13,62 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch import Tensor
 from torch.nn import functional
 
-from ..encoder.fit.analysis import colour_components
-from ..synthesis.architecture import Architecture
 from ..synthesis.lapped import Borders, cosines, join_frequencies, join_pixels, lapped, mirrored, split_frequencies
 from ..synthesis.torch_ops import TorchOps
 
-Values = tuple[torch.Tensor, dict[int, torch.Tensor]]  # what pixels keep and take: (N, lines, S) each, see Borders
+
+@dataclass(frozen=True)
+class Mixing:
+    """Borders along one axis, as `Borders` has them, for every crop: y = keep * x + taken * (x mirrored)."""
+
+    keep: Tensor  # (N, lines, pixels)
+    taken: dict[int, Tensor]  # by pixels mirrored on either side of a border: (N, lines, pixels)
+
+    @staticmethod
+    def of(
+        merged: np.ndarray,
+        hop: int,
+        both: bool,
+        device: torch.device | str,
+    ) -> "Mixing":
+        """Of tiles in order along the axis: (N, lines, tiles) bool. both: some may be merged."""
+        borders = Borders.of(merged, hop)
+        pixels = merged.shape[2] * hop
+        halves = (hop // 2, hop) if both else (hop // 2,)
+        taken = {}
+        for half in halves:
+            if pixels >= 4 * half:  # there is room for such a border
+                values = borders.mix.get(half, np.zeros_like(borders.keep))
+                taken[half] = torch.from_numpy(values.astype(np.float32)).to(device)
+        keep = torch.from_numpy(borders.keep.astype(np.float32)).to(device)
+        return Mixing(keep, taken)
+
+    def of_crops(self, place: tuple) -> "Mixing":
+        """Of some of them."""
+        taken = {half: values[place] for half, values in self.taken.items()}
+        return Mixing(self.keep[place], taken)
+
+    def unflattened(self, shape: tuple[int, ...]) -> "Mixing":
+        """The same with several axes of crops."""
+        taken = {half: values.unflatten(0, shape) for half, values in self.taken.items()}
+        return Mixing(self.keep.unflatten(0, shape), taken)
+
+    def mixed(
+        self,
+        y: Tensor,
+        hop: int,
+        axis: int,
+        sign: int,
+    ) -> Tensor:
+        """Pixels (N, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it."""
+        total = y * _placed(self.keep, hop, axis)
+        for half, values in self.taken.items():
+            other = mirrored(y, half, axis, TorchOps)
+            total = torch.addcmul(total, other, _placed(values, hop, axis), value=sign)
+        return total
 
 
 @dataclass(frozen=True)
@@ -24,115 +76,150 @@ class Lapping:
     """The transform of some crops."""
 
     hop: int
-    merged: torch.Tensor  # (N, Rt, Ct) bool
-    down: Values  # of borders between rows of tiles
-    across: Values  # of borders between columns
+    merged: Tensor  # (N, Rt, Ct) bool
+    down: Mixing  # of borders between rows of tiles
+    across: Mixing  # of borders between columns
     both: bool  # whether there may be merged tiles
 
     @staticmethod
-    def of(hop: int, merged: np.ndarray, device="cpu") -> "Lapping":
-        """(N, Rt, Ct) bool."""
-        values = (_values(own, hop, device) for own in (merged.swapaxes(1, 2), merged))
-        return Lapping(hop, torch.from_numpy(merged).to(device), *values, bool(merged.any()))
+    def of(
+        hop: int,
+        merged: np.ndarray,
+        both: bool,
+        device: torch.device | str = "cpu",
+    ) -> "Lapping":
+        """Of crops' tiles (N, Rt, Ct) bool. both: some may be merged."""
+        down = Mixing.of(merged.swapaxes(1, 2), hop, both, device)
+        across = Mixing.of(merged, hop, both, device)
+        return Lapping(hop, torch.from_numpy(merged).to(device), down, across, both)
 
-    def some(self, own: torch.Tensor) -> "Lapping":
-        """Of some of the crops: (n,) int64."""
-        values = (
-            (keep[own], {half: mix[own] for half, mix in more.items()}) for keep, more in (self.down, self.across)
-        )
-        return Lapping(self.hop, self.merged[own], *values, self.both)
+    def of_crops(self, *place) -> "Lapping":
+        """Of some of them, by an index of the first axis or axes."""
+        down = self.down.of_crops(place)
+        across = self.across.of_crops(place)
+        return Lapping(self.hop, self.merged[place], down, across, self.both)
 
-    def field(self, tiles: torch.Tensor) -> torch.Tensor:
+    def unflattened(self, shape: tuple[int, ...]) -> "Lapping":
+        """The same with several axes of crops."""
+        down = self.down.unflattened(shape)
+        across = self.across.unflattened(shape)
+        return Lapping(self.hop, self.merged.unflatten(0, shape), down, across, self.both)
+
+    def field(self, tiles: Tensor) -> Tensor:
         """(N, Rt, Ct, U) -> (N, H, W, 3)."""
-        x = tiles.unflatten(3, (self.hop, self.hop, 3)).permute(0, 1, 2, 5, 3, 4)
-        y = _picture(_each_way(x, back=False))
+        coefficients = tiles.unflatten(3, (self.hop, self.hop, 3))
+        x = coefficients.permute(0, 1, 2, 5, 3, 4)
+        pixels = _picture(_cosines(x, back=False))
         if self.both:
-            four = join_frequencies(_squares(x).flatten(0, 2), TorchOps).unflatten(0, self._square_shape)
-            wide = _picture(_each_way(four, False, self._odd))
-            missing = 0, y.shape[3] - wide.shape[3], 0, 0, 0, y.shape[1] - wide.shape[1]
-            merged = self.merged.repeat_interleave(self.hop, 1).repeat_interleave(self.hop, 2)[:, :, None]
-            y = torch.where(merged, functional.pad(wide, missing), y)
-        return self._mixed(self._mixed(y, self.down, 1, 1), self.across, 3, 1).permute(0, 1, 3, 2)
+            lines = self.merged.repeat_interleave(self.hop, 1)
+            merged = lines.repeat_interleave(self.hop, 2)[:, :, None]
+            pixels = torch.where(merged, self._merged_pixels(x), pixels)
+        pixels = self.down.mixed(pixels, self.hop, axis=1, sign=1)
+        pixels = self.across.mixed(pixels, self.hop, axis=3, sign=1)
+        return pixels.permute(0, 1, 3, 2)
 
-    def latents(self, field: torch.Tensor) -> torch.Tensor:
+    def latents(self, field: Tensor) -> Tensor:
         """The inverse and transpose: (N, H, W, 3) -> (N, Rt, Ct, U)."""
-        y = self._mixed(self._mixed(field.permute(0, 1, 3, 2), self.across, 3, -1), self.down, 1, -1)
-        n, rows, columns = self.merged.shape
-        cells = y.reshape(n, rows, self.hop, 3, columns, self.hop).permute(0, 1, 4, 3, 2, 5)
-        x = _each_way(cells, back=True)
+        pixels = field.permute(0, 1, 3, 2)
+        pixels = self.across.mixed(pixels, self.hop, axis=3, sign=-1)
+        pixels = self.down.mixed(pixels, self.hop, axis=1, sign=-1)
+        crops, rows, columns = self.merged.shape
+        lines = pixels.reshape(crops, rows, self.hop, 3, columns, self.hop)
+        cells = lines.permute(0, 1, 4, 3, 2, 5)
+        x = _cosines(cells, back=True)
         if self.both:
-            wide = join_pixels(_squares(cells).flatten(0, 2), TorchOps).unflatten(0, self._square_shape)
-            four = split_frequencies(_each_way(wide, True, self._odd).flatten(0, 2), self.hop, TorchOps)
-            four = four.unflatten(0, self._square_shape).permute(0, 1, 3, 2, 4, 5, 6, 7).flatten(3, 4).flatten(1, 2)
-            missing = (0, 0, 0, 0, 0, 0, 0, columns - four.shape[2], 0, rows - four.shape[1])
-            x = torch.where(self.merged[..., None, None, None], functional.pad(four, missing), x)
+            merged = self.merged[..., None, None, None]
+            x = torch.where(merged, self._merged_latents(cells), x)
         return x.permute(0, 1, 2, 4, 5, 3).flatten(3)
 
-    @property
-    def _odd(self) -> tuple[bool, bool]:
-        return self.merged.shape[1] % 2 == 1, self.merged.shape[2] % 2 == 1
+    def _merged_pixels(self, x: Tensor) -> Tensor:
+        """Pixels as if all tiles were merged, 0 where none can be: (N, Rt, Ct, 3, hop, hop) -> (N, H, 3, W)."""
+        _, rows, columns = self.merged.shape
+        squares = _squares(x)
+        joined = join_frequencies(squares.flatten(0, 2), TorchOps)
+        four = joined.unflatten(0, squares.shape[:3])
+        pixels = _picture(_cosines(four, False, self._open_ends))
+        right = columns * self.hop - pixels.shape[3]
+        below = rows * self.hop - pixels.shape[1]
+        return functional.pad(pixels, (0, right, 0, 0, 0, below))
+
+    def _merged_latents(self, cells: Tensor) -> Tensor:
+        """The transpose: pixels of tiles (N, Rt, Ct, 3, hop, hop) -> the same shape."""
+        _, rows, columns = self.merged.shape
+        squares = _squares(cells)
+        joined = join_pixels(squares.flatten(0, 2), TorchOps)
+        four = joined.unflatten(0, squares.shape[:3])
+        frequencies = _cosines(four, True, self._open_ends).flatten(0, 2)
+        split = split_frequencies(frequencies, self.hop, TorchOps)
+        split = split.unflatten(0, squares.shape[:3])
+        lines = split.permute(0, 1, 3, 2, 4, 5, 6, 7)
+        tiles = lines.flatten(3, 4).flatten(1, 2)
+        right = columns - tiles.shape[2]
+        below = rows - tiles.shape[1]
+        return functional.pad(tiles, (0, 0, 0, 0, 0, 0, 0, right, 0, below))
 
     @property
-    def _square_shape(self) -> tuple[int, int, int]:
-        return self.merged.shape[0], self.merged.shape[1] // 2, self.merged.shape[2] // 2
-
-    def _mixed(self, y, values: Values, axis: int, sign: int):
-        """As `Borders.mixed`."""
-        keep, more = values
-        total = y * _placed(keep, self.hop, axis)
-        for half, mix in more.items():
-            total = torch.addcmul(total, mirrored(y, half, axis, TorchOps), _placed(mix, self.hop, axis), value=sign)
-        return total
+    def _open_ends(self) -> tuple[bool, bool]:
+        """Whether the last row and the last column of merged tiles do not lie at the picture's end."""
+        _, rows, columns = self.merged.shape
+        return rows % 2 == 1, columns % 2 == 1
 
 
-def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, lapping: Lapping) -> torch.Tensor:
-    """As `encoder.fit.analysis.decompose`: (N, H, W, 3) -> (N, Rt, Ct, U)."""
-    return lapping.latents(colour_components(architecture, shared, pixels))
-
-
-def _values(merged: np.ndarray, hop: int, device) -> Values:
-    borders = Borders.of(merged, hop)
-    keep, *mix = (torch.from_numpy(v.astype(np.float32)).to(device) for v in (borders.keep, *borders.mix.values()))
-    return keep, dict(zip(borders.mix, mix, strict=True))
-
-
-def _placed(values, hop, axis):
-    """(N, lines, S) -> (N, H, 1, W) for borders along an axis."""
+def _placed(values: Tensor, hop: int, axis: int) -> Tensor:
+    """Values where pixels have them: (N, lines, pixels) -> (N, H, 1, W) for borders along an axis."""
     lines = values.repeat_interleave(hop, 1)
-    return (lines.mT if axis == 1 else lines)[:, :, None]
+    if axis == 1:
+        lines = lines.mT
+    return lines[:, :, None]
 
 
-def _squares(cells):
+def _squares(cells: Tensor) -> Tensor:
     """(N, Rt, Ct, 3, hop, hop) -> (N, Rt // 2, Ct // 2, 2, 2, 3, hop, hop)."""
     rows, columns = cells.shape[1:3]
-    cells = cells[:, : rows // 2 * 2, : columns // 2 * 2].unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
-    return cells.permute(0, 1, 3, 2, 4, 5, 6, 7)
+    even = cells[:, : rows // 2 * 2, : columns // 2 * 2]
+    pairs = even.unflatten(2, (-1, 2)).unflatten(1, (-1, 2))
+    return pairs.permute(0, 1, 3, 2, 4, 5, 6, 7)
 
 
-def _picture(tiles):
+def _picture(tiles: Tensor) -> Tensor:
     """(N, R, C, 3, s, s) -> (N, R s, 3, C s)."""
-    n, rows, columns, colours, s, _ = tiles.shape
-    return tiles.permute(0, 1, 4, 3, 2, 5).reshape(n, rows * s, colours, columns * s)
+    crops, rows, columns, colours, side, _ = tiles.shape
+    lines = tiles.permute(0, 1, 4, 3, 2, 5)
+    return lines.reshape(crops, rows * side, colours, columns * side)
 
 
-def _each_way(x, back: bool, open_ends: tuple[bool, bool] = (False, False)):
+def _cosines(
+    x: Tensor,
+    back: bool,
+    open_ends: tuple[bool, bool] = (False, False),
+) -> Tensor:
     """Cosines of tiles (N, R, C, 3, s, s), frequencies to pixels or back, across and down.
 
     open_ends: whether the last row and column of tiles do not lie at the picture's end.
     """
-    for axis, is_open in ((2, open_ends[1]), (1, open_ends[0])):
-        x = _along(x, axis, back, is_open).mT
-    return x
+    open_below, open_right = open_ends
+    x = _along(x, 2, back, open_right).mT
+    return _along(x, 1, back, open_below).mT
 
 
-def _along(x, axis, back, is_open):
-    inner, end = (_matrix(kind, x.shape[-1], x.device) for kind in (lapped, lapped if is_open else cosines))
-    inner, end = (inner.mT, end.mT) if back else (inner, end)
+def _along(
+    x: Tensor,
+    axis: int,
+    back: bool,
+    open_end: bool,
+) -> Tensor:
+    """Products with cosines over the last axis; those of the last tile along `axis` differ at a picture's end."""
+    inner = _matrix(lapped, x.shape[-1], x.device)
+    end = inner if open_end else _matrix(cosines, x.shape[-1], x.device)
+    if back:
+        inner = inner.mT
+        end = end.mT
     last = x.shape[axis] - 1
-    return torch.cat([x.narrow(axis, 0, last) @ inner, x.narrow(axis, last, 1) @ end], axis)
+    before = x.narrow(axis, 0, last) @ inner
+    return torch.cat([before, x.narrow(axis, last, 1) @ end], axis)
 
 
 @cache
-def _matrix(kind, size, device):
+def _matrix(kind, size: int, device: torch.device) -> Tensor:
     """(frequency, pixel)."""
     return torch.from_numpy(kind(size).astype(np.float32)).to(device)

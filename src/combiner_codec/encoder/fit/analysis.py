@@ -3,6 +3,8 @@
 Shapes: P pictures of H x W pixels, Rt x Ct whole tiles of U latents each.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -11,20 +13,40 @@ from ...synthesis.lapped import analyse
 from ...synthesis.torch_ops import TorchOps
 
 
+@dataclass(frozen=True)
+class ColourMap:
+    """The layer from three colour components to RGB, and back."""
+
+    axes: torch.Tensor  # (component, RGB)
+    offset: torch.Tensor  # (RGB,)
+    inverse: torch.Tensor  # (RGB, component)
+
+    @staticmethod
+    def of(architecture: Architecture, shared: dict) -> "ColourMap":
+        """From the weights of the shared layers."""
+        number = architecture.colour
+        axes = shared[f"w{number}"].reshape(3, 3)
+        return ColourMap(axes, shared[f"b{number}"], torch.linalg.inv(axes))
+
+    def shared(self, architecture: Architecture) -> dict[str, torch.Tensor]:
+        """The weights and the bias that it is made of, by name."""
+        number = architecture.colour
+        return {f"w{number}": self.axes[None, None], f"b{number}": self.offset}
+
+    def components(self, pixels: torch.Tensor) -> torch.Tensor:
+        """What the field has to be for the map to give the pixels: (..., C) -> (..., 3).
+
+        C is 3, or 1 for grey pictures, which stands for three equal channels.
+        """
+        return (pixels - self.offset) @ self.inverse
+
+
 def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, merged: np.ndarray) -> torch.Tensor:
     """Latents whose linear part reproduces the pixels: (P, H, W, C), merged (P, Rt, Ct) bool -> (P, Rt, Ct, U).
 
-    C is 3, or 1 for grey pictures, which stands for three equal channels.
+    C is 3, or 1 for grey pictures.
     """
-    components = colour_components(architecture, shared, pixels)
+    components = ColourMap.of(architecture, shared).components(pixels)
     field = components.permute(0, 1, 3, 2)  # (P, H, 3, W)
     tiles = analyse(field, merged, architecture.tile, TorchOps)
     return tiles.flatten(3)
-
-
-def colour_components(architecture: Architecture, shared: dict, pixels: torch.Tensor) -> torch.Tensor:
-    """What the field has to be for the colour map to give the pixels: (..., 3 or 1) -> (..., 3)."""
-    number = architecture.colour
-    axes = shared[f"w{number}"].reshape(3, 3)
-    offset = shared[f"b{number}"]
-    return (pixels - offset) @ torch.linalg.inv(axes)

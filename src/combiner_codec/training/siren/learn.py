@@ -8,25 +8,29 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
-from ..encoder.fit.posterior import Gaussians, distortion, kl_nats
-from ..format.classmap import ONE_CLASS
-from ..format.prior import OperatingPoint
-from ..format.streams import COST_PER_BIT, index_of, kl_table
-from ..reports import Report
-from ..synthesis.latents import scale_factor
-from ..synthesis.network import forward
-from ..synthesis.torch_ops import TorchOps
-from . import checkpoint
-from .log import decibels
-from .recipes import TrainSettings, siren_architecture
-from .shards import SPREAD, Shards
+from ...encoder.fit.posterior import Gaussians, distortion, kl_nats
+from ...format.classmap import ONE_CLASS
+from ...format.operating_point import OperatingPoint
+from ...format.streams import COST_PER_BIT, index_of, kl_table
+from ...reports import Report
+from ...synthesis.architecture import Architecture
+from ...synthesis.latents import scale_factor
+from ...synthesis.network import forward
+from ...synthesis.torch_ops import TorchOps
+from .. import checkpoint
+from ..data.crops import Picture, random_crops
+from ..recipes import Recipe
+from ..shards import Shards, random
 
-RATE = 5e-3  # of Adam, at the beginning
-LEAST_RATE = 2e-4  # at the end
-FIRST_SCALE = -3.5  # log of the posterior scales at the beginning: 0.03
+FIRST_RATE = 5e-3  # of Adam, less the next
+LAST_RATE = 2e-4
+LOG_SCALE = -3.5  # of the posterior scales at the beginning: 0.03
 FIRST_VARIANCE = 0.05  # of the prior
-M_EVERY, LOG_EVERY = 20, 500  # steps between M-steps, and between lines of the log
+M_EVERY = 20  # steps between M-steps
+LOG_EVERY = 500  # steps between lines of the log
+SEEDS_APART = 1_000_003  # a prime between seeds, so that the steps of one do not repeat another's
 LOSS_UNIT = 100  # times beta: so that Adam's epsilon is small beside gradients
 MOMENTS = ("exp_avg", "exp_avg_sq")  # of Adam, as torch names them
 GROUP_BITS = 16  # of independent groups, whose indices are as wide: the paper's coder
@@ -38,24 +42,35 @@ class PlainSiren:
     OF_PICTURES = ("mu", "rho")  # tensors that a checkpoint keeps, of all processes' pictures
     OF_PRIOR = ("mean", "variance")  # and those that all processes have alike
 
-    def __init__(self, pixels: torch.Tensor, beta: float, seed: int):
+    def __init__(
+        self,
+        architecture: Architecture,
+        pixels: Tensor,
+        beta: float,
+        seed: int,
+    ):
         """Pixels: (all, side, side, 3) in [0, 1]; beta: squared error, summed over pixels, per nat."""
-        self.architecture, self.shards = siren_architecture(pixels.shape[1]), Shards(len(pixels))
-        self.target, self.beta, self.seed = pixels[self.shards.mine], beta, seed
-        size = self.architecture.latents
-        start = torch.randn(size, generator=torch.Generator().manual_seed(seed))
+        self.architecture = architecture
+        self.shards = Shards(len(pixels))
+        self.target = pixels[self.shards.mine]
+        self.beta = beta
+        self.seed = seed
+        size = architecture.latents
+        start = torch.randn(size, generator=random(seed))
         self.mu = start.repeat(len(self.target), 1).requires_grad_()  # (N, D) posterior means
-        self.rho = torch.full_like(self.mu, FIRST_SCALE).requires_grad_()  # (N, D) logs of posterior scales
-        self.mean, self.variance = start.clone(), torch.full((size,), FIRST_VARIANCE)  # (D,) of the prior
-        self.optimizer = torch.optim.Adam([self.mu, self.rho], RATE)
-        self.count, self.seconds = 0, 0.0  # steps, and the time they took
+        self.rho = torch.full_like(self.mu, LOG_SCALE).requires_grad_()  # (N, D) logs of posterior scales
+        self.mean = start.clone()  # (D,) of the prior
+        self.variance = torch.full((size,), FIRST_VARIANCE)  # (D,) of the prior
+        self.optimizer = torch.optim.Adam([self.mu, self.rho], FIRST_RATE)
+        self.count = 0  # steps
+        self.seconds = 0.0  # that they took
 
-    def step(self, share: float) -> tuple[torch.Tensor, torch.Tensor]:
+    def step(self, share: float) -> tuple[Tensor, Tensor]:
         """One step of Adam, `share` of the time gone: squared error and KL in nats of every picture, (N,) each."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = RATE * (1 - share) + LEAST_RATE
+        self.optimizer.param_groups[0]["lr"] = FIRST_RATE * (1 - share) + LAST_RATE
         scale = self.rho.exp()
-        error, nats = self.error(scale), self.nats(scale).sum(1)
+        error = self.error(scale)
+        nats = self.nats(scale).sum(1)
         loss = (error + self.beta * nats).sum() / (self.beta * LOSS_UNIT)
         self.optimizer.zero_grad()
         loss.backward()
@@ -63,23 +78,26 @@ class PlainSiren:
         self.count += 1
         return error.detach(), nats.detach()
 
-    def error(self, scale: torch.Tensor) -> torch.Tensor:
+    def error(self, scale: Tensor) -> Tensor:
         """Squared error of one sample of the posteriors, summed over pixels: scales (N, D) -> (N,)."""
-        g = torch.Generator().manual_seed(self.seed * SPREAD + self.count)
-        eps = torch.randn(self.shards.count, len(self.mean), generator=g)[self.shards.mine]
-        latents, classes = self.mu + scale * eps, torch.zeros(len(self.mu), 1, 1, dtype=torch.int64)
+        normals = random(self.seed * SEEDS_APART + self.count)
+        eps = torch.randn(self.shards.count, len(self.mean), generator=normals)[self.shards.mine]
+        latents = self.mu + scale * eps
+        classes = torch.zeros(len(self.mu), 1, 1, dtype=torch.int64)
         shown = forward(self.architecture, latents[:, None, None], {}, classes, TorchOps)
         return distortion(shown, self.target).sum((1, 2))
 
-    def nats(self, scale: torch.Tensor) -> torch.Tensor:
+    def nats(self, scale: Tensor) -> Tensor:
         """KL of every latent from scales of posteriors: (N, D) -> (N, D) nats."""
-        return kl_nats(self.mu, scale, Gaussians(self.mean, self.variance.sqrt().expand_as(self.mu), scale))
+        prior = Gaussians(self.mean, self.variance.sqrt().expand_as(self.mu), scale)
+        return kl_nats(self.mu, scale, prior)
 
     @torch.no_grad()
     def m_step(self) -> None:
         """Means and variances of the prior in closed form."""
         self.mean = self.shards.mean(self.mu.sum(0))
-        self.variance = self.shards.mean((self.rho.exp() ** 2 + (self.mu - self.mean) ** 2).sum(0))
+        squares = self.rho.exp() ** 2 + (self.mu - self.mean) ** 2
+        self.variance = self.shards.mean(squares.sum(0))
 
     @property
     def plan(self) -> dict:
@@ -137,9 +155,22 @@ class PlainSiren:
         )
 
 
-def train_siren(pixels: torch.Tensor, settings: TrainSettings, folder: Path, report: Report) -> OperatingPoint:
-    """Learn the plain SIREN's prior on (N, side, side, 3) until steps or time are over, checkpoints in `folder`."""
-    siren = PlainSiren(pixels, settings.betas[0], settings.seed)
+def learn(
+    pictures: list[Picture],
+    recipe: Recipe,
+    count: int | None,
+    folder: Path,
+    report: Report,
+) -> OperatingPoint:
+    """Learn the prior from all pictures once, or from so many crops, until steps or time are over.
+
+    Goes on from the checkpoint in `folder`, if there is one.
+    """
+    settings = recipe.settings
+    numbers = np.arange(count or len(pictures))
+    crops = random_crops(pictures, recipe.side, numbers, settings.seed, recipe.octaves)
+    pixels = torch.from_numpy(crops).float() / 255
+    siren = PlainSiren(recipe.architecture, pixels, settings.betas[0], settings.seed)
     path = folder / "siren.pt"
     if path.exists():
         siren.resume(path)
@@ -161,9 +192,10 @@ def train_siren(pixels: torch.Tensor, settings: TrainSettings, folder: Path, rep
     return siren.operating_point()
 
 
-def log_line(siren: PlainSiren, error: torch.Tensor, nats: torch.Tensor) -> str:
+def log_line(siren: PlainSiren, error: Tensor, nats: Tensor) -> str:
     """How this process's pictures do, by squared errors and nats (N,)."""
-    area = siren.target[0, :, :, 0].numel()
-    bpp, elbo = float(nats.mean()) / np.log(2) / area, float((error + siren.beta * nats).mean())
-    psnr = decibels(error, area)
+    pixels = siren.target[0, :, :, 0].numel()
+    bpp = float(nats.mean()) / np.log(2) / pixels
+    elbo = float((error + siren.beta * nats).mean())
+    psnr = float(-10 * torch.log10(error / pixels).mean())
     return f"step {siren.count}: ELBO {elbo:.4f}, {bpp:.4f} bpp, {psnr:.2f} dB, {siren.seconds:.0f} s"

@@ -1,0 +1,1 @@
+"""What becomes of learned operating points: a prior file."""

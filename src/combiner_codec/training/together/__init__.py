@@ -1,0 +1,1 @@
+"""Steps of all operating points and of their network."""
