@@ -12,10 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import combiner_codec
 from combiner_codec import FormatError, decoder
 from combiner_codec.format import header, plane
 from combiner_codec.format import prior as priors
 from combiner_codec.format.plane import BitReader
+from combiner_codec.picture import exact
 from combiner_codec.picture.data_url import data_url
 from experiments import web_speed
 from experiments.reliability import golden, hostile
@@ -23,7 +25,7 @@ from scripts import web_prior
 
 NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
 SCRIPT, WEB = Path(__file__).with_name("web_decode.mjs"), golden.ROOT / "web"
-EXACT = [name for name in golden.manifest()["files"] if name != "photograph"]
+EXACT = [name for name in golden.manifest()["files"] if name not in ("photograph", "lossless")]
 SIZES = ((1, 1), (7, 5), (16, 16), (32, 32), (33, 20), (64, 64), (40, 24), (9, 70))
 
 needs_node = pytest.mark.skipif(not NODE, reason="no Node here: apt-get install nodejs")
@@ -93,6 +95,36 @@ def random_plane(head, prior, rng, most):
             return bits.bits[: bits.position]
         except FormatError:
             pass
+
+
+UNPACK = """
+import { readFileSync, writeFileSync } from "node:fs";
+import { pictureInside } from "%s";
+const found = pictureInside(new Uint8Array(readFileSync(process.argv[1])));
+if (found) writeFileSync(process.argv[2], found.data);
+console.log(found ? found.type : "none");
+"""
+
+
+@needs_node
+@pytest.mark.parametrize("codec", ["webp", "png"])
+def test_a_browser_gets_the_picture_inside_an_exact_file(tmp_path, monkeypatch, codec):
+    if codec == "png":
+        monkeypatch.setattr(exact, "_vp8l", lambda *_: bytes(10**6))
+    picture = np.array(Image.open(golden.SAMPLES / "hippos-64x48.png").convert("RGB"))
+    (tmp_path / "a.cmb").write_bytes(combiner_codec.encode(picture, kind="lossless"))
+    (tmp_path / "b.cmb").write_bytes(golden.read("32x32")[0])
+    script = UNPACK % (WEB / "exact.js").as_uri()
+    said = []
+    for name in ("a", "b"):
+        files = [str(tmp_path / f"{name}.cmb"), str(tmp_path / f"{name}.out")]
+        run = subprocess.run(
+            [NODE, "--input-type=module", "-e", script, *files], capture_output=True, text=True, check=True
+        )
+        said.append(run.stdout.strip())
+    assert said == [f"image/{codec}", "none"]
+    with Image.open(tmp_path / "a.out") as shown:
+        np.testing.assert_array_equal(np.asarray(shown.convert("RGB")), picture)
 
 
 @needs_node
