@@ -187,7 +187,10 @@ def decode(
         data = Path(data).read_bytes()
     elif not isinstance(data, str | bytes | bytearray | memoryview):
         raise TypeError(f"data must be bytes or a path, not {type(data).__name__}")
-    source = data if isinstance(data, str) else bytes(data)
+    if isinstance(data, str):
+        source = from_data_url(data)
+    else:
+        source = bytes(data)
     if is_data_url(source):
         source = from_data_url(source)
     named = None if prior is None else find(prior)
