@@ -8,11 +8,15 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import FormatError
 from ..format.plane import PNG, VP8L
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 VP8L_SIDE = 16383  # pixels of a side, at most
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -71,7 +75,9 @@ def decoded(codec: int, content: bytes, width: int, height: int, mode: str) -> n
 
 def _channels(mode: str) -> slice | int | list[int]:
     """Which channels of a picture in colour a mode has."""
-    return {"L": 0, "LA": [0, 3]}.get(mode, slice(None))
+    if mode == "L":
+        return 0
+    return [0, 3] if mode == "LA" else slice(None)
 
 
 def _in_colour(picture: np.ndarray) -> np.ndarray:
@@ -124,7 +130,7 @@ def _png(picture: np.ndarray) -> bytes:
     return b"".join(chunks)
 
 
-def _with_palette(picture: np.ndarray):
+def _with_palette(picture: np.ndarray) -> "Image.Image":
     """A Pillow image with as many bits a pixel as its colours need, if they are few and opaque."""
     from PIL import Image
 

@@ -4,9 +4,10 @@ import io
 import os
 import sys
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -17,8 +18,9 @@ from .planes import join, premultiplied, split
 from .rounding import to_uint8
 
 if TYPE_CHECKING:
-    from PIL import Image
+    from PIL import Image, ImageFile
 
+Colour = tuple[int, int, int]  # red, green, blue
 ORIENTATION = 0x0112  # EXIF tag
 COMPARED_ROWS = 256  # of two pictures at once
 EQUAL = 100.0  # dB that stand for equal pictures, where means are to stay finite
@@ -87,11 +89,12 @@ def pixels(
         return _pixels(picture, name, behind, to_8bit, note)
 
 
-def _pixels(picture, name, behind, to_8bit, note):
+def _pixels(picture: "Image.Image", name: str, behind: Colour | None, to_8bit: bool, note: Report) -> np.ndarray:
     with _readable(name, note) as about:
+        count = getattr(picture, "n_frames", 1)
         if picture.format == "MPO":
-            about(f"only the first of its {picture.n_frames} pictures is kept")
-        elif getattr(picture, "n_frames", 1) > 1:
+            about(f"only the first of its {count} pictures is kept")
+        elif count > 1:
             raise FormatError(f"{name}: animated pictures and files of several pages are not supported")
         profile = _prepared(picture, name, about)
         picture = _eight_bits(picture, name, to_8bit, about)
@@ -104,11 +107,11 @@ def _pixels(picture, name, behind, to_8bit, note):
         return _over(array, np.asarray(alpha), behind)
 
 
-def _prepared(picture, name, note):
+def _prepared(picture: "Image.Image", name: str, note: Report) -> bytes | None:
     """What has to be known before a picture is loaded: its colour profile, and for PNG what Pillow passes over."""
     from PIL import ImageFile
 
-    if picture.format != "PNG":
+    if picture.format != "PNG" or not isinstance(picture, ImageFile.ImageFile):
         return picture.info.get("icc_profile")
     source = _file(picture) if picture.tile else b""
     if not png.whole(source) and not ImageFile.LOAD_TRUNCATED_IMAGES:
@@ -118,7 +121,7 @@ def _prepared(picture, name, note):
 
 
 @contextmanager
-def _filled_up():
+def _filled_up() -> Iterator[None]:
     """Pillow loads what is there of a picture; the setting is Pillow's own, for the whole process."""
     from PIL import ImageFile
 
@@ -130,20 +133,26 @@ def _filled_up():
         ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
-def as_array(image, background: str | None = None, *options) -> np.ndarray:
+def as_array(
+    image: "Image.Image | str | os.PathLike[str] | np.ndarray",
+    background: str | None = None,
+    to_8bit: bool = False,
+    note: Report = unheard,
+    allow_truncated: bool = False,
+) -> np.ndarray:
     """A Pillow image, a path or an array as uint8 (H, W), (H, W, 2), (H, W, 3) or (H, W, 4).
 
-    background, options: those of `pixels`; an array is changed by a background alone. Raises FormatError for arrays of
+    Options: those of `pixels`; an array is changed by a background alone. Raises FormatError for arrays of
     any other kind, OSError for a file that cannot be read, TypeError for anything else.
     """
     from PIL import Image
 
     if isinstance(image, str | os.PathLike):
-        return load(Path(image).read_bytes(), os.fspath(image), background, *options)
+        return load(Path(image).read_bytes(), os.fspath(image), background, to_8bit, note, allow_truncated)
     if not isinstance(image, np.ndarray | Image.Image):
         raise TypeError(f"image: a PIL.Image, a uint8 array or a path is wanted, not {type(image).__name__}")
     if isinstance(image, Image.Image):
-        return pixels(image, "image", background, *options)
+        return pixels(image, "image", background, to_8bit, note, allow_truncated)
     planes = image.shape[2:]
     fits = image.dtype == np.uint8 and image.ndim >= 2 and planes in ((), (2,), (3,), (4,))
     if not fits or not image.size:
@@ -155,7 +164,7 @@ def as_array(image, background: str | None = None, *options) -> np.ndarray:
     return _over(plain, alpha, behind)
 
 
-def colour(name: str) -> tuple[int, int, int]:
+def colour(name: str) -> Colour:
     """An opaque colour by name or #rrggbb. Raises ValueError."""
     from PIL import ImageColor
 
@@ -166,7 +175,7 @@ def colour(name: str) -> tuple[int, int, int]:
 
 
 @contextmanager
-def _readable(name, note):
+def _readable(name: str, note: Report) -> Iterator[Report]:
     """Errors of Pillow about a picture become a FormatError, and its warnings notes, as what is said within."""
     lines: list[str] = []
     try:
@@ -189,7 +198,7 @@ def _readable(name, note):
             note(f"{name}: {line}")
 
 
-def _eight_bits(picture, name, to_8bit, note):
+def _eight_bits(picture: "Image.Image", name: str, to_8bit: bool, note: Report) -> "Image.Image":
     """The picture, loaded and upright, with 8 bits per channel."""
     raw = _deep(picture)
     if not raw:
@@ -201,10 +210,10 @@ def _eight_bits(picture, name, to_8bit, note):
     known = raw in LOW or raw[0] in "IF"
     if "transparency" in picture.info or not known or raw == "I;12":
         raise FormatError(f"{name}: this kind of picture ({raw}) cannot be rounded to 8 bits: convert it first")
-    if raw in LOW:
-        return _rounded(picture, raw, note)
-    from PIL import Image
+    from PIL import Image, ImageFile
 
+    if raw in LOW and isinstance(picture, ImageFile.ImageFile):
+        return _rounded(picture, raw, note)
     values = np.asarray(_upright(picture, note))
     floats = picture.mode == "F"
     top = 1.0 if floats else 65535
@@ -217,8 +226,10 @@ def _eight_bits(picture, name, to_8bit, note):
     return Image.fromarray(_nearest(values))
 
 
-def _deep(picture) -> str:
+def _deep(picture: "Image.Image") -> str:
     """How a picture that is not loaded yet holds more than 8 bits per channel; empty where it does not."""
+    from PIL import ImageFile
+
     tiles = getattr(picture, "tile", ())
     if picture.format == "HEIF" and picture.info.get("bit_depth", 8) > 8:
         return "HEIF"
@@ -238,8 +249,8 @@ def _deep(picture) -> str:
                 return word
     if picture.mode[0] in "IF":
         return picture.mode
-    if tiles and picture.format in CUT_DOWN and _coded_bits(_file(picture)) > 8:
-        return picture.format
+    if tiles and isinstance(picture, ImageFile.ImageFile) and picture.format in CUT_DOWN:
+        return picture.format if _coded_bits(_file(picture)) > 8 else ""
     return ""
 
 
@@ -254,8 +265,9 @@ def _coded_bits(source: bytes) -> int:
     return 8
 
 
-def _file(picture) -> bytes:
+def _file(picture: "ImageFile.ImageFile") -> bytes:
     """The file behind a picture that is not loaded yet."""
+    assert picture.fp is not None
     place = picture.fp.tell()
     picture.fp.seek(0)
     source = picture.fp.read()
@@ -263,29 +275,29 @@ def _file(picture) -> bytes:
     return source
 
 
-def _rounded(picture, raw, note):
+def _rounded(picture: "ImageFile.ImageFile", raw: str, note: Report) -> "Image.Image":
     """A picture of a 16-bit colour mode, of which Pillow reads one byte of two: read it twice."""
     from PIL import Image
 
     with Image.open(io.BytesIO(_file(picture))) as other:
         other.tile = [_reads(tile, LOW[raw]) for tile in other.tile]
         low = np.asarray(_upright(other, unheard)).astype(np.uint16)
-    picture = _upright(picture, note)
-    high = np.asarray(picture)
-    mode = picture.mode
+    upright = _upright(picture, note)
+    high = np.asarray(upright)
+    mode = upright.mode
     if raw == "LA;16B":
         mode = "LA"
         high = low[..., 0::2]
         low = low[..., 1::2]
     values = _nearest(high.astype(np.int64) * 256 + low)
-    return Image.frombytes(mode, picture.size, values.tobytes())
+    return Image.frombytes(mode, upright.size, values.tobytes())
 
 
-def _reads(tile, raw):
+def _reads(tile: "ImageFile._Tile", raw: str) -> "ImageFile._Tile":
     """One of Pillow's tiles (codec, extents, offset, arguments) with another raw mode."""
     codec, extents, offset, arguments = tile
     arguments = (raw, *arguments[1:]) if isinstance(arguments, tuple) else raw
-    make = getattr(type(tile), "_make", tuple)  # a named tuple in newer versions
+    make: Any = getattr(type(tile), "_make", tuple)  # a named tuple in newer versions
     return make((codec, extents, offset, arguments))
 
 
@@ -295,7 +307,7 @@ def _nearest(values: np.ndarray) -> np.ndarray:
     return steps.astype(np.uint8)
 
 
-def _upright(picture, note):
+def _upright(picture: "Image.Image", note: Report) -> "Image.Image":
     """The picture, loaded and turned as its EXIF orientation says."""
     from PIL import ImageOps
 
@@ -304,7 +316,7 @@ def _upright(picture, note):
     return ImageOps.exif_transpose(picture)
 
 
-def _split(picture):
+def _split(picture: "Image.Image") -> "tuple[Image.Image, Image.Image | None]":
     """A picture without its alpha channel, and the alpha channel unless that is opaque everywhere."""
     if not picture.has_transparency_data:
         return picture, None
@@ -318,7 +330,7 @@ def _split(picture):
     return base, alpha
 
 
-def _colours(picture, profile, name, note) -> np.ndarray:
+def _colours(picture: "Image.Image", profile: bytes | None, name: str, note: Report) -> np.ndarray:
     """Pixels of an opaque picture of 8 bits: (H, W) where it is grey, else (H, W, 3) sRGB."""
     mode = picture.mode
     if mode in OTHERS:
@@ -338,7 +350,7 @@ def _colours(picture, profile, name, note) -> np.ndarray:
     return array
 
 
-def _over(array, alpha, behind) -> np.ndarray:
+def _over(array: np.ndarray, alpha: np.ndarray, behind: Colour) -> np.ndarray:
     """Pixels on a background; grey on grey stays grey."""
     if array.ndim == 2 and len(set(behind)) > 1:
         array = np.repeat(array[..., None], 3, 2)
@@ -386,7 +398,7 @@ def largest_difference(a: np.ndarray, b: np.ndarray) -> int:
     return largest
 
 
-def _parts(a, b):
+def _parts(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Both arrays, some rows at a time."""
     for start in range(0, len(a), COMPARED_ROWS):
         rows = slice(start, start + COMPARED_ROWS)

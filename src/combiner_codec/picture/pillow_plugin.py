@@ -5,6 +5,7 @@ OSError when the pixels are loaded.
 """
 
 import inspect
+from typing import IO
 
 from PIL import Image, ImageFile
 
@@ -28,6 +29,7 @@ class CombinerImageFile(ImageFile.ImageFile):
     custom: Prior | None = None  # what files of a custom prior are decoded with
 
     def _open(self) -> None:
+        assert self.fp is not None
         try:
             head, _ = header.read(self.fp.read(HEADER_BYTES))
             if not (head.width and head.height):
@@ -37,10 +39,11 @@ class CombinerImageFile(ImageFile.ImageFile):
             raise SyntaxError(str(error)) from error
         self._size = head.width, head.height
         self._mode = head.mode
-        self.tile = [("combiner", (0, 0, *self.size), 0, ())]
+        self.tile = [("combiner", (0, 0, *self.size), 0, ())]  # type: ignore[list-item]  # a named tuple in newer ones
 
     def verify(self) -> None:
         """Whether the file is whole and undamaged, by its checksum; nothing is decoded. Raises OSError if not."""
+        assert self.fp is not None
         self.fp.seek(0)
         source = self.fp.read()
         try:
@@ -57,9 +60,10 @@ class CombinerDecoder(ImageFile.PyDecoder):
 
     _pulls_fd = True
 
-    def decode(self, buffer) -> tuple[int, int]:
+    def decode(self, buffer: object) -> tuple[int, int]:
         from ..decoder import decode_array
 
+        assert self.fd is not None
         try:
             array = decode_array(self.fd.read(), CombinerImageFile.custom)
         except FormatError as error:
@@ -73,7 +77,7 @@ def accept(prefix: bytes) -> bool:
     return prefix.startswith(header.MAGIC)
 
 
-def save(image: Image.Image, file, filename) -> None:
+def save(image: Image.Image, file: IO[bytes], filename: str | bytes) -> None:
     """Write an image; options are those of `combiner_codec.encode`."""
     options = {}
     for name, value in image.encoderinfo.items():

@@ -64,7 +64,7 @@ def filled(colour: np.ndarray, seen: np.ndarray) -> np.ndarray:
     return np.rint(found).astype(np.uint8).reshape(colour.shape)
 
 
-def _filled(values, seen):
+def _filled(values: np.ndarray, seen: np.ndarray) -> np.ndarray:
     """Values (H, W, C), zero where they are not seen, with all places filled: float64."""
     if seen.all() or seen.size == 1:
         return values
@@ -81,7 +81,7 @@ def _filled(values, seen):
     return found
 
 
-def _mean_of_neighbours(values):
+def _mean_of_neighbours(values: np.ndarray) -> np.ndarray:
     """Of the four above, below, left and right, at the edges of the value itself: (H, W, C)."""
     padded = np.pad(values, [(1, 1), (1, 1), (0, 0)], mode="edge")
     above = padded[:-2, 1:-1]
@@ -91,7 +91,7 @@ def _mean_of_neighbours(values):
     return (above + below + left + right) / 4
 
 
-def _sums_of_four(values):
+def _sums_of_four(values: np.ndarray) -> np.ndarray:
     """Sums over 2 x 2: (2h, 2w, C) -> (h, w, C)."""
     height, width, channels = values.shape
     squares = values.reshape(height // 2, 2, width // 2, 2, channels)

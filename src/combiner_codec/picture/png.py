@@ -2,11 +2,15 @@
 
 import struct
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError
 from ..reports import Report
 from . import profiles
+
+if TYPE_CHECKING:
+    from PIL import ImageFile
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 TEXT = (b"tEXt", b"zTXt", b"iTXt")
@@ -78,7 +82,7 @@ def whole(source: bytes) -> bool:
         return True
 
 
-def _expected(source):
+def _expected(source: bytes) -> int:
     """Bytes of all rows, with the one before each that names its filter."""
     width, height, depth, colour, _, _, interlaced = struct.unpack_from(">IIBBBBB", source, 16)
     bits = depth * CHANNELS[colour]
@@ -91,7 +95,7 @@ def _expected(source):
     return total
 
 
-def transparent_sample(picture) -> None:
+def transparent_sample(picture: "ImageFile.ImageFile") -> None:
     """Make the transparent grey of a PNG that is not loaded yet what Pillow's 8 bits make of it, in place."""
     value = picture.info.get("transparency")
     for _, _, _, raw in picture.tile:
@@ -100,7 +104,7 @@ def transparent_sample(picture) -> None:
             picture.info["transparency"] = (value & top) * 255 // top
 
 
-def profile_of(picture, source: bytes, note: Report) -> bytes | None:
+def profile_of(picture: "ImageFile.ImageFile", source: bytes, note: Report) -> bytes | None:
     """ICC profile of a PNG, by the first that it has of cICP, iCCP, sRGB, gAMA with cHRM (PNG 3, section 4.3).
 
     source: the file, or nothing where it is not at hand. Raises FormatError for PQ and HLG.
@@ -131,7 +135,7 @@ def profile_of(picture, source: bytes, note: Report) -> bytes | None:
         return None
 
 
-def _coded(data, grey, note):
+def _coded(data: bytes, grey: bool, note: Report) -> bytes | None:
     """Of a cICP chunk."""
     primaries, curve, matrix, full = data[:4]
     if curve in BRIGHT:
@@ -142,7 +146,7 @@ def _coded(data, grey, note):
     return _profile(f"cICP {primaries}/{curve}", CURVES[curve], PRIMARIES[primaries], grey)
 
 
-def _profile(title, curve, chromaticities, grey):
+def _profile(title: str, curve: Sequence[float], chromaticities: Sequence[float], grey: bool) -> bytes:
     if grey:
         return profiles.grey_profile(title, curve)
     return profiles.rgb_profile(title, curve, chromaticities)

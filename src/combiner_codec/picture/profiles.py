@@ -3,10 +3,14 @@
 import io
 import struct
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..reports import Report
+
+if TYPE_CHECKING:
+    from PIL import Image, ImageCms
 
 NOTICED = 2  # steps; a profile that moves no colour by more counts as sRGB
 SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}  # colour space of the profiles that fit a mode
@@ -25,7 +29,7 @@ SRGB_CURVE = (2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 BT709_CURVE = (1 / 0.45, 1 / 1.099, 0.099 / 1.099, 1 / 4.5, 0.081)
 
 
-def to_srgb(picture, profile: bytes, note: Report):
+def to_srgb(picture: "Image.Image", profile: bytes, note: Report) -> "Image.Image":
     """An L, RGB or CMYK picture converted to sRGB by its colour profile; as it is where that does not work."""
     from PIL import ImageCms
 
@@ -43,6 +47,7 @@ def to_srgb(picture, profile: bytes, note: Report):
         if mode != "CMYK" and _moves_nothing(transform, mode):
             return picture
         converted = ImageCms.applyTransform(picture.convert(mode), transform)
+        assert converted is not None  # as where it works in place
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError, ImportError) as error:
         note(f"its colour profile is ignored, it cannot be used ({error})")
         return picture
@@ -52,7 +57,7 @@ def to_srgb(picture, profile: bytes, note: Report):
     return converted
 
 
-def _transform(source, mode):
+def _transform(source: "ImageCms.ImageCmsProfile", mode: str) -> "ImageCms.ImageCmsTransform":
     """From a profile, of pictures of a mode, to sRGB."""
     from PIL import ImageCms
 
@@ -62,7 +67,7 @@ def _transform(source, mode):
     return ImageCms.buildTransform(source, ImageCms.createProfile("sRGB"), mode, "RGB", intent, flags)
 
 
-def _moves_nothing(transform, mode) -> bool:
+def _moves_nothing(transform: "ImageCms.ImageCmsTransform", mode: str) -> bool:
     """Whether colours stay where they are, as far as anybody could notice."""
     from PIL import ImageCms
 
@@ -72,7 +77,7 @@ def _moves_nothing(transform, mode) -> bool:
     return bool(distance.max() <= NOTICED)
 
 
-def _sample(mode):
+def _sample(mode: str) -> "Image.Image":
     """A picture of colours from all over the space."""
     from PIL import Image
 
@@ -109,7 +114,7 @@ def rgb_profile(title: str, curve: Sequence[float], chromaticities: Sequence[flo
     return _icc(b"RGB ", title, tags)
 
 
-def _at_d50(matrix, white) -> np.ndarray:
+def _at_d50(matrix: np.ndarray, white: np.ndarray) -> np.ndarray:
     """Colours, XYZ in columns, adapted from a white to that of the profiles: (3, 3)."""
     gains = BRADFORD @ np.array(D50) / (BRADFORD @ white)
     responses = gains[:, None] * (BRADFORD @ matrix)
@@ -121,27 +126,27 @@ def grey_profile(title: str, curve: Sequence[float]) -> bytes:
     return _icc(b"GRAY", title, {b"kTRC": _curve(curve)})
 
 
-def _fixed(values):
+def _fixed(values: Sequence[float] | np.ndarray) -> bytes:
     """Numbers in units of 1 / 65536."""
     numbers = [round(65536 * value) for value in values]
     return struct.pack(f">{len(numbers)}i", *numbers)
 
 
-def _xyz(values):
+def _xyz(values: Sequence[float] | np.ndarray) -> bytes:
     return b"XYZ \0\0\0\0" + _fixed(values)
 
 
-def _curve(numbers):
+def _curve(numbers: Sequence[float]) -> bytes:
     kind = 0 if len(numbers) == 1 else 3
     return struct.pack(">4s4xHH", b"para", kind, 0) + _fixed(numbers)
 
 
-def _text(title):
+def _text(title: str) -> bytes:
     head = struct.pack(">4s4x2I4s2I", b"mluc", 1, 12, b"enUS", 2 * len(title), 28)
     return head + title.encode("utf-16-be")
 
 
-def _icc(space, title, tags):
+def _icc(space: bytes, title: str, tags: dict[bytes, bytes]) -> bytes:
     """Header, table of tags and tags (ICC.1:2010, section 7)."""
     tags = {b"desc": _text(title), b"wtpt": _xyz(D50)} | tags
     place = 132 + 12 * len(tags)  # of the first tag

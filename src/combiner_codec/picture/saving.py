@@ -24,7 +24,7 @@ def save(array: np.ndarray, format: str, quality: int | None = None) -> bytes:
 
     buffer = io.BytesIO()
     quality = quality or USUAL_QUALITY
-    options: dict = {}
+    options: dict[str, int] = {}
     if format in LOSSY:
         options["quality"] = quality
     if format == "JPEG" and quality >= FULL_COLOUR_QUALITY:
@@ -52,7 +52,7 @@ def format_named(name: str, about: str = "") -> str:
 
 
 @cache
-def _writable(name):
+def _writable(name: str) -> str | None:
     """Pillow's format of a name or suffix, if it can write that: tried with a few pixels."""
     from PIL import Image
 

@@ -1,10 +1,14 @@
 """What WebP makes of a picture in as many bytes: a cheap question, and the answer says what a codec is not for."""
 
 import io
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .image import psnr
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 FAST_METHOD = 2  # a fifth of the time of WebP's usual one, little worse
 MUCH_BETTER = 1.5  # dB
@@ -46,7 +50,7 @@ def warning(picture: np.ndarray, size: int, quality: float) -> list[str]:
     return [f"a WebP of the same size {shown}: WebP suits such pictures better"]
 
 
-def _webp(image, quality: int = 0, lossless: bool = False) -> bytes:
+def _webp(image: "Image.Image", quality: int = 0, lossless: bool = False) -> bytes:
     """A picture as WebP."""
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", method=FAST_METHOD, quality=quality, lossless=lossless)
