@@ -7,7 +7,7 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
-EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-border bench-web bench-web-speed bench-speed ablation ablation-finetune \
+EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed ablation \
 	table1 table2 cuda profile growth figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
@@ -45,7 +45,7 @@ docs: setup  ## docs/cli.md from the commands, docs/tile.md from an encoding
 web: setup  ## the page that shows files, and its prior, in build/web; WEB=photo; GALLERY="--gallery pictures"
 	mkdir -p build/web && cp web/index.html web/combiner.js build/web
 	$(BIN)/python scripts/web_prior.py $(WEB) -o build/web/prior.cmbw
-	PYTHONPATH=.:build/thumbhash $(BIN)/python scripts/web_page.py build/web $(GALLERY)
+	PYTHONPATH=build/thumbhash $(BIN)/python -m experiments.web_page build/web $(GALLERY)
 serve: web  ## the same at http://localhost:8000
 	$(BIN)/python -m http.server -d build/web 8000
 dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
@@ -70,14 +70,12 @@ bench-cifar: ARGS = $(CIFAR)  ## the CIFAR-10 tables; resumable
 bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resumable
 bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
-bench-border: ARGS = $(PHOTOS)/val  ## the families `small` and `photo` on 32x32 to 128x128 pictures
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download
 bench-web-speed: ARGS = $(SAMPLES)/hippos.png  ## how long a preview takes in headless Chromium
 bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable
-ablation-finetune: ARGS = $(CIFAR) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## full refinement against a tenth of it; COUNT=12 takes fewer pictures
 table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 beside ours; COUNT=20; resumable
 table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
 figures: ARGS = $(SAMPLES)  ## the drawings of docs/method.md and docs/inspect.md

@@ -9,8 +9,6 @@ from combiner_codec.errors import CombinerError
 
 PLACES = {  # name -> module and command; imported when they are asked for: hostile.py measures a process without torch
     "ablation": ("ablation", "command"),
-    "ablation-finetune": ("finetune", "command"),
-    "border": ("border", "command"),
     "cifar": ("cifar", "command"),
     "crop": ("crop", "command"),
     "cuda": ("cuda", "command"),

@@ -183,7 +183,7 @@ def regroup(original: Prior, group_bits: int, index_bits: int) -> Prior:
 
 
 def run(cifar: Cifar, only: Sequence[str] = ()) -> None:
-    """Measure what is missing and write cifar10.md, .svg and .png; `only` names sections, for a part of the run."""
+    """Measure what is missing and write cifar10.md and .png; `only` names sections, for a part of the run."""
     wanted, store = only or SECTIONS, cifar.session.store
     found = Sections(
         table(cifar) if "table" in wanted else {},

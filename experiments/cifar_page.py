@@ -134,8 +134,7 @@ def eight_table(eight: Sequence[Point]) -> list[str]:
 
 
 def draw(curves: dict[str, list[Point]], out: Path) -> None:
-    """cifar10.svg and .png."""
+    """cifar10.png."""
     measured = {name: [p.rd for p in own] for name, own in curves.items() if own and name not in ("jpeg", "jxl")}
     drawn = [entry for entry in rd.published("cifar10") if entry["draw"] and entry["name"] != "JPEG 2000"]
-    for suffix in ("svg", "png"):
-        report.plot(out / f"cifar10.{suffix}", "CIFAR-10 test images", measured, drawn, bottom=20)
+    report.plot(out / "cifar10.png", "CIFAR-10 test images", measured, drawn, bottom=20)

@@ -135,13 +135,12 @@ def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[s
         *notes,
     ]
     for name, (title, curves) in zip(("kodak", "kodak-five"), lists.items(), strict=False):
-        lines += ["", f"## {title}", "", f"![PSNR against file size]({name}.svg)", "", *rates_table(curves)]
+        lines += ["", f"## {title}", "", f"![PSNR against file size]({name}.png)", "", *rates_table(curves)]
         lines += ["", *report.points_table(curves)]
         lines += ["", *bd_section(curves)] if name == "kodak" else []
         drawn = [entry for entry in rd.published("kodak") if entry["draw"]] if name == "kodak" else []
         measured = {codec: [p.rd for p in own if p.bpp < SHOWN] for codec, own in curves.items()}
-        for suffix in ("svg", "png"):
-            report.plot(out / f"{name}.{suffix}", f"Kodak: {title[:1].lower()}{title[1:]}", measured, drawn, bottom=22)
+        report.plot(out / f"{name}.png", f"Kodak: {title[:1].lower()}{title[1:]}", measured, drawn, bottom=22)
     pages.write(out / "kodak.md", lines)
 
 

@@ -17,7 +17,7 @@ from combiner_codec.format import prior as priors
 from combiner_codec.picture.image import psnr
 from combiner_codec.training.recipes import RECIPES
 from conftest import busy_pictures, smooth_pictures
-from experiments import cifar, cifar_page, finetune, growth, kodak, options, pages, paper, pipeline, profile, rates
+from experiments import cifar, cifar_page, growth, kodak, options, pages, paper, pipeline, profile, rates
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -215,19 +215,6 @@ def test_table2_names_its_pictures(experiment):
     paper.table2(settings, lambda line: None, settings.folder)
     page = (settings.out / "table2.md").read_text()
     assert "2 Kodak pictures, each on its own: kodim03, kodim08" in page and "348 ms" in page
-
-
-def test_the_ablation_counts_steps_at_equal_rate(experiment):
-    settings = dataclasses.replace(experiment, effort="normal")
-    finetune.run(settings, lambda line: None, experiment.folder / "photos", ["small"])
-    page = (settings.out / "ablation-finetune.md").read_text()
-    rows = [[c.strip() for c in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| small")]
-    assert [row[3] for row in rows] == ["30", "3", "0"]
-    assert len({row[4] for row in rows}) == 1 and rows[0][6] == "" and rows[2][6][0] in "+-"
-    assert "from 30,260 to 2,184 steps" in page and "the first 2 CIFAR-10 test images, beta 0.02" in page
-    assert (
-        "crop of kodim03.png, crop of kodim08.png" in finetune.subject("photo", settings, settings.folder / "photos")[2]
-    )
 
 
 def test_the_papers_figures_are_data_with_a_source():

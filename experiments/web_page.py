@@ -1,4 +1,4 @@
-"""`python scripts/web_page.py build/web`: the page of web/ as one file that works from file://, with all it loads.
+"""`python -m experiments.web_page build/web`: the page of web/ as one file that works from file://, with all it loads.
 
 `--gallery` first makes gallery.json: pictures at some numbers of bytes beside WebP, BlurHash and ThumbHash, the last
 two where their packages are installed (blurhash, thumbhash-python).
@@ -21,7 +21,8 @@ from combiner_codec.format.prior import Prior
 from combiner_codec.picture import scaling
 from combiner_codec.picture.data_url import data_url
 from combiner_codec.picture.image import psnr
-from experiments import thumbnails
+
+from . import thumbnails
 
 WEB = Path(__file__).parents[1] / "web"
 PAGE, MODULE, GALLERY = "index.html", "combiner.js", "gallery.json"
