@@ -23,7 +23,14 @@ ELSEWHERE = "elsewhere"
 if REGISTERED := hasattr(backend_registration, "_setup_privateuseone_for_python_backend"):
     backend_registration._setup_privateuseone_for_python_backend(ELSEWHERE)
 
-SLOW = set()  # files whose tests `make check` leaves out
+SLOW = {  # files of more than some seconds, or of whole commands, which `make check` leaves out
+    "test_absurd", "test_api", "test_changes", "test_cli", "test_codec", "test_cuda", "test_estimate", "test_exact",
+    "test_experiments", "test_faults", "test_graphics", "test_grow", "test_hostile_priors",
+    "test_image", "test_inspection", "test_jobs",
+    "test_joint", "test_limits", "test_long", "test_modulation", "test_mutants", "test_numerics", "test_outputs",
+    "test_planes", "test_preview", "test_ranks", "test_readme", "test_resume", "test_signals", "test_sizes",
+    "test_small", "test_target", "test_tile", "test_train", "test_web", "test_webp", "test_wheel",
+}  # fmt: skip
 
 
 @pytest.hookimpl(tryfirst=True)
