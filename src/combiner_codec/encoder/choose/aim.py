@@ -107,7 +107,9 @@ class Aim:
         if in_reach and not self.encoded.all():
             cost[self.encoded] = np.inf
         best = cost.argmin()
-        return self.choices.choice(int(files.points[best]), files.classes[best].reshape(1, 1))
+        point = int(files.points[best])
+        classes = files.classes[best].reshape(1, 1)
+        return self.choices.choice(point, classes)
 
     @property
     def encoded(self) -> np.ndarray:

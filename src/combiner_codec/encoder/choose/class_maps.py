@@ -135,14 +135,18 @@ class Context:
         """Tiles whose neighbour is inside the picture."""
         down, across = self.offset
         _, columns = self.classes.shape
-        return slice(-down, None), slice(max(0, -across), columns - max(0, across))
+        first = max(0, -across)
+        end = columns - max(0, across)
+        return slice(-down, None), slice(first, end)
 
     @property
     def place(self) -> tuple[slice, slice]:
         """Their neighbours, in the same order."""
         down, across = self.offset
         rows, columns = self.classes.shape
-        return slice(rows + down), slice(max(0, across), columns - max(0, -across))
+        first = max(0, across)
+        end = columns - max(0, -across)
+        return slice(rows + down), slice(first, end)
 
 
 def _contexts(weights, neighbours, single) -> Iterator[Context]:

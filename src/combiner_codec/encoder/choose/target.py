@@ -90,4 +90,5 @@ def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[En
 
 def encode(batch: Batch, jobs: Sequence[tuple[int, Choice]], progress: Progress) -> list[Encoded]:
     """Some pictures of a batch at given points and classes."""
-    return batch.encode([Job(i, choice.point, choice.classes) for i, choice in jobs], progress)
+    asked = [Job(i, choice.point, choice.classes) for i, choice in jobs]
+    return batch.encode(asked, progress)
