@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed ablation \
 	table1 table2 cuda profile growth figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web serve dist test-pythons clean reliability fuzz cuda-tests $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -89,9 +89,12 @@ hostile: setup  ## its part about damaged and malicious files
 hard: setup  ## its part about pictures that no prior expects
 drift: build/numpy-oldest/.ready build/numpy-newest/.ready  ## its part about other ways to decode
 drift: ARGS = build/numpy-oldest/bin/python build/numpy-newest/bin/python
-fuzz: build/fuzz/.ready  ## the decoder under atheris, for 15 minutes
-	PYTHONPATH=src build/fuzz/bin/python -m experiments.reliability.fuzz build/fuzz/corpus \
-		-max_total_time=900 -max_len=4096 -timeout=20 -rss_limit_mb=4096 -artifact_prefix=build/fuzz/
+fuzz: fuzz-files fuzz-priors  ## the decoder under atheris, for 15 minutes with files and for 5 with priors
+fuzz-files: SECONDS = 900
+fuzz-priors: SECONDS = 300
+fuzz-files fuzz-priors: build/fuzz/.ready
+	PYTHONPATH=src build/fuzz/bin/python -m experiments.reliability.fuzz $(@:fuzz-%=%) build/fuzz/$(@:fuzz-%=%) \
+		-max_total_time=$(SECONDS) -max_len=16384 -timeout=20 -rss_limit_mb=4096 -artifact_prefix=build/fuzz/
 build/numpy-oldest/.ready: PACKAGES := numpy==1.26.0
 build/numpy-newest/.ready: PACKAGES := numpy
 build/fuzz/.ready: PACKAGES := atheris numpy pillow

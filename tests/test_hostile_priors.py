@@ -16,17 +16,16 @@ import numpy as np
 import pytest
 
 from combiner_codec import FormatError, decoder
-from combiner_codec.format import header, plane, prior_check
+from combiner_codec.format import header, prior_check
 from combiner_codec.format import prior as priors
 from experiments.reliability import hostile, prior_mutants
-from experiments.reliability.prior_mutants import npz, originals
+from experiments.reliability.prior_mutants import HEIGHT, WIDTH, npz, originals, some_file
 from scripts import web_prior
 
 NODE = shutil.which("node")
 SCRIPT = Path(__file__).with_name("web_priors.mjs")
 MUTANTS = 4000
 EDITS = 1000  # of bytes
-WIDTH, HEIGHT = 11, 7  # of pictures that priors are tried with
 
 needs_node = pytest.mark.skipif(not NODE, reason="no Node here: apt-get install nodejs")
 
@@ -42,18 +41,6 @@ def loaded(data):
 def for_the_web(content, digest):
     """The same content as a prior for the web."""
     return web_prior.written("mutant", header.CUSTOM, digest, content.metadata, content.arrays)
-
-
-def some_file(prior, seed=0):
-    """A picture made with a prior, of random bits."""
-    head = header.Header(header.CUSTOM, 0, 16, WIDTH, HEIGHT, prior_hash=prior.header_hash)
-    bits = plane.BitReader(np.random.default_rng(seed).integers(0, 2, 2**13).astype(np.uint8))
-    try:
-        plane.read(bits, head, prior)
-    except FormatError:
-        bits.position = 100
-    payload = np.packbits(bits.bits[: bits.position]).tobytes()
-    return header.write(head, prior.architecture.block, payload, prior.digest)
 
 
 def decoded(data, prior):

@@ -15,7 +15,8 @@ from combiner_codec.format import header
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
 
-from . import golden
+from . import golden, prior_mutants
+from .prior_mutants import Content
 
 
 @dataclass
@@ -149,6 +150,30 @@ def _one(data, prior, trace, options):
     return result, seconds, peak, pixels
 
 
+def judge_priors(contents: Iterable[Content], trace: bool = False) -> Outcome:
+    """Load priors from strangers, and decode a picture with each one that is taken: "refused" is a prior."""
+    outcome = Outcome()
+    for content in contents:
+        data = prior_mutants.npz(content)
+        if trace:
+            tracemalloc.start()
+        started = time.thread_time()
+        try:
+            prior = priors.parse(data, content.change)
+        except FormatError:
+            prior = None
+            outcome.seconds = max(outcome.seconds, time.thread_time() - started)
+        if trace:
+            outcome.peak = max(outcome.peak, tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        if prior is None:
+            outcome.results["refused"] += 1
+            continue
+        with np.errstate(all="ignore"):  # of weights of any size
+            outcome.results.update(judge([prior_mutants.some_file(prior)], prior).results)
+    return outcome
+
+
 def resident() -> float:
     """Most memory that the process has had, in MB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -180,4 +205,6 @@ def report(edits_each: int = 2000, mutations: int = 10_000) -> str:
     add("random edits, checksum repaired", mutants)
     files = [file for _, file in bombs()]
     rows += [judge(files).row("header bombs"), judge(files, trace=True).row("header bombs, memory watched")]
+    rows.append(judge_priors(prior_mutants.mutants(mutations)).row("priors with one change or two"))
+    rows.append(judge_priors(prior_mutants.mutants(200, seed=1), trace=True).row("such priors, memory watched"))
     return "\n".join(rows) + f"\n\nThe whole process never had more than {resident():.0f} MB of memory.\n"

@@ -13,12 +13,16 @@ from functools import cache
 
 import numpy as np
 
+from combiner_codec.errors import FormatError
+from combiner_codec.format import header, plane
 from combiner_codec.format.classmap import ONE_CLASS
 from combiner_codec.format.operating_point import Modulations, OperatingPoint
-from combiner_codec.format.prior_file import members
+from combiner_codec.format.prior_file import Prior, members
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.synthesis.modulation import count as modulations_of
 
+WIDTH, HEIGHT = 11, 7  # of pictures that priors are tried with
+PAYLOAD_BITS = 2**13  # more than such a picture takes
 ENCODER = {"steps": 10, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
 COSINES = Architecture(
     "cosine",
@@ -130,6 +134,19 @@ def npz(content: Content) -> bytes:
             np.lib.format.write_array(member, array, allow_pickle=False)
             archive.writestr(f"{name}.npy", member.getvalue())
     return file.getvalue()
+
+
+def some_file(prior: Prior, seed: int = 0) -> bytes:
+    """A picture made with a custom prior, of random bits: nearly always one that can be decoded."""
+    head = header.Header(header.CUSTOM, 0, 16, WIDTH, HEIGHT, prior_hash=prior.header_hash)
+    random = np.random.default_rng(seed).integers(0, 2, PAYLOAD_BITS)
+    bits = plane.BitReader(random.astype(np.uint8))
+    try:
+        plane.read(bits, head, prior)
+    except FormatError:  # of a prior that cannot have made it
+        bits.position = 0
+    payload = np.packbits(bits.bits[: bits.position]).tobytes()
+    return header.write(head, prior.architecture.block, payload, prior.digest)
 
 
 def mutants(count: int, seed: int = 0) -> Iterator[Content]:
