@@ -151,6 +151,14 @@ def test_opening_imports_no_torch(data, tmp_path):
     assert done.stdout == "True\n", done.stderr
 
 
+def test_verify_refuses_streams_that_are_too_short_or_too_long(data, tiny_prior):
+    body = data[: -file.CHECKSUM.size]
+    for changed in (body[:-1], body + b"\0"):
+        bad = changed + file.CHECKSUM.pack(file.checksum(changed, tiny_prior.digest))
+        with pytest.raises(OSError, match=r"payload of|truncated"):
+            Image.open(io.BytesIO(bad)).verify()
+
+
 def test_verify_checks_the_checksum_and_decodes_nothing(data, monkeypatch):
     monkeypatch.setattr(decoder, "decode_array", lambda *a: pytest.fail("decoded"))
     Image.open(io.BytesIO(data)).verify()

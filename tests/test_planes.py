@@ -139,6 +139,13 @@ def test_sharpness_moves_alpha_away_from_the_middle(alpha, sharpness):
     assert (np.diff(np.sort(sharp.reshape(-1)).astype(int)) >= 0).all()
 
 
+@pytest.mark.parametrize("sharpness", range(8))
+def test_a_step_of_the_plane_is_a_power_of_two_of_alpha(sharpness):
+    """What machines that round differently may differ by (FORMAT.md, section 7)."""
+    sharp = planes.sharpened(np.arange(256, dtype=np.uint8)[None], sharpness)
+    assert np.diff(sharp.astype(int)).max() == 2**sharpness
+
+
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3]))), st.data())
 def test_filled_colours_lie_between_those_that_are_seen(colour, data):
     seen = data.draw(arrays(bool, colour.shape[:2]))

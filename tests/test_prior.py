@@ -1,4 +1,9 @@
+import os
+import subprocess
+import sys
+import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -146,3 +151,23 @@ def test_a_shipped_prior_is_recognised_by_its_hash():
 def test_not_a_prior(data):
     with pytest.raises(FormatError, match="not a prior"):
         priors.parse(data, "x")
+
+
+def test_priors_are_found_in_a_package_that_is_an_archive(tmp_path):
+    """As zipapp and some installers make them."""
+    archive, package = tmp_path / "bundle.zip", Path(priors.__file__).parents[1]
+    with zipfile.ZipFile(archive, "w") as bundle:
+        for path in package.rglob("*.py"):
+            bundle.write(path, Path("combiner_codec") / path.relative_to(package))
+        bundle.writestr("combiner_codec/priors/web.npz", priors.load("web").data)
+    script = (
+        "import combiner_codec\n"
+        "from combiner_codec.format import prior\n"
+        f"assert combiner_codec.__file__.startswith({str(archive)!r})\n"
+        "print(prior.load('web').betas, flush=True)\n"
+        "prior.load('small')\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(archive)}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, cwd=tmp_path)
+    assert done.stdout.strip() == str(priors.load("web").betas), done.stderr
+    assert "prior small is missing from the installation: install combiner again" in done.stderr

@@ -5,6 +5,7 @@ import os
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError
 from .header import CUSTOM
@@ -17,6 +18,9 @@ __all__ = [
     "by_number", "default", "find", "folder", "load", "load_file", "parse", "save",
 ]  # fmt: skip
 
+if TYPE_CHECKING:
+    from importlib.abc import Traversable
+
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
     "small": (1, "f1ab4a56ba60d55624bbbdd4dcc199a18493a6a57adefc6b58b874638b65e7b8"),
@@ -28,11 +32,16 @@ MANIFEST: dict[str, tuple[int, str]] = {
 THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
 
 
-def folder() -> Path:
-    """Where the shipped priors are: inside the installed package, or assets/priors of a source checkout."""
+def folder() -> "Path | Traversable":
+    """Where the shipped priors are: in the installed package, a folder or an archive, or in a checkout's assets."""
     package = Path(__file__).parents[1]
-    installed = package / "priors"
-    return installed if installed.is_dir() else package.parents[1] / "assets" / "priors"
+    checkout = package.parents[1]
+    for place in (package / "priors", checkout / "assets" / "priors"):
+        if place.is_dir():
+            return place
+    from importlib.resources import files  # some milliseconds
+
+    return files("combiner_codec") / "priors"
 
 
 @cache
@@ -41,10 +50,13 @@ def load(name: str) -> Prior:
     if name not in MANIFEST:
         raise FormatError(f"no prior named {name}: shipped priors are {', '.join(MANIFEST)}")
     number, expected = MANIFEST[name]
-    path = folder() / f"{name}.npz"
-    if not path.is_file():
-        raise FormatError(f"prior {name} is missing from the installation ({path}): install combiner again")
-    data = path.read_bytes()
+    file = folder() / f"{name}.npz"
+    if not file.is_file():
+        raise FormatError(
+            f"prior {name} is missing from the installation: install combiner again; "
+            "a program that is bundled with it needs the folder priors of the package combiner_codec"
+        )
+    data = file.read_bytes()
     digest = hashlib.sha256(data).digest()
     if digest.hex() != expected:
         raise FormatError(f"prior {name} is not the released one: install combiner again")
