@@ -144,7 +144,7 @@ def test_hopeless_pictures_and_files_larger_than_a_png_give_warnings(tiny_prior)
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
         combiner_codec.encode(checkerboard, 1e-5, effort="fast", prior=tiny_prior)
-        combiner_codec.encode(checkerboard, 1e-5, effort="fast")
+        combiner_codec.encode(checkerboard, 1e-5, effort="fast", kind="inr")
     text = "\n".join(str(one.message) for one in seen)
     assert "of its PNG" in text and "only 6." in text
     with warnings.catch_warnings():

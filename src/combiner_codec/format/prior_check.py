@@ -108,7 +108,7 @@ def _check_betas(betas):
 def _encoder_settings(metadata):
     """What a fit begins with (encoder/fit/descent.py)."""
     settings = {
-        "steps": integer(metadata, "steps", 1, 1_000_000),
+        "steps": integer(metadata, "steps", 0, 1_000_000),
         "rate": number(metadata, "rate", LARGEST),
         "fit_scale": boolean(metadata, "fit_scale"),
         "budget_groups": integer(metadata, "budget_groups", 0, 1_000_000),

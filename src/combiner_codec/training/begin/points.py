@@ -155,8 +155,9 @@ def stacked(
     betas = torch.tensor(plan.settings.betas, dtype=torch.float64, device=plan.device)
     mean = torch.stack([one.mean for one in tables])
     curvature = torch.stack([one.curvature for one in tables])
-    variance = torch.stack([with_rest(one.variance, one.single, single) for one in tables])
-    frequency = torch.stack([with_rest(first.frequency, first.tables.single, single) for first in firsts])
+    singles = [one.single for one in tables]
+    variance = alike([one.variance for one in tables], singles, single)
+    frequency = alike([first.frequency for first in firsts], singles, single)
     crops = _closed_crops(colours, tile, tables, [first.assigned for first in firsts], pixels, single)
     held_crops = None
     if held is not None:
@@ -167,10 +168,21 @@ def stacked(
     return Points(betas, mean, curvature, variance, frequency, single, colours, evidence, crops, held_crops)
 
 
-def with_rest(values: Tensor, single: int, most: int) -> Tensor:
-    """Rows of classes with zeros after those of single tiles, `single` of them, so that there are `most`."""
-    rest = values.new_zeros(most - single, *values.shape[1:])
-    return torch.cat([values[:single], rest, values[single:]])
+def alike(values: list[Tensor], singles: list[int], most: int) -> Tensor:
+    """Rows of the classes of all points, each with `singles` of single tiles, as one tensor: (P, rows, ...)."""
+    pairs = list(zip(values, singles, strict=True))
+    merged = max(len(rows) - single for rows, single in pairs)
+    return torch.stack([with_rest(rows, single, most, merged) for rows, single in pairs])
+
+
+def with_rest(values: Tensor, single: int, most: int, merged: int) -> Tensor:
+    """Rows of classes with zeros after those of single tiles, so that there are `most`, and after those of merged ones,
+    so that there are `merged`.
+    """
+    filled = values.new_zeros(most + merged, *values.shape[1:])
+    filled[:single] = values[:single]
+    filled[most : most + len(values) - single] = values[single:]
+    return filled
 
 
 def _closed_crops(colours, tile, tables, chosen, pixels, most):

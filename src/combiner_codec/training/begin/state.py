@@ -1,6 +1,5 @@
 """Everything that learning begins with: in closed form, or from a prior. Needs torch. Shapes: see tables.py."""
 
-import torch
 from torch import Tensor
 
 from ...encoder.fit.analysis import ColourMap
@@ -13,7 +12,7 @@ from ..together.measure import on_held, on_training
 from ..together.network import Shared, class_features, normalised
 from ..together.state import State, first_state
 from .colour import learn_colour_map
-from .points import First, known_first, learned_first, stacked, with_rest
+from .points import First, alike, known_first, learned_first, stacked, with_rest
 
 
 def begun(
@@ -54,8 +53,8 @@ def features(plan: Plan, firsts: list[First]) -> Tensor:
         ratio = first.tables.marginal / first.tables.noise
         found.append(class_features(ratio, plan.architecture.tile, first.tables.single))
     single = max(plan.settings.classes)
-    pairs = zip(normalised(found), firsts, strict=True)
-    return torch.stack([with_rest(one, first.tables.single, single) for one, first in pairs])
+    singles = [first.tables.single for first in firsts]
+    return alike(list(normalised(found)), singles, single)
 
 
 def known_points(plan: Plan, start: Prior) -> list[OperatingPoint]:
@@ -77,5 +76,5 @@ def _weights(plan: Plan, point: OperatingPoint) -> Shared:
     single = max(plan.settings.classes)
     for name, values in weights.items():
         if values.ndim == 2:
-            weights[name] = with_rest(values, point.single, single)
+            weights[name] = with_rest(values, point.single, single, plan.settings.merged)
     return weights

@@ -22,15 +22,17 @@ def operating_point(plan: Plan, state: State, p: int) -> OperatingPoint:
     single = plan.settings.classes[p]
     rest = points.single - single  # classes that only other points have
     tables = points.tables(p)
-    tables = replace(tables, variance=_without(tables.variance, single, rest), single=single)
+    merged = plan.settings.merged if points.frequency[p, points.single :].any() else 0  # as the point began
+    variance = _without(tables.variance, single, rest)
+    tables = replace(tables, variance=variance[: single + 4 * merged], single=single)
     shared = {}
     for name, values in average_weights(state, p).items():
         if values.ndim == 2:  # biases (K, O)
-            values = _without(values, single, rest)
+            values = _without(values, single, rest)[: single + merged]
         shared[name] = values.cpu().numpy().copy()
     maps = plan.shards.whole(points.crops.assigned[p])
     maps = torch.where(maps < points.single, maps, maps - rest).cpu().numpy()
-    of_map = contexts.learn(list(maps), single + plan.settings.merged, single)
+    of_map = contexts.learn(list(maps), single + merged, single)
     return frozen(tables, shared, of_map, plan.settings)
 
 
