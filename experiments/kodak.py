@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from combiner_codec.bench import codecs, report
+from combiner_codec.bench import codecs, quality, report
 from combiner_codec.bench import curves as rd
 from combiner_codec.bench.codecs import CombinerCodec
 from combiner_codec.bench.measure import Point, Store, points, summary
@@ -130,7 +130,7 @@ def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[s
         "Published rows are means of all 24 pictures; `bench/published/kodak.json` has their sources. "
         "`bench/codecs.py` has the",
         "options of the other codecs.",
-        report.eye_line(),
+        *quality.notes(quality.USUAL),
         "",
         *notes,
     ]

@@ -150,12 +150,37 @@ def test_butteraugli_is_added_where_its_program_is_there_and_left_out_where_not(
     monkeypatch.setattr(quality, "has_butteraugli", lambda: False)
     measure.measure([codec], own, store)
     curve = {codec.name: measure.points(codec, own, store)}
-    assert "Butteraugli" not in report.points_table(curve)[0] and "not on PATH" in report.eye_line()
+    assert "Butteraugli" not in report.points_table(curve)[0]
+    assert "not on PATH" in quality.notes(["psnr", "butteraugli"])[0] and quality.notes(["psnr"]) == []
     monkeypatch.undo()
     stand_in(tmp_path, monkeypatch, "echo 3.5; echo 3-norm: 1.25")
     measure.measure([codec], own, store)  # files of other codecs are made again for it
     table = report.points_table(curve | {"again": measure.points(codec, own, store)})
     assert "| Butteraugli |" in table[0] and "|  |" in table[2] and "| 1.250 |" in table[4]
+
+
+def test_ssimulacra2_is_100_for_equal_pictures_and_falls_with_noise():
+    if not quality.has_ssimulacra2():
+        pytest.skip("ssimulacra2 is not installed")
+    picture = smooth_pictures(1, quality.MULTISCALE)[0]
+    noise = np.random.default_rng(0).normal(0, 1, picture.shape)
+    near, far = (quality.ssimulacra2(picture, np.clip(picture + s * noise, 0, 255).astype(np.uint8)) for s in (3, 25))
+    assert quality.ssimulacra2(picture, picture) == pytest.approx(100) and 100 > near > far
+
+
+def test_only_metrics_that_are_asked_for_are_measured_and_shown(monkeypatch):
+    metric = dataclasses.replace(quality.EYE["ssimulacra2"], installed=lambda: True, measure=lambda a, b: 42.0)
+    monkeypatch.setitem(quality.EYE, "ssimulacra2", metric)
+    codec, own = dataclasses.replace(codecs.OTHERS["jpeg"], settings=(10,)), groups(1, side=quality.MULTISCALE)
+    store = measure.Store(None)
+    measure.measure([codec], own, store, metrics=["psnr"])
+    assert measure.points(codec, own, store)[0].eye == {}
+    measure.measure([codec], own, store, metrics=["psnr", "ssimulacra2"])
+    curve = {codec.name: measure.points(codec, own, store)}
+    header, _, row = report.points_table(curve, ["psnr", "ssimulacra2"])
+    assert "| PSNR, dB | SSIMULACRA 2 |" in header and "SSIM |" not in header and "| 42.0 |" in row
+    small = groups(1, side=quality.MULTISCALE - 1)[0]
+    assert "ssimulacra2" not in measure.record_of(codec, 10, small, metrics=["ssimulacra2"])
 
 
 def test_a_second_run_goes_on_where_the_first_was_stopped(tmp_path):
@@ -341,6 +366,7 @@ def test_bench_needs_pictures_and_known_codecs(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     assert isinstance(runner.invoke(cli.cli, ["bench", str(tmp_path / "empty")]).exception, FormatError)
     assert runner.invoke(cli.cli, ["bench", str(folder), "--codec", "jpeg,gif"]).exit_code == 2
+    assert runner.invoke(cli.cli, ["bench", str(folder), "--metrics", "psnr,vmaf"]).exit_code == 2
     plan = command.Plan([folder], others=["jpeg"], anchor="vvc")
     with pytest.raises(FormatError, match="no curve named vvc"):
         command.bench(plan, lambda line: None)

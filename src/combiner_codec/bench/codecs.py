@@ -5,7 +5,8 @@ Options were chosen for RGB PSNR on photographs, the measure of the tables:
 - JPEG 2000: 9/7 wavelet with the colour transform (Pillow leaves it out by default, which costs 4 dB at 1 bpp), bare
   codestream; a setting is the wanted bpp.
 - WebP: method 6. JPEG XL: effort 7.
-- AVIF: libaom, 4:4:4, tune psnr; speed 6 (the default of avifenc) and speed 2.
+- AVIF: libaom, 4:4:4, tune psnr; speed 6 (the default of avifenc) and speed 2. `avif-default` is what people get
+  without asking: 4:2:0, and the library's own tuning, which is `iq` since libavif 1.4 and costs PSNR.
 - HEIC: x265 by libheif, which pillow-heif's wheels bring, decoded by their libde265; 4:4:4, full-range BT.601. Chosen
   on validation crops by BD-rate against libheif's defaults (preset slow, tune ssim) over 26 to 36 dB: -5 % in all,
   nearly all of it by chroma QP offsets of 1 (the default acts like 6); psy-rd off and tu-intra-depth 4 less than 1 %;
@@ -34,6 +35,7 @@ WEBP_METHOD = 6  # slowest
 HEIC = {"preset": "slow", "tune": "ssim", "tu-intra-depth": "4",
         "x265:psy-rd": "0", "x265:cbqpoffs": "1", "x265:crqpoffs": "1"}  # fmt: skip
 AVIF_SPEED, AVIF_SLOW = 6, 2  # avifenc's own; slow, the fair rival of a codec that encodes in seconds
+AVIF_LADDER = (3, 8, 14, 22, 32, 44, 58, 72)
 
 
 @dataclass(frozen=True)
@@ -208,9 +210,27 @@ def _avif(speed: int) -> Callable[[float], list[dict]]:
     return lambda quality: [{"quality": int(quality), **how}]
 
 
-def _avif_codec(speed: int) -> PillowCodec:
-    name, ladder = f"avif 4:4:4, speed {speed}", (3, 8, 14, 22, 32, 44, 58, 72)
-    return PillowCodec(name, "AVIF", _feature("avif", "libavif"), ladder, _avif(speed), "max_threads")
+def _avif_default(speed: int) -> Callable[[float], list[dict]]:
+    return lambda quality: [{"quality": int(quality), "codec": "aom", "speed": speed}]
+
+
+def _avif_version() -> str | None:
+    """Of libavif and of its libraries."""
+    from PIL import features
+
+    if not features.check("avif"):
+        return None
+    from PIL import _avif as library  # the only place that knows them
+
+    return f"libavif {features.version('avif')} ({library.codec_versions()})"
+
+
+def _avif_codec(speed: int, default: bool = False) -> PillowCodec:
+    if default:
+        return PillowCodec(f"avif default, speed {speed}", "AVIF", _avif_version, AVIF_LADDER, _avif_default(speed),
+                           "max_threads")  # fmt: skip
+    version = _feature("avif", "libavif")  # part of the identity of published results
+    return PillowCodec(f"avif 4:4:4, speed {speed}", "AVIF", version, AVIF_LADDER, _avif(speed), "max_threads")
 
 
 def _heic(quality):
@@ -229,6 +249,8 @@ OTHERS = {  # by the name that commands take; tables and results show the codec'
     "heic": PillowCodec("heic 4:4:4", "HEIF", _heic_version, (2, 9, 17, 25, 33, 42, 52, 64), _heic),
     "avif": _avif_codec(AVIF_SPEED),
     "avif-slow": _avif_codec(AVIF_SLOW),
+    "avif-default": _avif_codec(AVIF_SPEED, default=True),
+    "avif-default-slow": _avif_codec(AVIF_SLOW, default=True),
     "jxl": PillowCodec("jxl", "JXL", _jxl_version, (0, 5, 12, 22, 35, 50, 68, 82, 90), _jxl, "num_threads"),
 }  # fmt: skip
 
@@ -243,6 +265,11 @@ def others(names: Sequence[str]) -> tuple[list[PillowCodec], list[str]]:
         else:
             missing.append(f"{name}: not installed, left out ({_hint(name)})")
     return found, missing
+
+
+def versions(names: Sequence[str]) -> list[str]:
+    """A line about the library of each of some codecs, by the names that tables have."""
+    return [f"{codec.name}: {codec.library()}" for codec in OTHERS.values() if codec.name in names]
 
 
 def _hint(name: str) -> str:

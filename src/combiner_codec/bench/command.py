@@ -9,7 +9,7 @@ from ..errors import FormatError
 from ..format.prior import Prior
 from ..inspect import drawing
 from ..reports import Report
-from . import codecs, curves, report
+from . import codecs, curves, quality, report
 from .measure import Point, Store, measure, points, summary
 from .pictures import Picture, collect, grouped
 
@@ -41,6 +41,7 @@ class Plan(Outputs):
     device: str = "auto"
     anchor: str | None = None  # curve that BD-rate compares with; None: JPEG
     published: str | None = None  # set of published curves to draw as well
+    metrics: Sequence[str] = quality.USUAL  # names of quality.METRICS
 
 
 def bench(plan: Plan, say: Report) -> str:
@@ -56,8 +57,10 @@ def bench(plan: Plan, say: Report) -> str:
     pictures, problems = chosen_pictures(plan, say)
     encoders, missing = chosen_codecs(plan, say)
     groups = grouped(pictures)
+    for line in quality.missing(plan.metrics):
+        say(line)
     say(f"{len(pictures)} pictures, {len(encoders)} codecs")
-    failed = measure(encoders, groups, store, plan.threads, say)
+    failed = measure(encoders, groups, store, plan.threads, say, plan.metrics)
     measured = {}
     for codec in encoders:
         if curve := points(codec, groups, store):
@@ -144,12 +147,13 @@ def describe(plan: Plan, pictures: int, measured: dict[str, list[Point]], machin
     lines = [
         f"Mean of {pictures} pictures; whole files; PSNR over 8-bit RGB; MS-SSIM over RGB (SSIM where a side is",
         "below 176 pixels); seconds per picture; small pictures are encoded together.",
-        report.eye_line(),
+        *quality.notes(plan.metrics),
         "",
-        *report.points_table(measured),
+        *report.points_table(measured, plan.metrics),
         "",
         *report.bd_table(measured, anchor, reference),
         "",
+        *codecs.versions(measured),
         *(f"Measured {line}" for line in machines),
         *([f"Left out ({len(problems)}):", *(f"- {line}" for line in problems)] if problems else []),
     ]

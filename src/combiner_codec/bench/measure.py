@@ -38,7 +38,7 @@ class Point:
     encode_seconds: float  # per picture
     decode_seconds: float  # per picture
     facts: dict = field(default_factory=dict)  # means of the codec's own numbers
-    butteraugli: float | None = None  # 3-norm; None where it was not measured
+    eye: dict[str, float] = field(default_factory=dict)  # quality.EYE, as far as it was measured
 
     @property
     def rd(self) -> tuple[float, float]:
@@ -133,9 +133,9 @@ def jobs_of(codecs: Sequence[Codec], groups: Sequence[Group]) -> list[Job]:
 
 
 def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, threads: int = 0,
-            report: Report = unheard) -> list[str]:  # fmt: skip
+            report: Report = unheard, metrics: Sequence[str] = quality.USUAL) -> list[str]:  # fmt: skip
     """Measure what the store does not hold yet; returns one line about each codec that failed."""
-    jobs = [job for job in jobs_of(codecs, groups) if lacking(job, store.find(*job))]
+    jobs = [job for job in jobs_of(codecs, groups) if lacking(job, store.find(*job), metrics)]
     failed: dict[str, str] = {}
     pace = Pace(jobs)
     for number, (codec, setting, group) in enumerate(jobs, 1):
@@ -143,7 +143,7 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
             continue
         started = time.perf_counter()
         try:
-            record = record_of(codec, setting, group, threads)
+            record = record_of(codec, setting, group, threads, metrics)
         except (CombinerError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
             failed[codec.name] = f"{codec.name}: left out, it failed on {group.name} ({error})"
             continue
@@ -154,17 +154,19 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
     return list(failed.values())
 
 
-def lacking(job: Job, record: dict | None) -> bool:
-    """Whether something is to measure: hours of our own encoding are not repeated for the eye's measure alone."""
+def lacking(job: Job, record: dict | None, metrics: Sequence[str] = quality.USUAL) -> bool:
+    """Whether something is to measure: hours of our own encoding are not repeated for the eye's measures alone."""
     codec, _, group = job
-    quick = isinstance(codec, PillowCodec) and seen(group)
-    return record is None or (quick and "butteraugli" not in record)
+    if record is None:
+        return True
+    quick = isinstance(codec, PillowCodec)
+    return quick and any(name not in record for name in seen(group, metrics))
 
 
-def seen(group: Group) -> bool:
-    """Whether Butteraugli is measured: of pictures that are large enough for MS-SSIM, where its program is there."""
+def seen(group: Group, metrics: Sequence[str]) -> list[str]:
+    """The eye's measures that are taken of a group: asked for, installed, and of pictures that are large enough."""
     shortest = min(min(picture.pixels.shape[:2]) for picture in group.pictures)
-    return quality.has_butteraugli() and shortest >= quality.MULTISCALE
+    return quality.measurable(metrics, (shortest, shortest))
 
 
 def described(point: Point) -> str:
@@ -195,7 +197,8 @@ class Pace:
         return f"; {least}{rest / 60:.0f} min left" if rest > 60 else ""
 
 
-def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> dict:
+def record_of(codec: Codec, setting: float, group: Group, threads: int = 0,
+              metrics: Sequence[str] = quality.USUAL) -> dict:  # fmt: skip
     """Encode a group in one call, decode every file, compare with the original. Raises what the codec raises."""
     pixels = [picture.pixels for picture in group.pictures]
     files, encoding = timed(codec.encode, pixels, setting, threads)
@@ -207,8 +210,8 @@ def record_of(codec: Codec, setting: float, group: Group, threads: int = 0) -> d
         pairs.append((original, decoded))
         decoding.append(seconds)
     eye = {}
-    if seen(group):
-        eye["butteraugli"] = [round(quality.butteraugli(a, b), 4) for a, b in pairs]
+    for name in seen(group, metrics):
+        eye[name] = [round(quality.EYE[name].measure(a, b), 4) for a, b in pairs]
     return {
         "threads": threads,
         "bytes": [len(file.data) for file in files],
@@ -253,7 +256,10 @@ def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], fi
     rates = [record["bytes"][:first] for record in found]
     sizes = [size for of_group in rates for size in of_group]
     facts = [record["facts"] for record in found]
-    eye = all("butteraugli" in record for record in found)
+    eye = {}
+    for name in quality.EYE:
+        if all(name in record for record in found):
+            eye[name] = mean_of(name)
     return Point(
         setting=setting,
         label=codec.label(setting),
@@ -265,7 +271,7 @@ def mean(codec: Codec, setting: float, records: Sequence[tuple[Group, dict]], fi
         encode_seconds=seconds("encode_seconds"),
         decode_seconds=seconds("decode_seconds"),
         facts={key: mean_of(key, facts) for key in facts[0]},
-        butteraugli=mean_of("butteraugli") if eye else None,
+        eye=eye,
     )
 
 

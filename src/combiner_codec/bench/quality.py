@@ -1,8 +1,11 @@
-"""PSNR, (MS-)SSIM and Butteraugli of 8-bit RGB pictures."""
+"""PSNR, (MS-)SSIM, SSIMULACRA 2 and Butteraugli of 8-bit RGB pictures."""
 
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +69,80 @@ def butteraugli(a: np.ndarray, b: np.ndarray) -> float:
         said = done.stderr.strip() or done.stdout.strip()
         raise CombinerError(f"{BUTTERAUGLI} failed: {said[-200:]}")
     return float(norm)
+
+
+def has_ssimulacra2() -> bool:
+    """Whether its package is installed."""
+    return find_spec("ssimulacra2") is not None
+
+
+def ssimulacra2(a: np.ndarray, b: np.ndarray) -> float:
+    """SSIMULACRA 2 (Sneyers, 2022): 100 for equal pictures, 70 high quality, 30 low, below 0 very low.
+
+    (H, W, 3) uint8 as sRGB. Needs the package of this name.
+    """
+    from ssimulacra2 import compute_ssimulacra2
+
+    with tempfile.TemporaryDirectory() as folder:
+        first = _png(Path(folder) / "a.png", a)
+        second = _png(Path(folder) / "b.png", b)
+        return float(compute_ssimulacra2(first, second))
+
+
+@dataclass(frozen=True)
+class EyeMetric:
+    """A measure of what people see, of pictures whose shorter side has MULTISCALE pixels."""
+
+    heading: str  # of its column
+    digits: int  # after the point
+    installed: Callable[[], bool]
+    measure: Callable[[np.ndarray, np.ndarray], float]  # of an original and what was decoded
+    about: str  # what the column holds
+    missing: str  # why nothing new stands there
+
+
+EYE = {  # by the name that --metrics takes; they take longer than PSNR and MS-SSIM, and are measured where asked for
+    "ssimulacra2": EyeMetric(
+        "SSIMULACRA 2",
+        1,
+        lambda: has_ssimulacra2(),
+        lambda a, b: ssimulacra2(a, b),
+        "SSIMULACRA 2: mean score, more is better, 100 at most; pictures from 176 pixels.",
+        "SSIMULACRA 2: the package ssimulacra2 (in a checkout: pip install '.[bench]') is not installed, not measured.",
+    ),
+    "butteraugli": EyeMetric(
+        "Butteraugli",
+        3,
+        lambda: has_butteraugli(),
+        lambda a, b: butteraugli(a, b),
+        "Butteraugli: mean 3-norm of libjxl's butteraugli_main, less is better; pictures from 176 pixels.",
+        f"Butteraugli: {BUTTERAUGLI} (Debian: libjxl-devtools) is not on PATH, not measured.",
+    ),
+}
+ALWAYS = ("psnr", "msssim")  # measured whatever is asked for
+METRICS = (*ALWAYS, *EYE)
+USUAL = (*ALWAYS, "butteraugli")  # where nothing else is asked for
+
+
+def measurable(metrics: Sequence[str], shape: tuple[int, ...]) -> list[str]:
+    """Names among EYE that can be measured here, of pictures of this shape or more."""
+    if min(shape[:2]) < MULTISCALE:
+        return []
+    return [name for name in EYE if name in metrics and EYE[name].installed()]
+
+
+def notes(metrics: Sequence[str]) -> list[str]:
+    """A line about each of EYE that is asked for: what it is, or why it is not measured."""
+    lines = []
+    for name, metric in EYE.items():
+        if name in metrics:
+            lines.append(metric.about if metric.installed() else metric.missing)
+    return lines
+
+
+def missing(metrics: Sequence[str]) -> list[str]:
+    """A line about each of EYE that is asked for and not installed."""
+    return [EYE[name].missing for name in EYE if name in metrics and not EYE[name].installed()]
 
 
 def _png(path: Path, pixels: np.ndarray) -> str:

@@ -25,37 +25,31 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
     ]
 
 
-def points_table(curves: dict[str, list[Point]]) -> list[str]:
-    """Every mean point; Butteraugli has a column where a point has it."""
+def points_table(curves: dict[str, list[Point]], metrics: Sequence[str] = quality.METRICS) -> list[str]:
+    """Every mean point; each of the eye's measures that is asked for has a column where a point has it."""
     points = [(name, point) for name, curve in curves.items() for point in curve]
-    eye = any(point.butteraugli is not None for _, point in points)
-    header = ["codec", "setting", "pictures", "bytes", "bpp", "PSNR, dB", "(MS-)SSIM"]
-    if eye:
-        header.append("Butteraugli")
+    known = {name for _, point in points for name in point.eye}
+    eye = [name for name in quality.EYE if name in known and name in metrics]
+    header = ["codec", "setting", "pictures", "bytes", "bpp"]
+    if "psnr" in metrics:
+        header.append("PSNR, dB")
+    if "msssim" in metrics:
+        header.append("(MS-)SSIM")
+    header += [quality.EYE[name].heading for name in eye]
     header += ["encode, s", "decode, s"]
-    return table(header, [_cells(name, point, eye) for name, point in points])
+    return table(header, [_cells(name, point, metrics, eye) for name, point in points])
 
 
-def _cells(name: str, point: Point, eye: bool) -> list[str]:
-    cells = [
-        name,
-        point.label,
-        str(point.pictures),
-        f"{point.bytes:.0f}",
-        f"{point.bpp:.3f}",
-        f"{point.psnr:.2f}",
-        f"{point.ssim:.4f}",
-    ]
-    if eye:
-        cells.append("" if point.butteraugli is None else f"{point.butteraugli:.3f}")
+def _cells(name: str, point: Point, metrics: Sequence[str], eye: Sequence[str]) -> list[str]:
+    cells = [name, point.label, str(point.pictures), f"{point.bytes:.0f}", f"{point.bpp:.3f}"]
+    if "psnr" in metrics:
+        cells.append(f"{point.psnr:.2f}")
+    if "msssim" in metrics:
+        cells.append(f"{point.ssim:.4f}")
+    for metric in eye:
+        digits = quality.EYE[metric].digits
+        cells.append(f"{point.eye[metric]:.{digits}f}" if metric in point.eye else "")
     return [*cells, f"{point.encode_seconds:.3g}", f"{point.decode_seconds:.3g}"]
-
-
-def eye_line() -> str:
-    """What the column of Butteraugli is, or why nothing new stands in it."""
-    if quality.has_butteraugli():
-        return "Butteraugli: mean 3-norm of libjxl's butteraugli_main, less is better; pictures from 176 pixels."
-    return f"Butteraugli: {quality.BUTTERAUGLI} (Debian: libjxl-devtools) is not on PATH, not measured."
 
 
 def bd_table(curves: dict[str, list[Point]], anchor: str, curve: rd.Curve) -> list[str]:

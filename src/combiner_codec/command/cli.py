@@ -357,7 +357,10 @@ def train(sources, output, checkpoints, **options):
 @click.option("--beta", "betas", multiple=True, metavar="B,B,...", callback=betas_of,
               help="Betas [0.03,0.01,0.003,0.001,0.0003].")  # fmt: skip
 @click.option("--codec", metavar="NAME,NAME,...",
-              help="Other codecs, or none [jpeg,jpeg2000,webp,heic,avif,avif-slow,jxl].")  # fmt: skip
+              help="Other codecs, or none "
+                   "[jpeg,jpeg2000,webp,heic,avif,avif-slow,avif-default,avif-default-slow,jxl].")  # fmt: skip
+@click.option("--metrics", metavar="NAME,NAME,...",
+              help="Of psnr, msssim, ssimulacra2 and butteraugli [psnr,msssim,butteraugli].")  # fmt: skip
 @click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
 @click.option("--effort", "efforts", multiple=True, type=EFFORTS, default=["normal"], show_default=True,
               help="Efforts to measure.")  # fmt: skip
@@ -370,21 +373,25 @@ def train(sources, output, checkpoints, **options):
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all].")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def bench(betas, codec, priors, quiet, **options):
+def bench(betas, codec, metrics, priors, quiet, **options):
     """Measure this codec beside others on folders, pictures and arrays (.npy, uint8 N x H x W x 3).
 
     Rates, PSNR, SSIM, seconds and BD-rate go to standard output. With --json, every result is kept as soon as it is
     there, and only what is missing or has changed is measured by a second run.
     """
-    from ..bench import codecs, command
+    from ..bench import codecs, command, quality
 
     names = list(codecs.OTHERS) if codec is None else codec.split(",")
     names = [name for name in names if name not in ("", "none")]
     for name in names:
         if name not in codecs.OTHERS:
             raise click.BadParameter(f"{name}: known are {', '.join(codecs.OTHERS)}", param_hint="--codec")
+    measures = quality.USUAL if metrics is None else tuple(metrics.split(","))
+    for name in measures:
+        if name not in quality.METRICS:
+            raise click.BadParameter(f"{name}: known are {', '.join(quality.METRICS)}", param_hint="--metrics")
     chosen = [choose_prior(name) for name in priors] or [None]
-    plan = command.Plan(betas=betas or codecs.BETAS, others=names, priors=chosen, **options)
+    plan = command.Plan(betas=betas or codecs.BETAS, others=names, priors=chosen, metrics=measures, **options)
     report = command.bench(plan, partial(say, quiet))
     click.echo(report, nl=False)
 
