@@ -31,7 +31,8 @@ def test_every_experiment_has_a_target_and_every_target_a_line_of_help():
     described = set(re.findall(r"^([a-z0-9-]+):.*## ", makefile, re.M))
     phony = re.search(r"^\.PHONY: (.*)", makefile, re.M)[1].split()
     trainings = re.search(r"^TRAININGS := (.*)", makefile, re.M)[1].split()
-    assert described == targets | {*trainings} | {name for name in phony if name[0] != "$"}
+    parts = {"fuzz-files", "fuzz-priors"}  # what fuzz is made of
+    assert described == targets | {*trainings} | {name for name in phony if name[0] != "$"} - parts
 
 
 @pytest.mark.parametrize("name", list(PLACES))

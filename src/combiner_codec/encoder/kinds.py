@@ -4,8 +4,11 @@ Photographs never pay for being exact, drawings nearly always do. What decides i
 bound on a network's J (`exact.bound`) comes first and takes milliseconds: where it decides, nothing is fitted.
 """
 
+import subprocess
+import sys
 from collections.abc import Sequence
 from functools import cache
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -79,6 +82,8 @@ def _inrs(pictures, prior, settings, goal, progress):
 @cache
 def _torch_problem() -> str:
     """What keeps torch from being loaded, such as too little memory: tried once, since a second attempt may crash."""
+    if _memory_is_limited() and not _loads_elsewhere():
+        return "not enough memory (ulimit -v)"
     try:
         import torch  # noqa: F401
     except ModuleNotFoundError:
@@ -86,6 +91,23 @@ def _torch_problem() -> str:
     except (ImportError, OSError, RuntimeError, MemoryError) as error:
         return str(error) or "not enough memory"
     return ""
+
+
+def _memory_is_limited() -> bool:
+    """Whether this process may not have as many addresses as it likes (ulimit -v)."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+
+def _loads_elsewhere() -> bool:
+    """Whether another process can load torch: without memory, some libraries of it end the process at once."""
+    frozen = getattr(sys, "frozen", False)  # there is no interpreter to start
+    if frozen or find_spec("torch") is None:
+        return True
+    return subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode == 0
 
 
 def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
