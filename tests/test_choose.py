@@ -10,7 +10,7 @@ from combiner_codec.encoder.batch import Batch
 from combiner_codec.encoder.choose.class_costs import costs_by_size
 from combiner_codec.encoder.choose.search import constrained
 from combiner_codec.encoder.choose.solve import GRID, LOG_BETAS, Limit, first_log_beta, guess, solve
-from combiner_codec.encoder.choose.target import choices_of, encode
+from combiner_codec.encoder.choose.target import choices_of, job
 from combiner_codec.encoder.choose.tiling import choose_tiling
 from combiner_codec.encoder.fit.posterior import out_of_reach
 from combiner_codec.encoder.settings import Settings, ignore
@@ -132,7 +132,7 @@ def choices(batch):
 def test_the_size_of_a_choice_is_that_of_its_file(batch, choices):
     for beta in (0.02, 0.002):
         choice = choices.at(1, beta)
-        (result,) = encode(batch, [(0, choice)], ignore)
+        (result,) = batch.encode([job(0, choice)], ignore)
         assert len(result.data) == choice.size
 
 

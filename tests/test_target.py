@@ -10,7 +10,7 @@ from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch
 from combiner_codec.encoder.batch import Batch, Job
-from combiner_codec.encoder.choose import aim, target
+from combiner_codec.encoder.choose import aim
 from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.goal import Goal
@@ -117,15 +117,15 @@ def test_search_takes_at_most_about_one_more_encoding(busy, tiny_photo_prior, mo
 
 def test_a_single_tile_tries_different_files_and_keeps_the_nearest(tiny_prior, monkeypatch):
     tried = []
-    encode_jobs = target.encode
+    encode_jobs = Batch.encode
 
-    def recorded(batch, jobs, progress):
-        results = encode_jobs(batch, jobs, progress)
+    def recorded(self, jobs, progress):
+        results = encode_jobs(self, jobs, progress)
         files = zip(jobs, results, strict=True)
-        tried.extend((choice.point, int(choice.classes[0, 0]), result.psnr) for (_, choice), result in files)
+        tried.extend((job.point, int(job.classes[0, 0]), result.psnr) for job, result in files)
         return results
 
-    monkeypatch.setattr(target, "encode", recorded)
+    monkeypatch.setattr(Batch, "encode", recorded)
     wanted = encode(busy_pictures(1, 32), tiny_prior, size=150)[0].psnr - 0.7
     tried.clear()
     found = encode(busy_pictures(1, 32), tiny_prior, psnr=wanted)[0]

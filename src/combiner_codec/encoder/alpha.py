@@ -14,7 +14,7 @@ from .choose.search import within_size
 from .encoded import Encoded
 from .goal import MET, Goal
 from .parts import PictureParts, assembled
-from .planes import by_beta, encode_planes
+from .planes import COLOUR, encode_planes
 from .settings import Progress, Settings, between
 from .threads import Threads
 
@@ -23,25 +23,7 @@ ENCODINGS = 5  # at most, for a PSNR
 SLOPE = -2.6  # dB per unit of log beta, where nothing is known yet
 
 
-def to_goal(
-    goal: Goal,
-    picture: np.ndarray,
-    parts: PictureParts,
-    prior: Prior,
-    settings: Settings,
-    threads: Threads,
-    progress: Progress,
-) -> Encoded | TargetError:
-    """A picture with alpha, (H, W, 2) or (H, W, 4), of which these parts are coded."""
-    try:
-        if goal.size is None:
-            return _of_psnr(goal.psnr, picture, parts, prior, settings, threads, progress)
-        return _of_size(goal.size, picture, parts, prior, settings, threads, progress)
-    except TargetError as error:
-        return error
-
-
-def _of_size(
+def to_size(
     size: int,
     picture: np.ndarray,
     parts: PictureParts,
@@ -49,22 +31,25 @@ def _of_size(
     settings: Settings,
     threads: Threads,
     progress: Progress,
-) -> Encoded:
-    """Colour and alpha to a part of the size each. Raises TargetError where there is no such file."""
-    colour_goal, alpha_goal = _split(size, parts, prior, settings)
+) -> Encoded | TargetError:
+    """A picture with alpha, (H, W, 2) or (H, W, 4), of which these parts are coded: each to a part of the size."""
+    try:
+        colour_goal, alpha_goal = _split(size, parts, prior, settings)
+    except TargetError as error:
+        return error
     (colour,) = encode_planes([parts.colour], prior, settings, colour_goal, threads, between(progress, 0, 1 / 2))
     if isinstance(colour, TargetError):
-        raise colour
+        return colour
     (alpha,) = encode_planes([parts.alpha], prior, settings, alpha_goal, threads, between(progress, 1 / 2, 1))
     if isinstance(alpha, TargetError):
-        raise alpha
+        return alpha
     result = assembled(picture, parts, [colour, alpha], prior, settings)
     if len(result.data) > size:  # of two planes of one colour each
-        raise TargetError(f"{size} bytes are too few: the smallest file of this picture has {len(result.data)}")
+        return TargetError(f"{size} bytes are too few: the smallest file of this picture has {len(result.data)}")
     return result
 
 
-def _of_psnr(
+def to_psnr(
     psnr: float,
     picture: np.ndarray,
     parts: PictureParts,
@@ -73,14 +58,17 @@ def _of_psnr(
     threads: Threads,
     progress: Progress,
 ) -> Encoded:
-    """One file after another, by what the last ones showed."""
+    """A picture with alpha, of which these parts are coded: one file after another, by what the last ones showed."""
     known = []  # log beta, and dB above the goal
     results = []
     log_beta = -psnr * np.log(10) / 10  # where beta is the mean squared error
     for attempt in range(ENCODINGS):
         share = between(progress, 1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
-        of_beta = replace(settings, beta=float(np.exp(log_beta)))
-        (result,) = by_beta([picture], [parts], prior, of_beta, threads, share)
+        of_colour = replace(settings, beta=float(np.exp(log_beta)))
+        of_alpha = replace(settings, beta=of_colour.beta / parts.alpha_weight)
+        colours = encode_planes([parts.colour], prior, of_colour, None, threads, between(share, 0, COLOUR))
+        alphas = encode_planes([parts.alpha], prior, of_alpha, None, threads, between(share, COLOUR, 1))
+        result = assembled(picture, parts, colours + alphas, prior, of_colour)
         results.append(result)
         known.append((log_beta, result.psnr - psnr))
         if abs(result.psnr - psnr) <= MET or np.isinf(result.psnr):

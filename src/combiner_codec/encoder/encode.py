@@ -12,7 +12,7 @@ import torch
 
 from ..errors import TargetError
 from ..format.prior import Prior
-from .alpha import to_goal
+from .alpha import to_psnr, to_size
 from .encoded import Encoded
 from .goal import Goal
 from .parts import PictureParts, assembled
@@ -53,7 +53,10 @@ def encode_arrays(
         for i, (picture, part) in enumerate(zip(pictures, parts, strict=True)):
             if i not in results:
                 share = between(progress, COLOUR, 1)
-                results[i] = to_goal(goal, picture, part, prior, settings, threads, share)
+                if goal.size is None:
+                    results[i] = to_psnr(goal.psnr, picture, part, prior, settings, threads, share)
+                else:
+                    results[i] = to_size(goal.size, picture, part, prior, settings, threads, share)
             elif not isinstance(results[i], TargetError):
                 results[i] = assembled(picture, part, [results[i]], prior, settings)
         return [results[i] for i in range(len(pictures))]

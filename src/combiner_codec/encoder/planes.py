@@ -8,7 +8,7 @@ import numpy as np
 from ..errors import TargetError
 from ..format.prior import Prior
 from .batch import Batch
-from .choose.target import meet
+from .choose.target import Rounds, rounds
 from .encoded import Encoded
 from .goal import Goal
 from .parts import PictureParts, assembled, one_colour
@@ -37,13 +37,24 @@ def encode_planes(
         share = batch.pixels * len(members) / pixels
         report = between(progress, done, done + share)
         if goal:
-            files = meet(goal, batch, report)
+            files = carried_out(rounds(goal, batch), report)
         else:
             files = batch.best(batch.encode(batch.likeliest(), report))
         for i, file in zip(members, files, strict=True):
             results[i] = file
         done += share
     return results
+
+
+def carried_out(rounds: Rounds, progress: Progress) -> list[Encoded | TargetError]:
+    """The results of rounds, each of whose files are encoded."""
+    try:
+        wanted = next(rounds)
+        while True:
+            files = wanted.batch.encode(wanted.jobs, between(progress, *wanted.share))
+            wanted = rounds.send(files)
+    except StopIteration as end:
+        return end.value
 
 
 def by_beta(

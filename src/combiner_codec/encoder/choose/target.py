@@ -1,13 +1,13 @@
 """Pictures encoded to a size or a PSNR: a size is known before the fit, a PSNR is met by one file after another."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, replace
 
 from ...errors import TargetError
 from ..batch import Batch, Job
 from ..encoded import Encoded
 from ..goal import MET, Goal
-from ..settings import EFFORTS, Progress, between
+from ..settings import EFFORTS
 from .aim import Aim
 from .choices import Choice, Choices
 from .search import within_size
@@ -21,17 +21,28 @@ GAINS = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB of files above the pre
 GAIN_ALONE = 0.9  # dB more of a single tile
 
 
-def meet(goal: Goal, batch: Batch, progress: Progress) -> list[Encoded | TargetError]:
-    """Pictures of one shape encoded to a goal, each at its own operating point.
+@dataclass(frozen=True)
+class Round:
+    """Files that are wanted next; what they are decides what is wanted after them."""
+
+    batch: Batch
+    jobs: list[Job]
+    share: tuple[float, float] = (0, 1)  # of the work that they are
+
+
+Rounds = Generator[Round, list[Encoded], list[Encoded | TargetError]]  # takes files for a round, and ends with results
+
+
+def rounds(goal: Goal, batch: Batch) -> Rounds:
+    """Pictures of one shape on their way to a goal, each at its own operating point.
 
     A TargetError stands for a picture that cannot be brought to the size.
     """
     if goal.size is None:
-        aims = [Aim(choices, goal.psnr) for choices in choices_of(batch)]
-        return _meet_psnr(aims, batch, progress)
+        return _to_psnr([Aim(choices, goal.psnr) for choices in choices_of(batch)], batch)
     if batch.pixels <= SMALL and batch.settings.effort == "normal":
         batch = batch.with_effort(HARDER)
-    return _meet_size(goal.size, choices_of(batch), batch, progress)
+    return _to_size(goal.size, choices_of(batch), batch)
 
 
 def choices_of(batch: Batch) -> list[Choices]:
@@ -40,7 +51,7 @@ def choices_of(batch: Batch) -> list[Choices]:
     return [Choices(batch.chooser, picture, batch.pixels, batch.file_size) for picture in pictures]
 
 
-def _meet_size(size: int, of_pictures: Sequence[Choices], batch: Batch, progress: Progress):
+def _to_size(size: int, of_pictures: Sequence[Choices], batch: Batch) -> Rounds:
     """The best of the likeliest files of every picture."""
     results: dict[int, Encoded | TargetError] = {}  # by number of the picture
     jobs = []
@@ -50,15 +61,16 @@ def _meet_size(size: int, of_pictures: Sequence[Choices], batch: Batch, progress
         except TargetError as error:
             results[i] = error
         else:
-            jobs += [(i, choice) for choice in best_first[: batch.chooser.trials]]
-    encoded = encode(batch, jobs, progress)
-    for (i, _), result in zip(jobs, encoded, strict=True):
-        if i not in results or result.psnr > results[i].psnr:
-            results[i] = result
+            jobs += [job(i, choice) for choice in best_first[: batch.chooser.trials]]
+    encoded = yield Round(batch, jobs)
+    for asked, result in zip(jobs, encoded, strict=True):
+        best = results.get(asked.picture)
+        if best is None or result.psnr > best.psnr:
+            results[asked.picture] = result
     return [results[i] for i in range(len(of_pictures))]
 
 
-def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[Encoded]:
+def _to_psnr(aims: Sequence[Aim], batch: Batch) -> Rounds:
     """Encode, see how far the prediction was off, encode again; the first time `fast` where that is faster."""
     effort = batch.settings.effort
     alone = aims[0].alone
@@ -68,18 +80,18 @@ def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[En
     probe = "fast" if effort in GAINS and not alone else effort
     for attempt in range(aims[0].most_files):
         near = NEAR if attempt == 0 and not alone else MET
-        jobs = []
+        chosen = []
         for i, aim in enumerate(aims):
             if aim.off <= near:
                 continue
             choice = aim.next_choice(gains.get(probe, gain), probe)
             if (probe, choice.key) not in aim.tried:
-                jobs.append((i, choice))
-        if not jobs:
+                chosen.append((i, choice))
+        if not chosen:
             break
-        share = between(progress, 1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
-        encoded = encode(batch.with_effort(probe), jobs, share)
-        for (i, choice), result in zip(jobs, encoded, strict=True):
+        share = (1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
+        encoded = yield Round(batch.with_effort(probe), [job(i, choice) for i, choice in chosen], share)
+        for (i, choice), result in zip(chosen, encoded, strict=True):
             aims[i].seen(probe, choice, result)
         if probe != effort:
             for aim in aims:
@@ -88,7 +100,6 @@ def _meet_psnr(aims: Sequence[Aim], batch: Batch, progress: Progress) -> list[En
     return [aim.result for aim in aims]
 
 
-def encode(batch: Batch, jobs: Sequence[tuple[int, Choice]], progress: Progress) -> list[Encoded]:
-    """Some pictures of a batch at given points and classes."""
-    asked = [Job(i, choice.point, choice.classes) for i, choice in jobs]
-    return batch.encode(asked, progress)
+def job(picture: int, choice: Choice) -> Job:
+    """A picture of a batch at a given point and with given classes."""
+    return Job(picture, choice.point, choice.classes)
