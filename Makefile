@@ -6,10 +6,10 @@ PHOTOS ?= ../shared/data/photos
 KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 WEB     ?= web
-TRAININGS := train-cifar train-photo train-siren
+TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed ablation \
 	table1 table2 cuda profile growth figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -43,9 +43,11 @@ docs: setup  ## docs/cli.md from the commands, docs/tile.md from an encoding
 	$(BIN)/python scripts/manual.py docs/cli.md
 	$(BIN)/python -m scripts.tile docs/tile.md
 web: setup  ## the page that shows files, and its prior, in build/web; WEB=photo; GALLERY="--gallery pictures"
-	mkdir -p build/web && cp web/index.html web/combiner.js build/web
+	mkdir -p build/web && cp web/index.html web/*.js build/web
 	$(BIN)/python scripts/web_prior.py $(WEB) -o build/web/prior.cmbw
 	PYTHONPATH=build/thumbhash $(BIN)/python -m experiments.web_page build/web $(GALLERY)
+web-package: setup  ## the npm package combiner-preview in build/npm; needs no npm
+	$(BIN)/python -m scripts.web_package
 serve: web  ## the same at http://localhost:8000
 	$(BIN)/python -m http.server -d build/web 8000
 dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own
@@ -59,8 +61,11 @@ clean:  ## remove what was built
 into = --checkpoints checkpoints/$1 -o checkpoints/$2.npz
 $(TRAININGS): setup
 	$(BIN)/combiner train $(ARGS)
+	$(AFTER)
 train-cifar: ARGS = $(CIFAR)/train.npy $(PHOTOS)/train $(PHOTOS)/train2 --holdout 285 $(call into,small,small)  ## the family for thumbnails: ten hours on two cores; resumable
 train-photo: ARGS = $(PHOTOS)/train $(PHOTOS)/train2 --family photo --crops 2000 --minutes 600 --validation $(PHOTOS)/val --validation $(PHOTOS)/val2 $(call into,photo,photo)  ## the family for photographs: ten hours on two cores; resumable
+train-nano: ARGS = $(PHOTOS)/train $(PHOTOS)/train2 --family nano --steps 1050 --validation $(PHOTOS)/val $(call into,nano,nano-trained)  ## the family for previews: half an hour on one core
+train-nano: AFTER = $(BIN)/python -m scripts.coarse_prior checkpoints/nano-trained.npz -o checkpoints/nano.npz
 train-siren: ARGS = $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 $(call into,siren,combiner-cifar)  ## the plain SIREN of the paper, for reference
 
 # Tables and figures into docs. BENCH="--betas 0.004,0.0015" gives more options: python -m experiments NAME --help.

@@ -57,7 +57,7 @@ def compared(work: Path) -> dict[str, Prior]:
     work.mkdir(parents=True, exist_ok=True)
     less = web_prior.smaller(priors.load("photo"), work / "smaller.npz", **SMALLER)
     title = "photo, {classes} + {merged} classes, {bits} bits of fraction".format(**SMALLER)
-    return {name: priors.load(name) for name in ("photo", "small", "web")} | {title: less}
+    return {name: priors.load(name) for name in ("photo", "small", "web", "nano")} | {title: less}
 
 
 def mean_of(pictures: Sequence[np.ndarray], prior: Prior, settings: Settings, budget: int) -> float:

@@ -21,10 +21,10 @@ from combiner_codec.format.prior import Prior
 from combiner_codec.picture import scaling
 from combiner_codec.picture.data_url import data_url
 from combiner_codec.picture.image import psnr
+from scripts.web_package import WEB, bundled
 
 from . import thumbnails
 
-WEB = Path(__file__).parents[1] / "web"
 PAGE, MODULE, GALLERY = "index.html", "combiner.js", "gallery.json"
 COLUMNS = ["original", "combiner", "WebP", "BlurHash", "ThumbHash"]
 
@@ -44,10 +44,14 @@ def one_file(folder: Path) -> str:
     """The page with everything it would load inside."""
     text = (WEB / PAGE).read_text()
     for name in re.findall(r"\b\w+\.(?:js|cmbw|json)\b", text):
-        path = (WEB if name == MODULE else folder) / name
-        if path.is_file():
-            mime = "text/javascript" if name == MODULE else "application/octet-stream"
-            text = re.sub(rf'"(\./)?{name}"', f'"{url(path.read_bytes(), mime)}"', text)
+        path = folder / name
+        if name == MODULE:
+            address = url(bundled(WEB / MODULE).encode(), "text/javascript")
+        elif path.is_file():
+            address = url(path.read_bytes())
+        else:
+            continue
+        text = re.sub(rf'"(\./)?{name}"', f'"{address}"', text)
     return text
 
 

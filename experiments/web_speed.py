@@ -14,8 +14,9 @@ from combiner_codec.errors import MissingError
 from combiner_codec.format import prior as priors
 from combiner_codec.reports import Report
 from scripts import web_prior
+from scripts.web_package import WEB, bundled
 
-from .reliability.golden import ROOT
+PRIOR = "nano"
 
 PAGE = """<!doctype html><body><script type="module">
 import {{ Combiner }} from "data:text/javascript;base64,{module}";
@@ -34,11 +35,11 @@ document.body.textContent = JSON.stringify({{ parse, decode }});
 
 
 def measured(file: bytes) -> dict[str, list[float]]:
-    """Milliseconds of parsing the prior `web`, and of decoding a file that was made with it. Raises MissingError."""
+    """Milliseconds of parsing the prior `nano`, and of decoding a file that was made with it. Raises MissingError."""
     chromium = shutil.which("chromium")
     if not chromium:
         raise MissingError("no Chromium here: apt-get install chromium", "chromium")
-    module, prior = (ROOT / "web" / "combiner.js").read_bytes(), web_prior.web(priors.load("web"))
+    module, prior = bundled(WEB / "combiner.js").encode(), web_prior.web(priors.load(PRIOR))
     parts = {"module": module, "prior": prior, "file": file}
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "speed.html"
@@ -52,7 +53,7 @@ def run(source: Path, say: Report) -> None:
     """First, least, median, quartiles and nine tenths of each."""
     from combiner_codec import preview
 
-    file = preview(source, prior="web")
+    file = preview(source, prior=PRIOR)
     say(f"{len(file)} bytes")
     for name, times in measured(file).items():
         lower, median, upper, most = np.quantile(times, [0.25, 0.5, 0.75, 0.9])

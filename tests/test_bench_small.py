@@ -41,8 +41,8 @@ def test_thumbnails_leave_cells_empty_that_a_format_cannot_fill(tmp_path, monkey
 def test_priors_for_the_web_lose_little_and_download_less(tmp_path, monkeypatch):
     monkeypatch.setattr(web, "BUDGETS", (100,))
     rows = page(tmp_path, "web", "--effort", "fast", "--threads", "1", "--work", str(tmp_path))
-    photo, _, ours, smaller = [(float(size.removesuffix(" kB")), float(decibels)) for _, size, decibels in rows]
-    assert photo[0] > 8 * ours[0] > 12 * smaller[0]
+    photo, _, ours, nano, smaller = [(float(size.removesuffix(" kB")), float(decibels)) for _, size, decibels in rows]
+    assert photo[0] > 8 * ours[0] > 12 * smaller[0] > 36 * nano[0]
     assert ours[1] > photo[1] - 1  # of one picture with `fast`
 
 

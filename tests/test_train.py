@@ -92,6 +92,14 @@ def test_pictures_come_from_arrays_and_folders(tmp_path):
     assert [c.shape for c in measured.held_out(sources, 0, [tmp_path / "photos"])[0]] == [(100, 100, 3)]
 
 
+def test_all_crops_are_scaled_down_where_a_least_is_given():
+    stripes = np.zeros((128, 128, 3), np.uint8)
+    stripes[:, ::2] = 255
+    pictures = [crops.Picture("stripes", lambda: stripes)]
+    some, every = (crops.random_crops(pictures, 32, np.arange(12), 0, 2.0, least) for least in (None, 1.0))
+    assert some.std((1, 2, 3)).max() > 100 and every.std((1, 2, 3)).max() < 20
+
+
 def test_pictures_that_do_not_fit_are_refused(tmp_path):
     np.save(tmp_path / "a.npy", np.zeros((2, 40, 40)))
     (tmp_path / "empty").mkdir()

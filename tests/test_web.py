@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import browser
 import combiner_codec
 from combiner_codec import FormatError, decoder
 from combiner_codec.format import header, plane
@@ -21,15 +22,15 @@ from combiner_codec.picture import exact
 from combiner_codec.picture.data_url import data_url
 from experiments import web_speed
 from experiments.reliability import golden, hostile
-from scripts import web_prior
+from scripts import coarse_prior, web_package, web_prior
 
-NODE, CHROMIUM = shutil.which("node"), shutil.which("chromium")
+NODE = shutil.which("node")
 SCRIPT, WEB = Path(__file__).with_name("web_decode.mjs"), golden.ROOT / "web"
 EXACT = [name for name in golden.manifest()["files"] if name not in ("photograph", "lossless")]
 SIZES = ((1, 1), (7, 5), (16, 16), (32, 32), (33, 20), (64, 64), (40, 24), (9, 70))
 
 needs_node = pytest.mark.skipif(not NODE, reason="no Node here: apt-get install nodejs")
-needs_chromium = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
+needs_chromium = pytest.mark.skipif(not browser.CHROMIUM, reason="no Chromium here: apt-get install chromium")
 
 
 @pytest.fixture(scope="session")
@@ -216,67 +217,70 @@ def test_its_files_decode_in_javascript(smaller, tmp_path):
     np.testing.assert_array_equal(shown, in_python(data, smaller))
 
 
-def test_the_module_is_small_and_has_no_dependencies():
-    text = (WEB / "combiner.js").read_bytes()
-    assert len(gzip.compress(text, 9)) <= 15_000 and b"\nimport " not in text
+def test_a_coarse_prior_has_its_floats_in_bytes(smaller, tmp_path):
+    made = coarse_prior.coarse(smaller, tmp_path / "coarse.npz")
+    full, less = smaller.operating_point(0), made.operating_point(0)
+    np.testing.assert_allclose(less.shared["w2"], full.shared["w2"], atol=0.05 * full.shared["w2"].std())
+    assert abs(less.tile_bits - full.tile_bits).max() < 0.1 * full.tile_bits.max()
+    floats = [made.arrays[f"00.{name}"] for name in ("mean", "noise", "w2", "b2", "w4", "b4", "w6")]
+    assert all(web_prior.common_step(values) for values in floats)
+    sizes = [len(gzip.compress(web_prior.web(prior))) for prior in (smaller, made)]
+    assert sizes[1] < 0.7 * sizes[0]
 
 
-PAGE = """<!doctype html><body><img-cmb id="e" src="{url}"></img-cmb><script type="module">
-import {{ Combiner }} from "data:text/javascript;base64,{module}";
-await Combiner.load("data:;base64,{prior}");
-const canvas = () => document.querySelector("img-cmb canvas");
-while (!canvas()) await new Promise((done) => setTimeout(done, 10));
-const {{ width, height, data }} = canvas().getContext("2d").getImageData(0, 0, canvas().width, canvas().height);
-const text = btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""));
-document.body.textContent = JSON.stringify({{ width, height, data: text }});
-</script></body>"""
+@needs_node
+def test_its_files_decode_in_javascript_too(smaller, tmp_path):
+    made = coarse_prior.coarse(smaller, tmp_path / "coarse.npz")
+    path = tmp_path / "coarse.cmbw"
+    path.write_bytes(web_prior.web(made))
+    head = header.Header(made.number, 0, 16, 90, 70, prior_hash=made.header_hash)
+    payload = random_payload(head, made, np.random.default_rng(1))
+    data = header.write(head, made.architecture.block, payload, made.digest)
+    (shown,) = in_node([data], [str(path)])
+    np.testing.assert_array_equal(shown, in_python(data, made))
 
 
-@needs_chromium
-def test_the_element_paints_the_same_pixels_in_chromium(web_priors, tmp_path):
-    data, _, pixels = golden.read("64x48")
-    prior = next(Path(path) for path in web_priors if path.endswith("photo.cmbw"))
-    page, module = tmp_path / "page.html", (WEB / "combiner.js").read_bytes()
-    module, prior = (base64.b64encode(part).decode() for part in (module, gzip.compress(prior.read_bytes(), 1)))
-    page.write_text(PAGE.format(url=data_url(data), module=module, prior=prior))
-    told = json.loads(in_chromium(page, tmp_path, "--dump-dom").split("<body>")[1].split("</body>")[0])
-    np.testing.assert_array_equal(rgba(told)[..., :3], pixels)
+def test_a_page_without_a_build_loads_forty_kilobytes():
+    """Script and prior, gzipped: 12 and 28 kB at most."""
+    sizes = []
+    for text in (web_package.slim(web_package.bundled(WEB / "page.js")), web_package.packed(priors.load("nano"))):
+        sizes.append(len(gzip.compress(text.encode(), 9)))
+    assert sizes[0] <= 12_000 and sizes[1] <= 28_000
 
 
-LIMITED = """<!doctype html><body><img-cmb max-pixels="3071" src="{url}"></img-cmb><script type="module">
-import {{ Combiner }} from "data:text/javascript;base64,{module}";
+PAGE = """<body><img-cmb src="{url}"></img-cmb><script type="module">
+import {{ Combiner }} from "./combiner.js";
 const element = document.querySelector("img-cmb");
 const heard = (name) => new Promise((done) => element.addEventListener(name, done, {{ once: true }}));
+const first = heard("load");
+await Combiner.load("./prior.cmbw");
+await first;
+const canvas = element.shadowRoot.querySelector("canvas");
+const {{ width, height, data }} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+const text = btoa(Array.from(data, (byte) => String.fromCharCode(byte)).join(""));
 const refused = heard("error");
-await Combiner.load("data:;base64,{prior}");
-const {{ message }} = await refused, painted = heard("load");
-element.maxPixels = 3072;
-await painted;
-document.body.textContent = JSON.stringify([message, element.getAttribute("max-pixels"), element.children.length]);
-</script></body>"""
+element.maxPixels = 3071;
+const {{ message }} = await refused, again = heard("load");
+element.setAttribute("max-pixels", 3072);
+await again;
+tell({{ width, height, data: text, message, limit: element.maxPixels }});
+</script>"""
 
 
 @needs_chromium
-def test_the_element_has_a_limit_that_a_page_may_set(web_priors, tmp_path):
-    data, _, _ = golden.read("64x48")
+def test_the_element_paints_the_same_pixels_in_chromium_and_has_a_limit(web_priors, tmp_path):
+    data, _, pixels = golden.read("64x48")
     prior = next(Path(path) for path in web_priors if path.endswith("photo.cmbw"))
-    page, module = tmp_path / "page.html", (WEB / "combiner.js").read_bytes()
-    module, prior = (base64.b64encode(part).decode() for part in (module, gzip.compress(prior.read_bytes(), 1)))
-    page.write_text(LIMITED.format(url=data_url(data), module=module, prior=prior))
-    told = json.loads(in_chromium(page, tmp_path, "--dump-dom").split("<body>")[1].split("</body>")[0])
-    assert told == ["64 x 48 pixels are more than 3071", "3072", 1]
-
-
-def in_chromium(page, folder, *options):
-    """What headless Chromium prints about a page."""
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={folder}/profile"]
-    command += ["--virtual-time-budget=20000", *options, page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120).stdout
+    (tmp_path / "prior.cmbw").write_bytes(gzip.compress(prior.read_bytes(), 1))
+    (tmp_path / "combiner.js").write_text(web_package.bundled(WEB / "combiner.js"))
+    told = browser.told(tmp_path, PAGE.format(url=data_url(data)))
+    np.testing.assert_array_equal(rgba(told)[..., :3], pixels)
+    assert (told["message"], told["limit"]) == ("64 x 48 pixels are more than 3071", 3072)
 
 
 @needs_chromium
 def test_milliseconds_of_a_preview_can_be_measured():
-    prior = priors.load("web")
+    prior = priors.load("nano")
     head = header.Header(prior.number, 1, 16, 64, 64)
     payload = random_payload(head, prior, np.random.default_rng(3))
     told = web_speed.measured(header.write(head, prior.architecture.block, payload, prior.digest))

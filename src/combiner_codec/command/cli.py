@@ -322,14 +322,15 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
 @click.option("-o", "--output", required=True, type=FILE, help="Prior file.")
 @click.option("--checkpoints", required=True, type=FOLDER,
               help="Folder of checkpoints; a second run goes on from them.")  # fmt: skip
-@click.option("--family", type=click.Choice(["small", "photo", "combiner-cifar"]), default="small", show_default=True)
+@click.option("--family", type=click.Choice(["small", "photo", "nano", "combiner-cifar"]), default="small",
+              show_default=True)  # fmt: skip
 @click.option("--betas", callback=numbers(float), metavar="B,B,...", help="Operating points, the largest first.")
 @click.option("--classes", callback=numbers(int), metavar="K,K,...",
               help="Classes of each operating point, those of merged tiles aside.")  # fmt: skip
 @click.option("--steps", type=click.IntRange(1), help="Steps of all operating points together, instead of a time.")
-@click.option("--batch", type=click.IntRange(1), help="Pictures per step [small 128, photo 8].")
+@click.option("--batch", type=click.IntRange(1), help="Pictures per step [small 128, photo 8, nano 32].")
 @click.option("--crops", type=click.IntRange(1),
-              help="Random crops of each operating point [small 6000, photo 2000].")  # fmt: skip
+              help="Random crops of each operating point [small 6000, photo 2000, nano 2600].")  # fmt: skip
 @click.option("--holdout", type=click.IntRange(0), default=0, help="Images at the end of each array to leave out.")
 @click.option("--validation", multiple=True, type=click.Path(exists=True, file_okay=False, path_type=Path),
               help="Folder of photographs to measure the prior on; may be given more than once.")  # fmt: skip

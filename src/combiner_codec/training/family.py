@@ -71,7 +71,7 @@ def learn(
     )
     if plan.shards.rank > 0:
         report = _silent
-    pixels, held = read_crops(plan, sources, recipe.octaves)
+    pixels, held = read_crops(plan, sources, recipe)
     path = folder / "joint.pt"
     if path.exists():
         state = saved.load(path, plan, pixels, held)
@@ -90,18 +90,21 @@ def _silent(line: str) -> None:
 def read_crops(
     plan: Plan,
     sources: Sources,
-    octaves: float,
+    recipe: Recipe,
 ) -> tuple[Tensor, Tensor | None]:
     """This process's training crops of every operating point, (P, N, side, side, 3) uint8, and validation crops
-    (n, side, side, 3), if there are any.
+    (n, side, side, 3), if there are any: at their own scale where most training crops are.
     """
     seed = plan.settings.seed
+    scales = recipe.octaves, recipe.least_octaves
     numbers = plan.shards.count * torch.arange(plan.points)[:, None] + plan.shards.mine  # (P, N)
-    pixels = random_crops(sources.training, plan.side, numbers.reshape(-1).numpy(), seed, octaves)
+    pixels = random_crops(sources.training, plan.side, numbers.reshape(-1).numpy(), seed, *scales)
     pixels = torch.from_numpy(pixels).to(plan.device).unflatten(0, numbers.shape)
     if not plan.held.count:
         return pixels, None
-    held = random_crops(sources.validation, plan.side, plan.held.mine.numpy(), seed, 0.0)
+    if recipe.least_octaves is None:
+        scales = 0.0, None
+    held = random_crops(sources.validation, plan.side, plan.held.mine.numpy(), seed, *scales)
     return pixels, torch.from_numpy(held).to(plan.device)
 
 

@@ -76,7 +76,9 @@ class Recipe:
     settings: TrainSettings
     side: int  # pixels along the side of a training picture
     octaves: float  # powers of two by which crops of photographs are scaled down, at most
+    least_octaves: float | None = None  # by which all of them are, at least; None leaves most as they are
     modulated: bool = False  # whether large pictures are to have a network of their own
+    graphics: bool = True  # whether there are classes for tiles that no photograph has
     metadata: dict = field(default_factory=METADATA.copy)  # what prior files say to the encoder
 
 
@@ -93,10 +95,19 @@ SMALL = TrainSettings(
     crops=6000,
     batch=128,
 )
+NANO = TrainSettings(
+    betas=(0.06, 0.026, 0.011),  # of photographs in about 60, 110 and 200 bytes
+    classes=(28,) * 3,
+    merged=12,
+    crops=2600,
+    batch=32,
+    separate=2.0,  # never: the points' weights differ by factors, so a small file holds them once
+)
 SIREN = TrainSettings(betas=(0.002,), classes=(1,), minutes=40.0)
 
 RECIPES = {
     "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0),
     "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True),
+    "nano": Recipe(folded_architecture(width=16), NANO, 64, 3.4, 1.6, graphics=False),
     "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0, metadata=SIREN_METADATA),
 }

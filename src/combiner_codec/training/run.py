@@ -105,8 +105,10 @@ def learn_family(
     start = find(options.start) if options.start else None
     pictures = family.Sources.of(sources, options.validation, options.holdout)
     points = family.learn(pictures, recipe, checkpoints, report, resolve_device(options.device), start)
-    points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
-    metadata = {**recipe.metadata, "graphics": list(kinds())}
+    metadata = {**recipe.metadata, "graphics": []}
+    if recipe.graphics:
+        points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
+        metadata["graphics"] = list(kinds())
     if recipe.modulated and Shards(0).rank == 0:
         path = checkpoints / "unmodulated.npz"
         save(path, metadata, recipe.architecture, points)

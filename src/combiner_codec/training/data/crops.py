@@ -80,10 +80,12 @@ def random_crops(
     numbers: np.ndarray,
     seed: int,
     octaves: float = 1.0,
+    least: float | None = None,
 ) -> np.ndarray:
     """The crops with these numbers, up to `octaves` powers of two smaller: (n,) int64 -> (n, side, side, 3) uint8.
 
-    Pictures have turns, in random order; each is read once. Raises FormatError where one is smaller than a crop.
+    Pictures have turns, in random order; each is read once. least: octaves by which all crops are scaled down at least;
+    None leaves most at the picture's own scale. Raises FormatError where a picture is smaller than a crop.
     """
     crops = np.empty((len(numbers), side, side, 3), np.uint8)
     chosen = _turns(len(pictures), numbers, seed)
@@ -95,7 +97,7 @@ def random_crops(
             raise FormatError(f"{picture.name}: smaller than {side} x {side} pixels")
         for place in np.flatnonzero(chosen == number):
             rng = np.random.default_rng([seed, 1, numbers[place]])
-            crops[place] = _crop(pixels, side, octaves, rng)
+            crops[place] = _crop(pixels, side, octaves, least, rng)
 
     with ThreadPoolExecutor() as pool:
         for _ in pool.map(cut_from, np.unique(chosen)):
@@ -118,11 +120,14 @@ def _crop(
     pixels: np.ndarray,
     side: int,
     octaves: float,
+    least: float | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
     """A square of a picture, scaled down, mirrored and turned at random; without `octaves` as it is."""
     factor = 1.0
-    if octaves > LEAST_OCTAVES:
+    if least is not None:
+        factor = 2 ** rng.uniform(least, octaves)
+    elif octaves > LEAST_OCTAVES:
         share = PLAIN / max(1, octaves)
         if rng.random() >= share:
             factor = 2 ** rng.uniform(LEAST_OCTAVES, octaves)
