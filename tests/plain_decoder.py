@@ -137,6 +137,7 @@ class Header:
     prior_hash: bytes = b""
     alpha: int | None = None
     sharpness: int = 0
+    axes: list[int] | None = None  # of the colour
     start: int = 0
 
 
@@ -160,6 +161,11 @@ class Plane:
     @cached_property
     def point(self) -> Point:
         return self.prior.point(self.number)
+
+    @property
+    def axes(self) -> list[int] | None:
+        """Of alpha there are none."""
+        return None if self.grey else self.header.axes
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -231,7 +237,6 @@ def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
     byte3 = fields.byte()
     prior_number = byte2 >> 4
     channels = byte2 >> 2 & 3
-    refuse_if(channels == 3, "channels")
     prior_hash = b""
     if prior_number == CUSTOM:
         prior_hash = bytes(fields.byte() for _ in range(4))
@@ -245,6 +250,10 @@ def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
         seed = fields.varint(2**63 - 1)
         refuse_if(seed == 0 and index_bits in (14, 16, 18), "a usual index width is written")
     header = Header(prior_number, channels, byte3 & 31, width, height, index_bits, seed, prior_hash)
+    if channels == 3:
+        refuse_if(header.point >= EXACT, "axes of a plane that is no network")
+        header.channels = 0
+        header.axes = [byte - 256 if byte > 127 else byte for byte in (fields.byte() for _ in range(3))]
     if byte3 & 32:
         alpha = fields.byte()
         header.alpha = alpha & 31
@@ -374,6 +383,7 @@ def read_plane(plane: Plane, payload: list[int], position: int) -> int:
         refuse_if(index_bits < prior.group_bits, "index width of this prior")
     else:
         refuse_if(index_bits != prior.index_bits, "index width of this prior")
+    refuse_if(plane.axes is not None and not prior.cosine, "axes without cosines")
     modulated = 0
     may_be_modulated = plane.header.width * plane.header.height > MODULATED_FROM
     if may_be_modulated and plane.point.modulation_kl is not None:
@@ -779,6 +789,8 @@ def network(plane: Plane, values: np.ndarray) -> np.ndarray:
     """The shared layers: field (H, W, channels) -> (H, W, 3)."""
     shared = dict(plane.point.shared)
     first = len(plane.prior.latent_layers)
+    if plane.axes:
+        shared[f"w{first}"] = turned(shared[f"w{first}"], *plane.axes)
     if plane.modulation_indices is not None:
         modulate(shared, first + 1, modulations_of(plane))
     outputs = {first - 1: (values, 1)}  # of each layer, and its fold
@@ -793,6 +805,23 @@ def network(plane: Plane, values: np.ndarray) -> np.ndarray:
             y = y + refolded(*outputs[layer["residual_of"]], fold)
         outputs[i] = (y, fold)
     return refolded(*outputs[len(plane.prior.layers) - 1], 1)
+
+
+def turned(weights: np.ndarray, a: int, b: int, c: int) -> np.ndarray:
+    """Weights (window, window, inputs, outputs) of the first shared layer with axes of the picture's own."""
+    w = 128
+    turn = [
+        [w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b)],
+        [2 * (a * b + w * c), w * w - a * a + b * b - c * c, 2 * (b * c - w * a)],
+        [2 * (a * c - w * b), 2 * (b * c + w * a), w * w - a * a - b * b + c * c],
+    ]
+    shares = np.array(turn) / (w * w + a * a + b * b + c * c)
+    out = np.zeros_like(weights)
+    for i in range(weights.shape[2]):
+        component = i % 3
+        for j in range(3):
+            out[:, :, i] += shares[component, j] * weights[:, :, i - component + j]
+    return np.float32(out).astype(float)
 
 
 def modulate(shared: dict[str, np.ndarray], first: int, values: np.ndarray) -> None:

@@ -26,6 +26,7 @@ def test_golden_files_are_of_many_kinds():
     assert {(1, 1), (7, 5), (32, 32), (64, 48), (331, 17)} <= {(h.width, h.height) for h in headers}
     assert {h.mode for h in headers} == {"L", "RGB", "RGBA"}
     assert {h.channels for h in headers} == {header.RGB, header.GREY, header.GREY_AS_RGB}
+    assert any(h.axes for h in headers)
     assert any(h.point == header.ONE_COLOUR and h.alpha is None for h in headers)
     assert len({h.index_bits for h in headers}) > 2 and max(h.seed for h in headers)
     assert max(h.width * h.height for h in headers) > decoder.EXACT_PIXELS

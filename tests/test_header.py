@@ -20,6 +20,17 @@ of_networks = st.builds(
     channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
     alpha=st.none() | st.integers(0, 31),
 )
+part_of_axes = st.integers(-128, 127)
+of_turned_networks = st.builds(
+    Header,
+    prior=st.integers(1, CUSTOM - 1),
+    point=st.integers(0, 29),
+    index_bits=st.sampled_from(file.INDEX_BITS),
+    width=st.just(32) | st.integers(1, file.MAX_SIDE),
+    height=st.just(32) | st.integers(1, file.MAX_SIDE),
+    alpha=st.none() | st.integers(0, 31),
+    axes=st.tuples(part_of_axes, part_of_axes, part_of_axes),
+)
 without_loss = st.builds(
     Header,
     prior=st.just(file.NO_PRIOR),
@@ -30,7 +41,7 @@ without_loss = st.builds(
     channels=st.sampled_from([file.RGB, file.GREY]),
     alpha=st.none() | st.just(file.EXACT),
 )
-headers = of_networks | without_loss
+headers = of_networks | of_turned_networks | without_loss
 
 
 def parse(data):
@@ -58,6 +69,7 @@ def test_bytes_beside_the_indices():
         (Header(1, 0, 16, 32, 32, seed=3), "cb4d13c01003"),
         (Header(3, 5, 16, 32, 32, channels=file.GREY_AS_RGB, alpha=7, sharpness=2), "cb4d3b6547"),
         (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "cb4df34061626364"),
+        (Header(3, 5, 16, 32, 32, axes=(1, -2, 127), alpha=7), "cb4d3f6501fe7f07"),
     ]:
         assert file.write(header, 32, b"", DIGEST).hex() == text + crc(text)
 
@@ -99,7 +111,8 @@ def test_another_prior_is_noticed():
         (bytes.fromhex("cb4d1040ffffffff00000000"), "out of range"),
         (bytes.fromhex("cb4d10408000000000"), "shortest"),
         (bytes.fromhex("cb4d1340") + b"\0", "truncated"),
-        (bytes.fromhex("cb4d1f400000"), "out of range"),  # channels 3
+        (bytes.fromhex("cb4d1f5f0000000000"), "out of range"),  # axes of a plane of one colour
+        (bytes.fromhex("cb4d1f4000000000"), "truncated"),  # in the axes
         (bytes.fromhex("cb4d13c010000000"), "out of range"),  # a seed of 0 and a usual index width, written
         (bytes.fromhex("cb4d13c011010000"), "out of range"),  # an odd index width
         (bytes.fromhex("cb4df340616263"), "truncated"),

@@ -76,6 +76,7 @@ def random_files(count):
             prior.number, n % points, (14, 16, 18, 12)[n // 3 % 4], *SIZES[n % len(SIZES)],
             seed=int(rng.integers(1, 2**62)) if n // 3 % 4 == 3 else 0, channels=n % 5 % 3,
             alpha=int(rng.integers(points)) if n % 4 == 0 else None, sharpness=n % 8 if n % 4 == 0 else 0,
+            axes=tuple(rng.integers(-128, 128, 3).tolist()) if n % 5 == 0 else None,
         )  # fmt: skip
         yield header.write(head, prior.architecture.block, random_payload(head, prior, rng), prior.digest)
 

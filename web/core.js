@@ -97,7 +97,6 @@ export function readHeader(data) {
 	};
 	const side = (usual) => (usual ? 0 : Number(varint(20n)) + 1);
 	const number = what >> 4, channels = (what >> 2) & 3, points = [how & 31];
-	inRange(channels < 3);
 	const hash = number === 15 && [0, 0, 0, 0].map(() => byte().toString(16).padStart(2, "0")).join("");
 	const width = side(what & 1), height = side(what & 2);
 	let indexBits = USUAL_BITS[how >> 6], seed = 0n;
@@ -106,9 +105,12 @@ export function readHeader(data) {
 		seed = varint(63n);
 		inRange(indexBits >= 8 && indexBits <= 22 && indexBits % 2 === 0 && (seed || !USUAL_BITS.includes(indexBits)));
 	}
+	inRange(channels < 3 || points[0] < 30);
+	const axes = channels === 3 && [0, 0, 0].map(() => (byte() << 24) >> 24);
 	const alpha = how & 32 && byte();
 	if (how & 32) points.push(alpha & 31);
-	return { number, hash, grey: channels > 0, width, height, indexBits, seed, points, sharpness: alpha >> 5, end };
+	const grey = channels % 3 > 0;
+	return { number, hash, grey, width, height, indexBits, seed, axes, points, sharpness: alpha >> 5, end };
 }
 
 function crc16(data, value = 0xffff) {
@@ -163,6 +165,7 @@ function readPlane(bits, head, prior, number, grey) {
 	point.unpack();
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
+	check(!head.axes || !prior.field, `prior ${prior.name} has no colour axes`);
 	const rows = ceil(head.height / tile), cols = ceil(head.width / tile), area = head.width * head.height;
 	const modulated = point.modulation_kl && area > 16384 && bits.take(1);
 	bits.whole();
@@ -428,18 +431,33 @@ const classAt = ({ plane, top, left }, r, c) => plane.classes[(top + r) * plane.
 
 /** Shared layers with their weights and biases. */
 function sharedLayers(plane) {
-	const { point, changes, prior } = plane, modulations = floats(changes?.kl.length);
+	const { point, changes, prior, head, grey } = plane, modulations = floats(changes?.kl.length);
 	if (changes) addSamples(plane, 0, changes, modulations, (i) => point.modulation_scale[i]);
 	let at = 0;
 	return prior.layers.slice(prior.stored.length).map((layer, n) => {
 		const i = prior.stored.length + n, [, , inputs, outputs] = point.shapes[`w${i}`];
 		let weights = point[`w${i}`], bias = point[`b${i}`];
+		if (head.axes && !grey && !n) weights = turned(weights, head.axes, outputs);
 		if (changes && n) {
 			const [a, g, s] = [inputs, outputs, outputs].map((count) => modulations.subarray(at, (at += count)));
 			weights = weights.map((w, n) => w * (1 + a[floor(n / outputs) % inputs]) * (1 + g[n % outputs]));
 			bias = bias.map((b, n) => b + s[n % outputs]);
 		}
 		return { ...layer, inputs, outputs, weights, bias };
+	});
+}
+
+/** Weights [window][input][output] of the first shared layer for a picture with colour axes of its own. */
+function turned(weights, [a, b, c], outputs) {
+	const w = 128, size = w * w + a * a + b * b + c * c;
+	const turn = [
+		[w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b)],
+		[2 * (a * b + w * c), w * w - a * a + b * b - c * c, 2 * (b * c - w * a)],
+		[2 * (a * c - w * b), 2 * (b * c + w * a), w * w - a * a - b * b + c * c],
+	];
+	return weights.map((_, n) => {
+		const k = floor(n / outputs) % 3, first = n - k * outputs; // component, and where the first one's weight is
+		return fround(turn[k].reduce((sum, share, j) => sum + (share / size) * weights[first + j * outputs], 0));
 	});
 }
 

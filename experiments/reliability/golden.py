@@ -59,6 +59,7 @@ def plans() -> list[Golden]:
         Golden("64x48", small, 0.002, effort="normal"),
         Golden("grey", np.array(Image.fromarray(small).convert("L")), 0.002, seed=7),
         Golden("331x17", hippos[200:217, 100:431], 0.004, seed=2**40),
+        Golden("colourful", of_strong_colour(hippos[100:228, 200:360]), 0.01),
         Golden("photograph", hippos[200:456, 200:584], 0.005),
         Golden("largest-prior", tiny, 1e-5, largest.name, effort="best", point=finest),
         Golden("grey-as-rgb", np.repeat(tiny[..., 1:2], 3, 2), 0.002),
@@ -69,6 +70,12 @@ def plans() -> list[Golden]:
         Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
         Golden("lossless", np.dstack([small // 64 * 64, disc(48, 64, 20)]), 0.003, kind="lossless"),
     ]
+
+
+def of_strong_colour(picture: np.ndarray) -> np.ndarray:
+    """A picture with its contrast in red for the most part, so that it has colour axes of its own: (H, W, 3) uint8."""
+    shares = np.array([1.0, 0.3, 0.1])
+    return np.rint(picture[..., 1:2] * shares + 20).clip(0, 255).astype(np.uint8)
 
 
 def disc(height: int, width: int, radius: float) -> np.ndarray:

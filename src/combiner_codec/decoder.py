@@ -157,11 +157,11 @@ def decode_plane(plane: AnyPlane, threads: int) -> np.ndarray:
 def decode_inr(plane: InrPlane, threads: int, pixels: np.ndarray) -> None:
     """Fill in the pixels of an INR: (H, W, 1 or 3) uint8."""
     dtype = np.float64 if plane.pixels <= EXACT_PIXELS else np.float32
-    decoded = Decoded(plane.point.shared)
+    decoded = Decoded(plane.shared)
     for section, stream in zip(plane.sections, plane.streams, strict=True):
         latents = partial(sample, plane.header, section, stream, np.float64 if section.few else dtype)
         decoded = section.commit(decoded, latents)
-    if plane.modulated:
+    if plane.modulated or plane.header.axes:
         shared = {name: value.astype(dtype) for name, value in decoded.shared.items()}
     else:
         shared = plane.point.shared_in(dtype)

@@ -34,6 +34,7 @@ class Parts:
     height: bytes
     index_bits: bytes
     seed: bytes
+    axes: bytes
     alpha: bytes  # its point and sharpness
     payload: bytes
 
@@ -41,7 +42,7 @@ class Parts:
         """The file without its checksum."""
         byte2 = self.prior << 4 | self.channels << 2 | self.usual
         byte3 = self.coder << 6 | self.alpha_flag << 5 | self.point
-        fields = [self.prior_hash, self.width, self.height, self.index_bits, self.seed, self.alpha]
+        fields = [self.prior_hash, self.width, self.height, self.index_bits, self.seed, self.axes, self.alpha]
         return b"".join([self.magic, bytes([byte2, byte3]), *fields, self.payload])
 
 
@@ -71,6 +72,7 @@ def apart(data: bytes, priors: Mapping[int, bytes]) -> Parts:
         height=stands(not byte2 & 2, lambda: rest.varint(2**20)),
         index_bits=stands(byte3 >> 6 == 3, rest.byte),
         seed=stands(byte3 >> 6 == 3, lambda: rest.varint(2**63)),
+        axes=stands(byte2 >> 2 & 3 == 3, lambda: [rest.byte() for _ in range(3)]),
         alpha=stands(byte3 & 32, rest.byte),
         payload=data[start:-2],
     )
@@ -153,7 +155,8 @@ class Mutator:
         return replace(parts, prior=number, prior_hash=prior_hash)
 
     def other_channels(self, parts: Parts) -> Parts:
-        return replace(parts, channels=int(self.rng.choice([0, 1, 2, 3], p=[0.35, 0.3, 0.3, 0.05])))
+        channels = int(self.rng.choice([0, 1, 2, 3], p=[0.25, 0.25, 0.25, 0.25]))
+        return replace(parts, channels=channels, axes=self.rng.bytes(3) if channels == 3 else b"")
 
     def side(self) -> bytes:
         side = self.one_of(ABSURD_SIDES) if self.chance(0.05) else self.one_of(SIDES)
@@ -170,7 +173,9 @@ class Mutator:
         modulating = [number for number in self.priors if plain.opened(self.priors[number]).modulates]
         number = int(self.one_of(modulating))
         sized = replace(parts, usual=0, width=varint(width - 1), height=varint(height - 1), prior_hash=b"")
-        drawn = replace(sized, prior=number, channels=0, alpha_flag=0, alpha=b"", coder=1, index_bits=b"", seed=b"")
+        drawn = replace(
+            sized, prior=number, channels=0, alpha_flag=0, alpha=b"", coder=1, index_bits=b"", seed=b"", axes=b""
+        )
         return replace(drawn, point=int(self.rng.integers(plain.opened(self.priors[number]).points)), payload=b"")
 
     def other_coder(self, parts: Parts) -> Parts:
@@ -195,7 +200,7 @@ class Mutator:
 
     def odd_spelling(self, parts: Parts) -> Parts:
         """A varint in a longer form, or without an end; a field that stands where it should not, or the other way."""
-        name = self.one_of(["width", "height", "index_bits", "seed", "alpha", "prior_hash"])
+        name = self.one_of(["width", "height", "index_bits", "seed", "axes", "alpha", "prior_hash"])
         value = getattr(parts, name)
         spellings = [value[:-1] + bytes([value[-1] | 128, 0])] if value else [b"\x05"]
         spellings += [value + b"\x80", b"", b"\xff" * 12, value]

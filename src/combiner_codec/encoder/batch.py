@@ -17,6 +17,7 @@ from ..format.prior import OperatingPoint, Prior
 from ..picture.image import largest_difference, psnr
 from ..synthesis.architecture import counts
 from ..synthesis.bands import Band, bands
+from ..synthesis.colour_axes import Axes
 from .choose.chooser import Chooser
 from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, plane_of
 from .encoded import Encoded
@@ -47,6 +48,7 @@ class Batch:
     settings: Settings
     pictures: Sequence[np.ndarray]  # (H, W) or (H, W, 3) uint8 each
     threads: Threads = ALONE
+    axes: Axes | None = None  # of their colours
 
     @cached_property
     def stack(self) -> torch.Tensor:
@@ -81,7 +83,7 @@ class Batch:
             points = (self.settings.point,)
         trials = min(self.settings.plan.trials, len(points))
         beta = float(np.clip(self.settings.beta, *TOLD_APART))
-        return Chooser(self.prior, beta, points, trials, self.threads)
+        return Chooser(self.prior, beta, points, trials, self.threads, self.axes)
 
     def point(self, number: int) -> OperatingPoint:
         """An operating point for these pictures."""
@@ -161,7 +163,8 @@ class Batch:
         else:
             classes = np.stack([job.classes for job in jobs])
         device = resolve_device(self.settings.device)
-        return Canvas(self.prior, number, self.shape, classes, self.bands, partial(self.rows, members), device)
+        pixels = partial(self.rows, members)
+        return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes)
 
     def finish(self, i: int, coded: CodedPicture) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows
@@ -192,11 +195,11 @@ class Batch:
     @property
     def empty(self) -> int:
         """Bytes of a file without a payload."""
-        return len(self.file(header_of(self.prior, 0, self.shape, self.settings), b""))
+        return len(self.file(header_of(self.prior, 0, self.shape, self.settings, self.axes), b""))
 
     def file_size(self, number: int, classes: np.ndarray) -> int:
         """Bytes of the file of a picture with these classes: (Rt, Ct)."""
-        plane = plane_of(self.prior, number, self.shape, classes, self.settings)
+        plane = plane_of(self.prior, number, self.shape, classes, self.settings, self.axes)
         head = replace(plane.header, index_bits=plane.point.index_bits)
         return len(self.file(head, bytes(-(-count(plane) // 8))))
 

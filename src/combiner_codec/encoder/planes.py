@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import TargetError
 from ..format.prior import Prior
 from .batch import Batch
+from .choose.own_axes import axes_of
 from .choose.target import Rounds, rounds
 from .encoded import Encoded
 from .goal import Goal
@@ -26,14 +27,18 @@ def encode_planes(
     threads: Threads,
     progress: Progress,
 ) -> list[Encoded | TargetError]:
-    """A file for each (H, W) or (H, W, 3); those of one shape share every matrix product."""
+    """A file for each (H, W) or (H, W, 3); those of one shape and colour axes share every
+    matrix product.
+    """
     results = [one_colour(array, prior, goal) for array in arrays]
     left = [i for i, result in enumerate(results) if result is None]
     pixels = sum(arrays[i].shape[0] * arrays[i].shape[1] for i in left)
+    kinds = {i: (arrays[i].shape, axes_of(arrays[i], prior, settings, goal)) for i in left}
     done = 0.0
-    for shape in dict.fromkeys(arrays[i].shape for i in left):
-        members = [i for i in left if arrays[i].shape == shape]
-        batch = Batch(prior, settings, [arrays[i] for i in members], threads)
+    for kind in dict.fromkeys(kinds.values()):
+        members = [i for i in left if kinds[i] == kind]
+        _, axes = kind
+        batch = Batch(prior, settings, [arrays[i] for i in members], threads, axes)
         share = batch.pixels * len(members) / pixels
         report = between(progress, done, done + share)
         if goal:

@@ -1,7 +1,7 @@
 """The file: header and payload <-> bytes (FORMAT.md, section 2). Standard library only.
 
     magic and version 2 | prior, channels, usual sizes 1 | coder, alpha, point 1 |
-    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | [alpha's point 1] | payload | checksum 2
+    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | [axes 3] | [alpha's point 1] | payload | checksum 2
 
 Bracketed fields stand only where the bytes before them say so; sizes and seed are variable-length integers (LEB128).
 """
@@ -9,15 +9,21 @@ Bracketed fields stand only where the bytes before them say so; sizes and seed a
 import binascii
 import struct
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from ..errors import FormatError
 
+if TYPE_CHECKING:
+    from ..synthesis.colour_axes import Axes
+
 HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + sizes, coder * 64 + alpha * 32 + point
 CHECKSUM = struct.Struct("<H")
+AXES = struct.Struct("bbb")
 MAGIC = b"\xcb\x4d"  # the second byte counts versions: M, N, … Z
 LATER = {MAGIC[:1] + bytes([letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
 USUAL_WIDTH, USUAL_HEIGHT = 1, 2  # flags
 RGB, GREY, GREY_AS_RGB = range(3)  # channels: three; one; one that is shown as three
+TURNED_RGB = 3  # the same field of files whose three channels have colour axes of their own
 ALPHA = 32  # flag
 SHARPNESSES = 8
 ONE_COLOUR = 31  # point of a plane that is the same everywhere
@@ -47,6 +53,7 @@ class Header:
     channels: int = RGB
     alpha: int | None = None  # the same of the alpha plane; None without one
     sharpness: int = 0  # of alpha: doublings of its contrast
+    axes: "Axes | None" = None  # how the prior's colour axes are turned for this picture; None as they are
 
     @property
     def grey(self) -> bool:
@@ -73,7 +80,7 @@ class Header:
     def of_alpha(self) -> "Header":
         """That of the alpha plane, as of a grey picture."""
         assert self.alpha is not None
-        return replace(self, point=self.alpha, channels=GREY, alpha=None, sharpness=0)
+        return replace(self, point=self.alpha, channels=GREY, alpha=None, sharpness=0, axes=None)
 
     def sized(self, side: int) -> "Header":
         """The header with the usual size filled in; `side` is that of the prior's blocks."""
@@ -88,7 +95,8 @@ def check_pixels(width: int, height: int, limit: int | None, what: str = "pixels
 
 def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
-    byte2 = (header.prior << 4) | (header.channels << 2)
+    channels = TURNED_RGB if header.axes else header.channels
+    byte2 = (header.prior << 4) | (channels << 2)
     byte3 = header.point
     optional = header.prior_hash
     if header.width == side:
@@ -104,6 +112,8 @@ def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     else:
         byte3 |= UNUSUAL_CODER << 6
         optional += bytes([header.index_bits]) + write_varint(header.seed)
+    if header.axes:
+        optional += AXES.pack(*header.axes)
     if header.alpha is not None:
         byte3 |= ALPHA
         optional += bytes([(header.sharpness << 5) | header.alpha])
@@ -124,7 +134,6 @@ def read(data: bytes) -> tuple[Header, int]:
     optional = Fields(data[: -CHECKSUM.size], HEADER.size)
     prior = byte2 >> 4
     channels = (byte2 >> 2) & 3
-    _check(channels <= GREY_AS_RGB)
     prior_hash = optional.take(4) if prior == CUSTOM else b""
     width = 0 if byte2 & USUAL_WIDTH else optional.varint(MAX_SIDE - 1) + 1
     height = 0 if byte2 & USUAL_HEIGHT else optional.varint(MAX_SIDE - 1) + 1
@@ -138,6 +147,11 @@ def read(data: bytes) -> tuple[Header, int]:
         index_bits = USUAL_BITS[coder]
         seed = 0
     point = byte3 & 31
+    axes = None
+    if channels == TURNED_RGB:
+        _check(point < EXACT)
+        channels = RGB
+        axes = AXES.unpack(optional.take(AXES.size))
     alpha = None
     sharpness = 0
     _check((prior == NO_PRIOR) == (point == EXACT))
@@ -160,6 +174,7 @@ def read(data: bytes) -> tuple[Header, int]:
         channels=channels,
         alpha=alpha,
         sharpness=sharpness,
+        axes=axes,
     )
     return found, optional.position
 

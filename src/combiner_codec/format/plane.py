@@ -24,6 +24,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, blocks_of, counts
+from ..synthesis.colour_axes import turned
 from ..synthesis.modulation import modulated
 from . import classmap
 from .header import EXACT, ONE_COLOUR, Fields, Header, write_varint
@@ -350,6 +351,14 @@ class InrPlane(Plane):
         return self.prior.architecture
 
     @property
+    def shared(self) -> dict[str, np.ndarray]:
+        """Weights of the shared layers, less modulations: float32."""
+        axes = self.header.axes
+        if axes is None:
+            return self.point.shared
+        return turned(self.point.shared, self.architecture.colour, axes)
+
+    @property
     def pixels(self) -> int:
         return self.header.width * self.header.height
 
@@ -386,10 +395,14 @@ class InrPlane(Plane):
         return {"modulated": int(self.may_be_modulated), "class_map": self.class_map_bits} | sizes
 
     def check(self) -> None:
-        """Raises FormatError for an index width that does not go with the operating point."""
+        """Raises FormatError for an index width that does not go with the operating point, and for axes of colours that
+        the prior does not know.
+        """
         bits, point = self.header.index_bits, self.point
         if bits < point.group_bits or (not point.chained and bits != point.index_bits):
             raise FormatError(f"prior {self.prior.name} cannot have made this file")
+        if self.header.axes and self.architecture.components != 3:
+            raise FormatError(f"prior {self.prior.name} has no colour axes")
 
     def check_tiles(self, bits: int) -> None:
         """Raises FormatError for more tiles than so many bits can hold, where no class map tells."""

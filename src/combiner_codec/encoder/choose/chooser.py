@@ -12,7 +12,10 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...format.prior import Prior
+from ...synthesis.colour_axes import Axes
 from ...synthesis.squares import square_sums
+from ..fit.analysis import ColourMap
+from ..fit.posterior import shared_weights
 from ..threads import ALONE, Threads
 from .class_maps import cheapest
 from .picture_costs import PictureCosts
@@ -31,6 +34,7 @@ class Chooser:
     points: tuple[int, ...]  # operating points to choose from
     trials: int  # of them wanted for a picture
     threads: Threads = ALONE
+    axes: Axes | None = None  # of the pictures' colours
 
     def rank(self, count: int, cost_of: CostOf) -> np.ndarray:
         """Operating points of every one of `count` pictures, best first: (P, trials).
@@ -92,4 +96,8 @@ class Chooser:
 
     def costs(self, point: OperatingPoint, pictures: torch.Tensor) -> PictureCosts:
         """Of the tiles of (P, H, W, 1 or 3) pictures."""
-        return PictureCosts(self.prior.architecture, point, pictures, self.beta, self.threads)
+        architecture = self.prior.architecture
+        if self.axes is not None:
+            colours = ColourMap.of(architecture, shared_weights(point))
+            pictures = colours.with_components_turned(pictures, self.axes)
+        return PictureCosts(architecture, point, pictures, self.beta, self.threads)

@@ -17,11 +17,12 @@ from ...format.header import GREY, RGB, Header
 from ...format.plane import Decoded, InrPlane
 from ...format.prior import OperatingPoint, Prior
 from ...synthesis.bands import Band
+from ...synthesis.colour_axes import Axes, turned
 from ..fit.descent import Descent
 from ..fit.latents import Latents
 from ..fit.modulation import ModulationFit, kl_bits, worth
 from ..fit.noise import Noise
-from ..fit.posterior import Posterior
+from ..fit.posterior import Posterior, as_tensor
 from ..fit.saved import SavedPosterior
 from ..fit.subject import FEWEST_PIXELS, Subject
 from ..settings import Progress, Settings, between
@@ -43,6 +44,7 @@ class Canvas:
     bands: Sequence[Band]
     rows_of: Callable[[range], torch.Tensor]  # some rows of pixels of all pictures, whole tiles: (P, h, W, 1 or 3)
     device: torch.device  # where they are fitted
+    axes: Axes | None = None  # of their colours
 
     @property
     def point(self) -> OperatingPoint:
@@ -61,14 +63,18 @@ class Canvas:
 
     def planes(self, settings: Settings) -> list[InrPlane]:
         """The pictures' planes, without streams."""
-        return [plane_of(self.prior, self.number, self.shape, classes, settings) for classes in self.classes]
+        return [plane_of(self.prior, self.number, self.shape, classes, settings, self.axes) for classes in self.classes]
 
     def subject(self, band: Band, threads: Threads) -> Subject:
         """What is fitted of one band."""
         classes = self.classes[:, band.tiles(self.prior.architecture)]
         shape = (len(band.rows), *self.shape[1:])
         pixels = self.rows_of(band.rows).to(self.device)
-        return Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
+        subject = Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
+        if self.axes is None:
+            return subject
+        shared = turned(self.point.shared, self.prior.architecture.colour, self.axes)
+        return subject.with_weights({name: as_tensor(value, self.device) for name, value in shared.items()})
 
 
 @dataclass(frozen=True)
@@ -265,13 +271,22 @@ class CanvasEncoder:
         )
 
 
-def plane_of(prior: Prior, number: int, shape: tuple[int, ...], classes: np.ndarray, settings: Settings) -> InrPlane:
+def plane_of(
+    prior: Prior,
+    number: int,
+    shape: tuple[int, ...],
+    classes: np.ndarray,
+    settings: Settings,
+    axes: Axes | None = None,
+) -> InrPlane:
     """The plane of a picture (H, W) or (H, W, 3) with classes (Rt, Ct), without streams."""
-    plane = InrPlane(header_of(prior, number, shape, settings), prior, classes)
+    plane = InrPlane(header_of(prior, number, shape, settings, axes), prior, classes)
     return replace(plane, modulated=worth(plane.point, plane.pixels, plane.blocks.length))
 
 
-def header_of(prior: Prior, number: int, shape: tuple[int, ...], settings: Settings) -> Header:
+def header_of(
+    prior: Prior, number: int, shape: tuple[int, ...], settings: Settings, axes: Axes | None = None
+) -> Header:
     """Header of a file of such a picture."""
     channels = GREY if len(shape) == 2 else RGB
     point = prior.operating_point(number, grey=channels == GREY)
@@ -285,6 +300,7 @@ def header_of(prior: Prior, number: int, shape: tuple[int, ...], settings: Setti
         settings.seed,
         prior.header_hash,
         channels,
+        axes=axes,
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from ...synthesis.architecture import Architecture
+from ...synthesis.colour_axes import Axes, rotation
 from ...synthesis.lapped import analyse
 from ...synthesis.torch_ops import TorchOps
 
@@ -39,6 +40,11 @@ class ColourMap:
         C is 3, or 1 for grey pictures, which stands for three equal channels.
         """
         return (pixels - self.offset) @ self.inverse
+
+    def with_components_turned(self, pixels: torch.Tensor, axes: Axes) -> torch.Tensor:
+        """Pixels that have here the components which others have with axes of their own: (..., 3) -> (..., 3)."""
+        turn = torch.from_numpy(rotation(axes).T).float()
+        return (pixels - self.offset) @ (self.inverse @ turn @ self.axes) + self.offset
 
 
 def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, merged: np.ndarray) -> torch.Tensor:
