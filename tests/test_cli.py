@@ -18,12 +18,9 @@ from combiner_codec.command.cli import cli
 from combiner_codec.command.terminal import OPTIONS
 from combiner_codec.format import prior as priors
 from conftest import smooth_pictures
+from warm import run
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
-
-
-def run(*arguments, stdin=None, cwd=None):
-    return subprocess.run([COMBINER, *map(str, arguments)], input=stdin, capture_output=True, cwd=cwd)
 
 
 @pytest.fixture

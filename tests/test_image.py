@@ -14,6 +14,7 @@ import pytest
 from PIL import Image, ImageCms, features
 
 import combiner_codec
+import warm
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
@@ -340,8 +341,8 @@ def test_a_background_goes_behind_arrays_too():
 
 
 def run(*arguments):
-    command = [sys.executable, "-m", "combiner_codec", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+    done = warm.run(*arguments)
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def test_grey_and_colour_through_the_command(tmp_path):

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import warm
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
@@ -38,13 +39,14 @@ def run(folder, tiny_prior_file):
     """Runs a command with the tiny prior in the folder; a list of arguments, or a line of bash with $C and $P."""
 
     def call(command, *arguments, **options):
-        if arguments:
-            command = [COMBINER, command, *map(str, arguments), "--prior", tiny_prior_file]
-            command += ["--effort", "fast"] if command[1] == "encode" else []
-        else:
-            command = ["bash", "-c", command]
         environment = os.environ | {"C": COMBINER, "P": f"--prior {tiny_prior_file}"} | options.pop("env", {})
-        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, timeout=120, **options)
+        if arguments:
+            effort = ["--effort", "fast"] if command == "encode" else []
+            line = [command, *arguments, "--prior", tiny_prior_file, *effort]
+            done = warm.run(*line, cwd=folder, env=environment, **options)
+        else:
+            shell = ["bash", "-c", command]
+            done = subprocess.run(shell, cwd=folder, env=environment, capture_output=True, timeout=120, **options)
         return done.returncode, done.stdout, done.stderr.decode()
 
     return call

@@ -15,6 +15,7 @@ import pytest
 from PIL import Image
 
 import combiner_codec
+import warm
 from combiner_codec.command.claims import LOCKS, Claims
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
@@ -46,9 +47,9 @@ def start(folder, command, *arguments, **options):
 
 
 def run(folder, command, *arguments, **options):
-    process = start(folder, command, *arguments, **options)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
+    effort = ["--effort", "fast"] if command == "encode" else []
+    done = warm.run(command, *arguments, "--prior", "tiny.npz", *effort, cwd=folder, **options)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
 def names(folder):
@@ -270,8 +271,7 @@ def test_data_urls_are_read_back(folder, small_file, tiny_prior):
     for source in (url, url.encode(), bytearray(url.encode()), folder / "url.txt", wrapped):
         assert np.array_equal(combiner_codec.decode(source, prior=tiny_prior), wanted)
     for arguments in ([url, "-o", "1.png"], ["url.txt", "2.png"], ["-", "-o", "3.png"]):
-        with open(folder / "url.txt") as stdin:
-            assert run(folder, "decode", *arguments, stdin=stdin)[0] == 0
+        assert run(folder, "decode", *arguments, stdin=url.encode())[0] == 0
     for number in "123":
         assert np.array_equal(np.asarray(Image.open(folder / f"{number}.png")), wanted)
     code, out, _ = run(folder, "info", url)

@@ -10,7 +10,7 @@ import combiner_codec
 from combiner_codec.decoder import decode_array
 from combiner_codec.picture import scaling
 from conftest import smooth_pictures
-from test_cli import run
+from warm import run
 
 WIDE = smooth_pictures(1, 200)[0][:100]  # (100, 200, 3)
 
