@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from .goal import MET, Goal
 from .settings import Progress, Settings, ignore
 
 RIVAL = 6.0  # times the bound: beyond it a file without loss is no rival; photographs lie above, drawings below
+KEPT_BACK = 2**26  # bytes, for what a fit begins with
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
 
 
@@ -82,7 +84,8 @@ def _inrs(pictures, prior, settings, goal, progress):
 @cache
 def _torch_problem() -> str:
     """What keeps torch from being loaded, such as too little memory: tried once, since a second attempt may crash."""
-    if _memory_is_limited() and not _loads_elsewhere():
+    room = _room()
+    if room is not None and not _loads_within(room):
         return "not enough memory (ulimit -v)"
     try:
         import torch  # noqa: F401
@@ -93,21 +96,27 @@ def _torch_problem() -> str:
     return ""
 
 
-def _memory_is_limited() -> bool:
-    """Whether this process may not have as many addresses as it likes (ulimit -v)."""
+def _room() -> int | None:
+    """Bytes of addresses that this process may still take, some kept back; None without a limit (ulimit -v)."""
     try:
         import resource
-    except ImportError:  # Windows
-        return False
-    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
+
+        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):  # other systems than Linux
+        return None
+    if limit == resource.RLIM_INFINITY:
+        return None
+    return max(0, limit - taken - KEPT_BACK)
 
 
-def _loads_elsewhere() -> bool:
-    """Whether another process can load torch: without memory, some libraries of it end the process at once."""
+def _loads_within(room: int) -> bool:
+    """Whether another process can load torch in so many bytes: without memory, libraries of it end a process."""
     frozen = getattr(sys, "frozen", False)  # there is no interpreter to start
     if frozen or find_spec("torch") is None:
         return True
-    return subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode == 0
+    attempt = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({room}, {room})); import torch"
+    return subprocess.run([sys.executable, "-c", attempt], capture_output=True).returncode == 0
 
 
 def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
