@@ -11,7 +11,9 @@ from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis import bands
+from combiner_codec.synthesis.architecture import counts
 from combiner_codec.synthesis.bands import Band
+from combiner_codec.synthesis.rectangle import Rectangle
 from conftest import busy_pictures, smooth_pictures
 
 QUICK = Effort(steps=0.2, segments=2, refine=0.1, wider=-2, trials=1)
@@ -28,27 +30,57 @@ def several(monkeypatch):
     return limit
 
 
-@pytest.mark.parametrize(("height", "width"), [(700, 90), (641, 333), (64, 5000), (1000, 1), (4000, 3000)])
+SHAPES = [(700, 90), (641, 333), (64, 5000), (1, 9000), (1000, 1), (4000, 3000), (300, 4000)]
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
 def test_bands_cover_a_picture_once(each_prior, height, width):
     architecture = each_prior.architecture
     found = bands.bands(architecture, height, width, 2**16)
-    own, shown = ([getattr(band, name) for band in found] for name in ("own", "shown"))
-    assert [i for blocks in own for i in blocks] == list(range(-(-height // architecture.block)))
-    assert [i for rows in shown for i in rows] == list(range(height))
+    coded = np.zeros(counts(width, height, architecture.block), int)
+    settled = np.zeros((height, width), int)
     for band in found:
-        assert set(band.own) <= set(band.around) and set(band.shown) <= set(band.rows)
-        assert band.shown.start in (0, band.own.start * architecture.block - bands.REACH // 2)
+        coded[band.blocks.slices] += 1
+        settled[band.settled.slices] += 1
+        assert band.blocks.cropped(band.around) == band.blocks
+        assert band.settled.cropped(band.pixels) == band.settled
+        assert [number for run in band.runs() for number in run] == band.numbers.reshape(-1).tolist()
+    assert (coded == 1).all() and (settled == 1).all()
+
+
+@pytest.mark.parametrize(("height", "width"), SHAPES)
+def test_a_band_has_all_that_its_pixels_need(each_prior, height, width):
+    """A border of tiles mixes a tile's width on either side at most; the shared layers look further by their margin."""
+    architecture = each_prior.architecture
+    reach = architecture.tile + architecture.margin
+    for band in bands.bands(architecture, height, width, 2**16):
+        needed = band.settled.grown(reach, 1, (height, width))
+        assert needed.cropped(band.pixels) == needed
+
+
+@pytest.mark.parametrize("pixels", [2**24, 2**26])
+@pytest.mark.parametrize("shape", [(1, 1), (16, 1), (1, 16), (2**16, 1), (1, 2**16), (2**20, 1), (1, 2**20), (9, 5)])
+def test_a_band_is_as_large_whatever_a_picture_s_shape(each_prior, pixels, shape):
+    down, across = shape
+    height = max(each_prior.architecture.block, round((pixels * down / across) ** 0.5))
+    found = bands.bands(each_prior.architecture, height, pixels // height)
+    assert len(found) > 1
+    assert all(band.around.times(each_prior.architecture.block).size <= bands.BAND_PIXELS for band in found)
 
 
 def test_most_pictures_are_one_band(each_prior):
-    blocks, rows = range(512 // each_prior.architecture.block), range(512)
-    assert bands.bands(each_prior.architecture, 512, 768) == [Band(blocks, blocks, rows, rows)]
+    blocks = Rectangle.of(512, 768).over(each_prior.architecture.block)
+    pixels = Rectangle.of(512, 768)
+    (band,) = bands.bands(each_prior.architecture, 512, 768)
+    assert band == Band(blocks, blocks, pixels, pixels, row=len(blocks.columns))
 
 
-@pytest.mark.parametrize("channels", [1, 3])
-def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels):
+@pytest.mark.parametrize(("channels", "wide"), [(1, False), (3, True)])
+def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels, wide):
     parts = busy_pictures(1, 128)[0], smooth_pictures(1, 128)[0]
     picture = np.concatenate(parts)[:250, :75, :channels].squeeze()
+    if wide:
+        picture = np.ascontiguousarray(picture.swapaxes(0, 1))
     settings = Settings(0.004, QUICK, device="cpu", point=1)
     (alone,) = encode_arrays([picture], each_prior, settings)
     several(2**13)
@@ -61,14 +93,14 @@ def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels):
     np.testing.assert_array_equal(decode_array(result.data, each_prior), result.pixels)
 
 
-def test_bands_share_modulations_and_meet_sizes(several):
+def test_bands_of_columns_share_modulations_and_meet_sizes(several):
     photo = priors.load("photo")
-    picture = np.concatenate([busy_pictures(1, 128)[0], busy_pictures(2, 128)[1]])[:, :66]
+    picture = np.concatenate([busy_pictures(1, 128)[0], busy_pictures(2, 128)[1]], 1)[:66]
     settings = Settings(0.002, QUICK, device="cpu", point=8, keep_posterior=True)
     (alone,) = encode_arrays([picture], photo, settings)
     several(2**14)
     (result,) = encode_arrays([picture], photo, settings)
     assert result.lagrangian(picture, 0.002) < 1.02 * alone.lagrangian(picture, 0.002)
-    assert result.saved.mu.shape == alone.saved.mu.shape
+    np.testing.assert_array_equal(result.saved.scale, alone.saved.scale)  # in the order of the file
     (small,) = encode_arrays([picture], photo, settings, Goal(size=2000))
     assert 1800 < len(small.data) <= 2000

@@ -5,7 +5,7 @@ bytes -> Header -> planes (format/plane.py) -> candidates -> latents, section by
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 
 import numpy as np
@@ -25,7 +25,7 @@ from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
 from .synthesis.network import Network
 from .synthesis.numpy_ops import NumpyOps
-from .synthesis.rectangle import Rectangle
+from .synthesis.rectangle import cut
 
 EXACT_PIXELS = UNMODULATED_PIXELS  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
@@ -204,25 +204,35 @@ def decode_band(
     plane: InrPlane, decoded: Decoded, band: Band, network: Network, threads: int, pixels: np.ndarray
 ) -> None:
     """Fill in what a band settles of the pixels: (H, W, 1 or 3) uint8."""
-    columns, width = plane.grid[1], plane.header.width
-    blocks = range(band.around.start * columns, band.around.stop * columns)
-    chunks = [slice(start, min(start + CHUNK, blocks.stop)) for start in blocks[::CHUNK]]
-    latents = np.concatenate(list(parallel(decoded.latents, chunks, threads)))
-    latents = latents.reshape(1, len(band.around), columns, -1)
-    of_band = replace(network, classes=network.classes[:, band.tiles(network.architecture)])
+    latents = latents_of(decoded, band, network.architecture.latents, network.ops.dtype, threads)
+    of_band = network.of_tiles(band.tiles(network.architecture))
     half = of_band.down(latents)
     del latents  # of large pictures as large as the field
-    visible = Rectangle(band.visible, range(width))
-    of_thread = -(-visible.size // threads)
+    of_thread = -(-band.visible.size // threads)
     pixels_at_once = min(max(of_thread, SMALLEST_PART), LARGEST_PART)
-    below = band.rows.start
+    rows, columns = band.pixels.slices
+    of_picture = pixels[rows, columns]
 
     def show(part):
         shown = of_band.show(lambda support: of_band.across(half, support), part)
-        rows, columns = part.slices
-        pixels[below + rows.start : below + rows.stop, columns] = to_uint8(shown[0])
+        of_picture[part.slices] = to_uint8(shown[0])
 
-    list(parallel(show, of_band.parts(pixels_at_once, visible, WIDEST_PART), threads))
+    list(parallel(show, of_band.parts(pixels_at_once, band.visible, WIDEST_PART), threads))
+
+
+def latents_of(decoded: Decoded, band: Band, size: int, dtype: type, threads: int) -> np.ndarray:
+    """Latents of a band's blocks, `size` of each: (1, Rb, Cb, D)."""
+    found = np.empty((band.around.size, size), dtype)
+    chunks = []
+    for run in band.runs():
+        chunks += cut(run, CHUNK)
+    ends = np.cumsum([len(chunk) for chunk in chunks])
+
+    def fill(numbers: range, end: int) -> None:
+        found[end - len(numbers) : end] = decoded.latents(slice(numbers.start, numbers.stop))
+
+    list(parallel(fill, chunks, threads, ends))
+    return found.reshape(1, *band.around.shape, size)
 
 
 @cache
@@ -231,11 +241,11 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def parallel(work: Callable, parts: Sequence, threads: int) -> Iterable:
-    """Map on threads, in order."""
+def parallel(work: Callable, parts: Sequence, threads: int, *others: Sequence) -> Iterable:
+    """Map on threads, in order. others: more arguments of the work, one for each part."""
     if len(parts) == 1 or threads == 1:
-        return map(work, parts)
+        return map(work, parts, *others)
     from concurrent.futures import ThreadPoolExecutor
 
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, parts))
+        return list(pool.map(work, parts, *others))

@@ -18,6 +18,7 @@ from ..picture.image import largest_difference, psnr
 from ..synthesis.architecture import counts
 from ..synthesis.bands import Band, bands
 from ..synthesis.colour_axes import Axes
+from ..synthesis.rectangle import Rectangle
 from .choose.chooser import Chooser
 from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, plane_of
 from .encoded import Encoded
@@ -53,12 +54,12 @@ class Batch:
     @cached_property
     def stack(self) -> torch.Tensor:
         """All of them in [0, 1], as whole tiles: (P, H, W, 1 or 3)."""
-        return self.rows(range(len(self.pictures)), range(self.shape[0]))
+        return self.area(range(len(self.pictures)), Rectangle.of(*self.shape[:2]))
 
-    def rows(self, members: Iterable[int], rows: range) -> torch.Tensor:
-        """Some rows of pixels of some pictures in [0, 1], as whole tiles: (n, h, W, 1 or 3)."""
+    def area(self, members: Iterable[int], area: Rectangle) -> torch.Tensor:
+        """An area of some pictures in [0, 1], as whole tiles: (n, h, w, 1 or 3)."""
         tile = self.prior.architecture.tile
-        parts = [whole_tiles(self.pictures[i][rows.start : rows.stop], tile) for i in members]
+        parts = [whole_tiles(self.pictures[i][area.slices], tile) for i in members]
         return as_pixels(np.stack(parts))
 
     @cached_property
@@ -118,18 +119,22 @@ class Batch:
         """Lagrangians of some pictures at an operating point, as `Chooser.total_cost` has them: (n,)."""
         total = 0
         for band in self.bands:
-            pixels = self.rows(members, band.own_rows(self.prior.architecture))
+            pixels = self.area(members, band.coded_pixels(self.prior.architecture))
             total = total + self.chooser.total_cost(self.point(number), pixels)
         return total
 
     def classes(self, number: int, members: Sequence[int]) -> np.ndarray:
         """Classes of the tiles of some pictures at an operating point: (n, Rt, Ct)."""
-        side = self.prior.architecture.side
-        found = []
+        architecture = self.prior.architecture
+        height, width = self.shape[:2]
+        found = np.empty((len(members), *counts(width, height, architecture.tile)), np.int64)
         for band in self.bands:
-            of_band = self.chooser.classes(self.point(number), self.rows(members, band.rows))
-            found.append(of_band[:, band.coded.start * side : band.coded.stop * side])
-        return np.concatenate(found, 1)
+            of_band = self.chooser.classes(self.point(number), self.area(members, band.pixels))
+            tiles = band.coded_tiles(architecture)
+            rows, columns = tiles.slices
+            rows_of_band, columns_of_band = tiles.within(band.tiles(architecture)).slices
+            found[:, rows, columns] = of_band[:, rows_of_band, columns_of_band]
+        return found
 
     def encode(self, jobs: Sequence[Job], progress: Progress) -> list[Encoded]:
         """A file for each job. Raises TargetError if a fit diverges, FormatError if a file shows another picture."""
@@ -163,7 +168,7 @@ class Batch:
         else:
             classes = np.stack([job.classes for job in jobs])
         device = resolve_device(self.settings.device)
-        pixels = partial(self.rows, members)
+        pixels = partial(self.area, members)
         return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes)
 
     def finish(self, i: int, coded: CodedPicture) -> Encoded:

@@ -39,6 +39,10 @@ class Rectangle:
         height, width = limits
         return Rectangle(grown(self.rows, by, unit, height), grown(self.columns, by, unit, width))
 
+    def cropped(self, to: "Rectangle") -> "Rectangle":
+        """What of it another has."""
+        return Rectangle(shared(self.rows, to.rows), shared(self.columns, to.columns))
+
     def times(self, count: int) -> "Rectangle":
         """In a unit that is so many times smaller."""
         return Rectangle(times(self.rows, count), times(self.columns, count))
@@ -61,6 +65,10 @@ def grown(line: range, by: int, unit: int, limit: int) -> range:
     start = (line.start - by) // unit * unit
     stop = -(-(line.stop + by) // unit) * unit
     return range(max(0, start), min(limit, stop))
+
+
+def shared(line: range, other: range) -> range:
+    return range(max(line.start, other.start), min(line.stop, other.stop))
 
 
 def times(line: range, count: int) -> range:

@@ -18,6 +18,7 @@ from ...format.plane import Decoded, InrPlane
 from ...format.prior import OperatingPoint, Prior
 from ...synthesis.bands import Band
 from ...synthesis.colour_axes import Axes, turned
+from ...synthesis.rectangle import Rectangle
 from ..fit.descent import Descent
 from ..fit.latents import Latents
 from ..fit.modulation import ModulationFit, kl_bits, worth
@@ -42,7 +43,7 @@ class Canvas:
     shape: tuple[int, ...]  # of each picture: (H, W) or (H, W, 3)
     classes: np.ndarray  # (P, Rt, Ct)
     bands: Sequence[Band]
-    rows_of: Callable[[range], torch.Tensor]  # some rows of pixels of all pictures, whole tiles: (P, h, W, 1 or 3)
+    area_of: Callable[[Rectangle], torch.Tensor]  # an area of all pictures, whole tiles: (P, h, w, 1 or 3)
     device: torch.device  # where they are fitted
     axes: Axes | None = None  # of their colours
 
@@ -67,9 +68,10 @@ class Canvas:
 
     def subject(self, band: Band, threads: Threads) -> Subject:
         """What is fitted of one band."""
-        classes = self.classes[:, band.tiles(self.prior.architecture)]
-        shape = (len(band.rows), *self.shape[1:])
-        pixels = self.rows_of(band.rows).to(self.device)
+        rows, columns = band.tiles(self.prior.architecture).slices
+        classes = self.classes[:, rows, columns]
+        shape = (*band.pixels.shape, *self.shape[2:])
+        pixels = self.area_of(band.pixels).to(self.device)
         subject = Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
         if self.axes is None:
             return subject
@@ -103,6 +105,30 @@ class FittedBand:
     @property
     def subject(self) -> Subject:
         return self.descent.subject
+
+
+@dataclass(frozen=True)
+class CodedBand:
+    """What a band adds to its P pictures; b blocks of each are coded."""
+
+    band: Band
+    streams: list[np.ndarray]  # P b of them, picture by picture
+    ideal_bits: np.ndarray  # (P,)
+    sampled: np.ndarray  # (P, h, w) or (P, h, w, 3) uint8, what it settles
+    pixels: np.ndarray  # likewise
+    saved: list[SavedPosterior | None]
+    seconds: float
+
+    @property
+    def numbers(self) -> np.ndarray:
+        """Of its coded blocks in the file: (b,)."""
+        return self.band.numbers[self.band.coded.slices].reshape(-1)
+
+    def streams_of(self, picture: int) -> list[np.ndarray]:
+        """Streams of one picture's blocks."""
+        count = len(self.streams) // len(self.pixels)
+        first = picture * count
+        return self.streams[first : first + count]
 
 
 def encode_canvases(
@@ -170,11 +196,11 @@ class CanvasEncoder:
         self.coder = coder
         self.threads = threads
         self.planes = canvas.planes(settings)
-        self.above: torch.Tensor | None = None  # latents that the next band has from the last
+        self.before: torch.Tensor | None = None  # latents that the next band has from those before
         self.decoded: Decoded | None = None  # what the file says before its blocks, once that is coded
         self.modulations: list[np.ndarray] = []  # their stream, once they are coded
         self.modulation_bits = 0.0  # their KL
-        self.parts: list[list[CodedPicture]] = []  # of each band, every picture's
+        self.parts: list[CodedBand] = []
 
     def fit(self, band: Band) -> FittedBand:
         """The posterior of a band. Modulations are fitted along, and coded: with a band in the middle, for all."""
@@ -200,7 +226,7 @@ class CanvasEncoder:
             descent = descent.with_weights(self.decoded.shared)
         noise = Noise(self.settings.seed)
         steps = round(descent.steps * self.settings.plan.steps)
-        start = descent.subject.start(self.above)
+        start = descent.subject.start(self.before)
         posterior, modulation_posterior = descent.run(start, steps, noise, modulations)
         if modulations:
             self._code_modulations(modulations.latents, modulation_posterior, descent.subject)
@@ -228,47 +254,44 @@ class CanvasEncoder:
         """What band `number` adds to every picture."""
         bands = self.canvas.bands
         subject = fit.subject
-        pixels = subject.pixels(section.posterior.mean)
-        blocks = streams(subject.latents, section.bundles)
-        count = len(blocks) // len(pixels)
-        parts = []
-        for i in range(len(pixels)):
-            of_picture = blocks[i * count : (i + 1) * count]
-            stream = np.concatenate([*of_picture, NO_BITS])
-            part = CodedPicture(
-                replace(self.planes[i], streams=(stream,)),
-                fit.ideal_bits[i],
-                fit.sampled[i],
-                pixels[i],
-                fit.saved[i],
-                seconds,
-            )
-            parts.append(part)
-        self.parts.append(parts)
+        mean = section.posterior.mean
+        part = CodedBand(
+            bands[number],
+            streams(subject.latents, section.bundles),
+            fit.ideal_bits,
+            fit.sampled,
+            subject.pixels(mean),
+            fit.saved,
+            seconds,
+        )
+        self.parts.append(part)
         if number + 1 < len(bands):
-            shared_rows = bands[number].before(bands[number + 1])
-            self.above = subject.rows(section.posterior.mean, shared_rows)
+            places = subject.places(bands[number + 1].before)
+            self.before = mean[as_tensor(places, mean.device)]
 
     def pictures(self) -> list[CodedPicture]:
         """Every picture, of all bands."""
-        return [self._whole(parts) for parts in zip(*self.parts, strict=True)]
+        return [self._picture(i) for i in range(len(self.planes))]
 
-    def _whole(self, parts: Sequence[CodedPicture]) -> CodedPicture:
-        """A picture of its bands, from top to bottom."""
-        plane = parts[0].plane
-        blocks = np.concatenate([part.plane.streams[0] for part in parts])
+    def _picture(self, i: int) -> CodedPicture:
+        """One of them. Blocks are in the order of the file, row by row, whatever bands there were."""
+        plane = self.planes[i]
+        sampled = np.empty(self.canvas.shape, np.uint8)
+        pixels = np.empty(self.canvas.shape, np.uint8)
+        of_blocks = []
+        for part in self.parts:
+            settled = part.band.settled.slices
+            sampled[settled] = part.sampled[i]
+            pixels[settled] = part.pixels[i]
+            of_blocks += part.streams_of(i)
+        order = np.argsort(np.concatenate([part.numbers for part in self.parts]))
+        blocks = np.concatenate([*(of_blocks[block] for block in order), NO_BITS])
         saved = None
-        if parts[0].saved:
-            saved = SavedPosterior.join([part.saved for part in parts])
-        bits = sum(part.ideal_bits for part in parts) + class_bits(plane) + self.modulation_bits
-        return CodedPicture(
-            replace(plane, streams=(*self.modulations, blocks)),
-            bits,
-            np.concatenate([part.sampled for part in parts]),
-            np.concatenate([part.pixels for part in parts]),
-            saved,
-            sum(part.seconds for part in parts),
-        )
+        if self.settings.keep_posterior:
+            saved = SavedPosterior.join([part.saved[i] for part in self.parts]).of(order)
+        bits = sum(part.ideal_bits[i] for part in self.parts) + class_bits(plane) + self.modulation_bits
+        seconds = sum(part.seconds for part in self.parts)
+        return CodedPicture(replace(plane, streams=(*self.modulations, blocks)), bits, sampled, pixels, saved, seconds)
 
 
 def plane_of(

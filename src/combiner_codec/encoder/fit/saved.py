@@ -43,6 +43,10 @@ class SavedPosterior:
         names = [field.name for field in fields(SavedPosterior)]
         return SavedPosterior(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
 
+    def of(self, blocks: np.ndarray) -> "SavedPosterior":
+        """That of some blocks, by number."""
+        return SavedPosterior(self.mu[blocks], self.sigma[blocks], self.mean[blocks], self.scale[blocks])
+
     @staticmethod
     def parse(archive: bytes, data: bytes) -> "SavedPosterior":
         """The posterior of the .cmb file `data`. Raises FormatError for anything else."""

@@ -56,7 +56,7 @@ class Subject:
         """Pictures (P, H, W, 1 or 3) with classes (P, Rt, Ct); whole ones, if of no band."""
         architecture = prior.architecture
         device = target.device
-        band = band or whole(architecture, shape[0])
+        band = band or whole(architecture, *shape[:2])
         network = Network(
             architecture,
             shared_weights(point, device),
@@ -66,12 +66,12 @@ class Subject:
             single=point.single,
         )
         section = BlockSection(point, architecture, blocks_of(classes, architecture))
-        pictures, height, width, _ = target.shape
-        rows, columns = counts(width, height, architecture.block)
-        numbers = band.around.start * columns + np.arange(rows * columns)
-        in_file = np.zeros((pictures, rows, columns), bool)
-        in_file[:, band.coded] = True
-        latents = Latents.of(section, device, np.tile(numbers, pictures), in_file.reshape(-1))
+        pictures = len(target)
+        coded = np.zeros(band.around.shape, bool)
+        coded[band.coded.slices] = True
+        numbers = np.tile(band.numbers.reshape(-1), pictures)
+        in_file = np.tile(coded.reshape(-1), pictures)
+        latents = Latents.of(section, device, numbers, in_file)
         return Subject(point, shape, target, network, latents, band, threads)
 
     def with_weights(self, shared: dict) -> "Subject":
@@ -104,9 +104,11 @@ class Subject:
         """Sums over each picture's blocks: (B,) -> (P,)."""
         return values.reshape(len(self.target), -1).sum(1)
 
-    def rows(self, latents: torch.Tensor, blocks: slice) -> torch.Tensor:
-        """Those of some rows of blocks: (B, D) -> (b, D)."""
-        return latents.reshape(*self.grid, -1)[:, blocks].flatten(0, 2)
+    def places(self, blocks: Rectangle) -> np.ndarray:
+        """Where those of some blocks of the picture are among (B, D) latents: (b,)."""
+        every = np.arange(np.prod(self.grid)).reshape(self.grid)
+        rows, columns = blocks.within(self.band.around).slices
+        return every[:, rows, columns].reshape(-1)
 
     def field(self, latents: torch.Tensor) -> torch.Tensor:
         """(B, D) -> (P, H, W, C)."""
@@ -176,7 +178,7 @@ class Subject:
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
         """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
         field = self.field(latents)
-        visible = Rectangle(self.band.visible, range(self.shape[1]))
+        visible = self.band.visible
         shown = np.empty((len(field), *visible.shape, self.target.shape[3]), np.uint8)
 
         def field_of(support):
@@ -188,10 +190,10 @@ class Subject:
             shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
         return shown[..., 0] if shown.shape[-1] == 1 else shown
 
-    def start(self, above: torch.Tensor | None = None) -> Posterior:
+    def start(self, before: torch.Tensor | None = None) -> Posterior:
         """Closed form of the linear part where there is one, else the prior's mean and scale.
 
-        above: latents that the first blocks, of a band before, have in the file.
+        before: latents that blocks of bands before have in the file, (b, D).
         """
         architecture = self.network.architecture
         prior = self.prior
@@ -205,6 +207,7 @@ class Subject:
             mean = prior.mean.expand(count, -1).clone()
             scale = torch.where(prior.coded, prior.posterior_scale, 0.0)
         posterior = Posterior(mean, scale, prior.coded.clone())
-        if above is None:
+        if before is None:
             return posterior
-        return posterior.fixed([(slice(len(above)),)], [above])
+        places = as_tensor(self.places(self.band.before), self.device)
+        return posterior.fixed([(places,)], [before])
