@@ -24,7 +24,8 @@ if REGISTERED := hasattr(backend_registration, "_setup_privateuseone_for_python_
     backend_registration._setup_privateuseone_for_python_backend(ELSEWHERE)
 
 SLOW = {  # files of more than some seconds, or of whole commands, which `make check` leaves out
-    "test_absurd", "test_api", "test_bands", "test_bench_small", "test_changes", "test_cli", "test_codec", "test_cuda", "test_estimate", "test_exact",
+    "test_absurd", "test_api", "test_bands", "test_bench_small", "test_changes", "test_cli",
+    "test_codec", "test_cuda", "test_estimate", "test_exact",
     "test_experiments", "test_faults", "test_graphics", "test_grow", "test_hostile_priors",
     "test_image", "test_inspection", "test_jobs",
     "test_joint", "test_limits", "test_long", "test_modulation", "test_mutants", "test_numerics", "test_outputs",
