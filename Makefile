@@ -7,8 +7,8 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
-EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed ablation \
-	table1 table2 cuda profile growth figures golden hostile hard drift
+EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
+	ablation flat table1 table2 cuda profile growth figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -78,6 +78,8 @@ bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthou
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download
 bench-web-speed: ARGS = $(SAMPLES)/hippos.png  ## how long a preview takes in headless Chromium
 bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/hippos-64x48.png  ## encode and decode beside WebP and AVIF, as ratios
+bench-looks: ARGS = $(KODAK) $(PHOTOS)/val $(PHOTOS)/val2  ## SSIMULACRA 2 and Butteraugli beside others at equal bytes; resumable
+flat: ARGS = $(PHOTOS)/val/05.png $(PHOTOS)/val/12.png $(PHOTOS)/val/17.png $(PHOTOS)/val2/19.png  ## errors in skies, ours beside AVIF's
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable

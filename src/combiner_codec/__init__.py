@@ -55,6 +55,7 @@ def encode(
     to_8bit: bool = False,
     allow_truncated: bool = False,
     kind: str = "auto",
+    tune: str = "psnr",
 ) -> bytes:
     """Encode one picture.
 
@@ -66,7 +67,8 @@ def encode(
     threads: of the processor, 0 takes all. verify: decode the file, and make sure that it shows what it should.
     background: colour that a transparent picture is put on, a name or #rrggbb; None keeps alpha. to_8bit: round 16 bits
     per channel. allow_truncated: take what is there of a picture file that ends too early. kind: "inr", "lossless", or
-    "auto" for what is better by beta or the wish; a prior that is named asks for "inr".
+    "auto" for what is better by beta or the wish; a prior that is named asks for "inr". tune: "psnr" for the least
+    squared error, "iq" for the least that people see.
 
     Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
     MissingError without the device that is asked for, OSError for a file that cannot be read, and ValueError or
@@ -80,7 +82,7 @@ def encode(
     if kind == "auto" and prior is not None:
         kind = "inr"
     chosen = beta if quality is None else beta_of(quality)
-    settings = Settings(chosen, effort, seed, device, threads, verify, kind=kind)
+    settings = Settings(chosen, effort, seed, device, threads, verify, kind=kind, tune=tune)
     return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
 
 

@@ -99,6 +99,7 @@ class CombinerCodec:
     settings: tuple[float, ...] = BETAS
     prior: Prior | None = None  # chosen by the picture's size if None
     device: str = "auto"
+    tune: str = "psnr"
 
     def label(self, setting: float) -> str:
         """A setting as tables show it."""
@@ -113,7 +114,8 @@ class CombinerCodec:
         priors_of = [self.prior_for(picture) for picture in pixels]
         chosen = {prior.digest.hex()[:12]: prior.name for prior in priors_of}
         names = " and ".join(f"prior {name} {digest}" for digest, name in chosen.items())
-        return f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}"
+        tune = "" if self.tune == "psnr" else f", tune {self.tune}"
+        return f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}{tune}"
 
     def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
         """A file for each (H, W, 3) uint8 picture; those that share a prior are encoded together.
@@ -122,7 +124,7 @@ class CombinerCodec:
         """
         from ..encoder.encode import encode_arrays
 
-        settings = Settings(setting, self.effort, device=self.device, threads=threads)
+        settings = Settings(setting, self.effort, device=self.device, threads=threads, tune=self.tune)
         priors_of = [self.prior_for(picture) for picture in pixels]
         files: dict[int, File] = {}
         for prior in {prior.digest: prior for prior in priors_of}.values():

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 from ..errors import FormatError
@@ -36,6 +37,7 @@ class Plan(Outputs):
     others: Sequence[str] = tuple(codecs.OTHERS)
     priors: Sequence[Prior | None] = (None,)  # None: by the picture's size
     efforts: Sequence[str] = ("normal",)
+    tunes: Sequence[str] = ("psnr",)
     limit: int | None = None  # pictures of every source
     threads: int = 0  # of the processor; 0 takes all
     device: str = "auto"
@@ -100,12 +102,14 @@ def chosen_codecs(plan: Plan, say: Report) -> tuple[list[codecs.Codec], list[str
 
 
 def ours(plan: Plan) -> list[codecs.CombinerCodec]:
-    """One curve per prior and effort, named by what differs."""
+    """One curve per prior, effort and tune, named by what differs."""
     result = []
     for prior in plan.priors:
-        for effort in plan.efforts:
+        for effort, tune in product(plan.efforts, plan.tunes):
             name = f"combiner {effort}" + (f", {prior.name}" if prior else "")
-            result.append(codecs.CombinerCodec(name, effort, tuple(plan.betas), prior, plan.device))
+            if tune != "psnr":
+                name += f", tune {tune}"
+            result.append(codecs.CombinerCodec(name, effort, tuple(plan.betas), prior, plan.device, tune))
     return result
 
 

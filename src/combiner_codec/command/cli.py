@@ -33,8 +33,10 @@ EXISTING = click.Path(exists=True, path_type=Path)
 FILE = click.Path(dir_okay=False, path_type=Path)
 FOLDER = click.Path(file_okay=False, path_type=Path)
 EFFORTS = click.Choice(["fast", "normal", "best"])
+TUNES = click.Choice(["psnr", "iq"])
 DEVICES = click.Choice(["auto", "cpu", "cuda"])
 EFFORT = "More work for better files: fast takes a quarter of the time of normal, best sixteen times it."
+TUNE = "What counts: the squared error (psnr), or what people see of it (iq), which costs some PSNR."
 DEVICE = "Where to fit: auto takes a GPU where torch sees one."
 PICTURES = (".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif", ".bmp", ".tif", ".tiff", ".jp2", ".j2k",
             ".ppm", ".pgm", ".pbm", ".pnm", ".qoi", ".tga")  # fmt: skip
@@ -100,6 +102,7 @@ def cli():
 )
 @click.option("--lossless", is_flag=True, help="The same as --kind lossless. Needs no torch.")
 @click.option("--effort", type=EFFORTS, default="normal", show_default=True, help=EFFORT)
+@click.option("--tune", type=TUNES, default="psnr", show_default=True, help=TUNE)
 @click.option("--seed", type=click.IntRange(0, header.MAX_SEED), default=0, help="Seed of the candidate stream [0].")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
 @click.option(
@@ -365,6 +368,8 @@ def train(sources, output, checkpoints, **options):
 @click.option("--prior", "priors", multiple=True, metavar="NAME|FILE", help="Prior, once for each [by size].")
 @click.option("--effort", "efforts", multiple=True, type=EFFORTS, default=["normal"], show_default=True,
               help="Efforts to measure.")  # fmt: skip
+@click.option("--tune", "tunes", multiple=True, type=TUNES, default=["psnr"], show_default=True,
+              help="What encode --tune makes, once for each.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="First pictures of every folder or array.")
 @click.option("--json", type=FILE, help="Results; a second run goes on from it.")
 @click.option("--plot", type=FILE, help="Rate-distortion plot (.svg, .png).")

@@ -11,6 +11,7 @@ from ..root import next_guess
 from .batch import Batch
 from .choose.choices import Choices
 from .choose.search import within_size
+from .choose.target import choices_of
 from .encoded import Encoded
 from .goal import MET, Goal
 from .parts import PictureParts, assembled
@@ -40,7 +41,9 @@ def to_size(
     (colour,) = encode_planes([parts.colour], prior, settings, colour_goal, threads, between(progress, 0, 1 / 2))
     if isinstance(colour, TargetError):
         return colour
-    (alpha,) = encode_planes([parts.alpha], prior, settings, alpha_goal, threads, between(progress, 1 / 2, 1))
+    (alpha,) = encode_planes(
+        [parts.alpha], prior, replace(settings, tune="psnr"), alpha_goal, threads, between(progress, 1 / 2, 1)
+    )
     if isinstance(alpha, TargetError):
         return alpha
     result = assembled(picture, parts, [colour, alpha], prior, settings)
@@ -65,7 +68,7 @@ def to_psnr(
     for attempt in range(ENCODINGS):
         share = between(progress, 1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
         of_colour = replace(settings, beta=float(np.exp(log_beta)))
-        of_alpha = replace(settings, beta=of_colour.beta / parts.alpha_weight)
+        of_alpha = replace(settings, beta=of_colour.beta / parts.alpha_weight, tune="psnr")
         colours = encode_planes([parts.colour], prior, of_colour, None, threads, between(share, 0, COLOUR))
         alphas = encode_planes([parts.alpha], prior, of_alpha, None, threads, between(share, COLOUR, 1))
         result = assembled(picture, parts, colours + alphas, prior, of_colour)
@@ -88,9 +91,10 @@ def _split(size: int, parts: PictureParts, prior: Prior, settings: Settings) -> 
         rest = size - 1 - sum(map(len, values))
         colour, alpha = (Goal(size=size if value else max(1, rest)) for value in values)
         return colour, alpha
-    colour, alpha = (Batch(prior, settings, [plane]) for plane in planes)
+    colour = Batch(prior, settings, [parts.colour])
+    alpha = Batch(prior, replace(settings, tune="psnr"), [parts.alpha])
     usable = size - 1 + colour.empty
-    searches = [Choices(batch.chooser, batch.stack, batch.pixels, batch.file_size) for batch in (colour, alpha)]
+    searches = [choices_of(batch)[0] for batch in (colour, alpha)]
     of_alpha = np.rint(SHARES * usable).astype(int).tolist()
     splits = [(usable - second, second) for second in of_alpha]
     error, (first, second) = min((_predicted(parts, searches, split), split) for split in splits)

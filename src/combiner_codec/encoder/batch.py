@@ -23,6 +23,7 @@ from .choose.chooser import Chooser
 from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, plane_of
 from .encoded import Encoded
 from .fit.subject import MOST_PIXELS
+from .looks import seen_error, tile_weights
 from .settings import Effort, Progress, Settings, between, resolve_device
 from .threads import ALONE, Threads
 
@@ -61,6 +62,35 @@ class Batch:
         tile = self.prior.architecture.tile
         parts = [whole_tiles(self.pictures[i][area.slices], tile) for i in members]
         return as_pixels(np.stack(parts))
+
+    @cached_property
+    def tile_weights(self) -> np.ndarray | None:
+        """Of squared error, as the settings' tune has them: (P, Rt, Ct); None where all are 1."""
+        if self.settings.tune == "psnr":
+            return None
+        return np.stack([tile_weights(picture, self.prior.architecture.tile) for picture in self.pictures])
+
+    def weights(self, members: Iterable[int], area: Rectangle) -> np.ndarray | None:
+        """The same of an area of some pictures: (n, rt, ct)."""
+        if self.tile_weights is None:
+            return None
+        tile = self.prior.architecture.tile
+        rows = slice(area.rows.start // tile, -(-area.rows.stop // tile))
+        columns = slice(area.columns.start // tile, -(-area.columns.stop // tile))
+        return self.tile_weights[list(members), rows, columns]
+
+    def cost_of(self, i: int, file: Encoded) -> float:
+        """Lagrangian of a file of picture i."""
+        if self.tile_weights is None:
+            return file.lagrangian(self.pictures[i], self.chooser.beta)
+        return self.error_of(i, file) + self.chooser.beta * np.log(2) * 8 * len(file.data)
+
+    def error_of(self, i: int, file: Encoded) -> float:
+        """Squared error of a file of picture i, as the settings' tune has it."""
+        picture = self.pictures[i]
+        if self.tile_weights is None:
+            return 10 ** (-file.psnr / 10)
+        return seen_error(picture, file.pixels, self.tile_weights[i], self.prior.architecture.tile)
 
     @cached_property
     def bands(self) -> list[Band]:
@@ -108,9 +138,9 @@ class Batch:
     def best(self, files: Sequence[Encoded]) -> list[Encoded]:
         """The best file of every picture, from those of `likeliest`."""
         results = []
-        for i, picture in enumerate(self.pictures):
+        for i in range(len(self.pictures)):
             tried = files[i :: len(self.pictures)]
-            costs = [file.lagrangian(picture, self.chooser.beta) for file in tried]
+            costs = [self.cost_of(i, file) for file in tried]
             seconds = sum(file.posterior_seconds for file in tried)
             results.append(replace(tried[int(np.argmin(costs))], posterior_seconds=seconds))
         return results
@@ -119,8 +149,9 @@ class Batch:
         """Lagrangians of some pictures at an operating point, as `Chooser.total_cost` has them: (n,)."""
         total = 0
         for band in self.bands:
-            pixels = self.area(members, band.coded_pixels(self.prior.architecture))
-            total = total + self.chooser.total_cost(self.point(number), pixels)
+            area = band.coded_pixels(self.prior.architecture)
+            pixels = self.area(members, area)
+            total = total + self.chooser.total_cost(self.point(number), pixels, self.weights(members, area))
         return total
 
     def classes(self, number: int, members: Sequence[int]) -> np.ndarray:
@@ -129,7 +160,9 @@ class Batch:
         height, width = self.shape[:2]
         found = np.empty((len(members), *counts(width, height, architecture.tile)), np.int64)
         for band in self.bands:
-            of_band = self.chooser.classes(self.point(number), self.area(members, band.pixels))
+            pixels = self.area(members, band.pixels)
+            weights = self.weights(members, band.pixels)
+            of_band = self.chooser.classes(self.point(number), pixels, weights)
             tiles = band.coded_tiles(architecture)
             rows, columns = tiles.slices
             rows_of_band, columns_of_band = tiles.within(band.tiles(architecture)).slices
@@ -169,7 +202,8 @@ class Batch:
             classes = np.stack([job.classes for job in jobs])
         device = resolve_device(self.settings.device)
         pixels = partial(self.area, members)
-        return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes)
+        weights = None if self.tile_weights is None else partial(self.weights, members)
+        return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes, weights)
 
     def finish(self, i: int, coded: CodedPicture) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows

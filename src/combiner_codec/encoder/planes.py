@@ -76,7 +76,7 @@ def by_beta(
     for weight in {part.alpha_weight for part in parts if part.alpha is not None}:
         members = [i for i, part in enumerate(parts) if part.alpha is not None and part.alpha_weight == weight]
         alphas = [parts[i].alpha for i in members]
-        milder = replace(settings, beta=settings.beta / weight)
+        milder = replace(settings, beta=settings.beta / weight, tune="psnr")
         encoded = encode_planes(alphas, prior, milder, None, threads, between(progress, COLOUR, 1))
         for i, file in zip(members, encoded, strict=True):
             files[i].append(file)

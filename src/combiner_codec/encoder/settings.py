@@ -37,6 +37,7 @@ EFFORTS = {
 
 DEVICES = ("auto", "cpu", "cuda")
 MOST = sys.float_info.max
+TUNES = ("psnr", "iq")  # the least squared error, or the least that people see
 KINDS = ("auto", "inr", "lossless")  # what pictures are stored as
 WORST, FINEST = 0.06, 0.00025  # beta of quality 0 and 100: the outermost operating points of the prior `photo`
 
@@ -86,6 +87,7 @@ class Settings:
     point: int | None = None  # operating point, instead of choosing by beta
     keep_posterior: bool = False  # return the fitted posteriors too
     kind: str = "auto"  # what pictures are stored as: one of KINDS
+    tune: str = "psnr"  # what a file is to be good for: one of TUNES
 
     def __post_init__(self):
         positive("beta", self.beta)
@@ -94,6 +96,7 @@ class Settings:
         one_of("seed", self.seed, number=(0, MAX_SEED), whole=True)
         one_of("device", self.device, DEVICES)
         one_of("kind", self.kind, KINDS)
+        one_of("tune", self.tune, TUNES)
         one_of("threads", self.threads, number=(0, inf), whole=True)
 
     @property

@@ -17,6 +17,7 @@ from ...synthesis.squares import begins
 from .chooser import Chooser
 from .class_costs import tile_nats
 from .class_maps import cheapest
+from .picture_costs import TileWeights
 
 NATS_PER_BYTE = 8 * np.log(2)
 NO_ERROR = 1e-9  # squared error that counts as none
@@ -93,6 +94,7 @@ class Choices:
     picture: torch.Tensor  # (1, H, W, 1 or 3)
     pixels: int  # of the picture that are kept
     size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
+    weights: TileWeights = None  # (1, Rt, Ct)
     tiles_known: dict[int, Tiles] = field(default_factory=dict, repr=False)  # by operating point, as asked for
     overheads_known: dict[int, float] = field(default_factory=dict, repr=False)  # the same
 
@@ -112,8 +114,8 @@ class Choices:
         if number not in self.tiles_known:
             grey = self.picture.shape[-1] == 1
             point = self.chooser.prior.operating_point(number, grey)
-            merged = self.chooser.tiling(point, self.picture)
-            errors = self.chooser.costs(point, self.picture).errors(merged)
+            merged = self.chooser.tiling(point, self.picture, self.weights)
+            errors = self.chooser.costs(point, self.picture, self.weights).errors(merged)
             self.tiles_known[number] = Tiles(point, merged[0], errors[0])
         return self.tiles_known[number]
 

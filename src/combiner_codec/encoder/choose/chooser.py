@@ -16,9 +16,10 @@ from ...synthesis.colour_axes import Axes
 from ...synthesis.squares import square_sums
 from ..fit.analysis import ColourMap
 from ..fit.posterior import shared_weights
+from ..looks import component_weights
 from ..threads import ALONE, Threads
 from .class_maps import cheapest
-from .picture_costs import PictureCosts
+from .picture_costs import PictureCosts, TileWeights
 from .tiling import choose_tiling
 
 # costs of some pictures, by their numbers (n,), at an operating point: (n,)
@@ -72,9 +73,9 @@ class Chooser:
                 return totals
             centre = best
 
-    def total_cost(self, point: OperatingPoint, pictures: torch.Tensor) -> np.ndarray:
+    def total_cost(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). As if merged tiles and others did not disturb each other."""
-        costs = self.costs(point, pictures)
+        costs = self.costs(point, pictures, weights)
         every = costs.mergeable()
         of_squares = square_sums(costs.least(np.zeros_like(every)))
         if every.any():
@@ -82,22 +83,23 @@ class Chooser:
             of_squares = np.minimum(of_squares, of_merged)
         return of_squares.sum((1, 2))
 
-    def tiling(self, point: OperatingPoint, pictures: torch.Tensor) -> np.ndarray:
+    def tiling(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Which tiles of (P, H, W, 1 or 3) pictures are merged: (P, Rt, Ct) bool."""
-        costs = self.costs(point, pictures)
+        costs = self.costs(point, pictures, weights)
         every = costs.mergeable()
         return choose_tiling(costs.least, every) if every.any() else every
 
-    def classes(self, point: OperatingPoint, pictures: torch.Tensor) -> np.ndarray:
+    def classes(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Classes of the tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct)."""
-        merged = self.tiling(point, pictures)
-        costs = self.costs(point, pictures).costs(merged)
+        merged = self.tiling(point, pictures, weights)
+        costs = self.costs(point, pictures, weights).costs(merged)
         return cheapest(point, costs, self.beta)
 
-    def costs(self, point: OperatingPoint, pictures: torch.Tensor) -> PictureCosts:
+    def costs(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> PictureCosts:
         """Of the tiles of (P, H, W, 1 or 3) pictures."""
         architecture = self.prior.architecture
         if self.axes is not None:
             colours = ColourMap.of(architecture, shared_weights(point))
             pictures = colours.with_components_turned(pictures, self.axes)
-        return PictureCosts(architecture, point, pictures, self.beta, self.threads)
+        components = None if weights is None else component_weights(architecture, point, self.axes)
+        return PictureCosts(architecture, point, pictures, self.beta, self.threads, weights, components)

@@ -4,7 +4,7 @@ Shapes: T tiles of one size with n latents each, K classes of tiles of that size
 """
 
 from dataclasses import dataclass
-from functools import cached_property, lru_cache, partial
+from functools import cached_property, lru_cache
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ import torch
 from ...format.operating_point import OperatingPoint
 from ...format.streams import COST_PER_BIT, kl_table
 from ..fit.posterior import out_of_reach, undamped
+from ..looks import ComponentWeights, latent_weights
 from ..threads import Threads
 
 TILES_AT_ONCE = 1024  # whose costs are computed together
@@ -84,18 +85,27 @@ class ClassCosts:
     posterior_scale: torch.Tensor  # (n,) float32
     bits: torch.Tensor  # (K,) float64, average KL of a tile
     share: float  # of what a tile's KL exceeds these bits by that no other tile makes up for
+    weights: torch.Tensor | None = None  # (n,) float64 of the latents' squared error; None where all are 1
+    weighted_bits: torch.Tensor | None = None  # (K,) float64, `bits` with these weights
 
     @staticmethod
-    def of(point: OperatingPoint, kl_index: np.ndarray, side: int) -> "ClassCosts":
-        """From KL indices of the cells of a tile (K, cells, U); a block, and so a stream, has side * side tiles."""
+    def of(point: OperatingPoint, kl_index: np.ndarray, side: int, weights: np.ndarray | None = None) -> "ClassCosts":
+        """From KL indices of the cells of a tile (K, cells, U); a block, and so a stream, has side * side tiles.
+
+        weights: of the latents' squared error, (U,).
+        """
         count, cells, size = kl_index.shape
         scale = point.scale_of(kl_index, slice(None))
         scale = scale.reshape(count, cells * size)
         posterior_scale = np.tile(point.posterior_scale, cells)
         bits = kl_table()[kl_index].sum((1, 2)) / COST_PER_BIT
         share = cells**0.5 / side  # one over the root of the tiles in a stream, which make up for each other
-        tables = (torch.from_numpy(table) for table in (scale, posterior_scale, bits))
-        return ClassCosts(point.beta, *tables, share)
+        tables = [torch.from_numpy(table) for table in (scale, posterior_scale, bits)]
+        if weights is None:
+            return ClassCosts(point.beta, *tables, share)
+        of_latents = np.tile(weights, cells)
+        weighted_bits = kl_table()[kl_index].reshape(count, cells * size) @ of_latents / COST_PER_BIT
+        return ClassCosts(point.beta, *tables, share, torch.from_numpy(of_latents), torch.from_numpy(weighted_bits))
 
     def errors(self, deviation: torch.Tensor, threads: Threads) -> np.ndarray:
         """Distortion of coding each tile with each class, as far as classes differ in it.
@@ -105,15 +115,23 @@ class ClassCosts:
         parts = deviation.split(TILES_AT_ONCE)
         return np.concatenate(threads.map(self._errors, parts))
 
-    def least(self, deviation: torch.Tensor, rates: np.ndarray, threads: Threads) -> np.ndarray:
+    def least(
+        self, deviation: torch.Tensor, rates: np.ndarray, threads: Threads, weights: np.ndarray | None = None
+    ) -> np.ndarray:
         """Errors and rates of the best classes: (T, n), rates (K,) float32 -> (T,) float32.
 
+        weights: of the tiles' errors, (T,) float32.
         What candidates do not reach only adds to a class, so it is asked for where a class might be the best alone.
         """
         if not len(deviation):
             return np.zeros(0, np.float32)
-        parts = deviation.split(TILES_AT_ONCE)
-        work = partial(self._least, rates=torch.from_numpy(rates))
+        of_tiles = torch.ones(len(deviation)) if weights is None else torch.from_numpy(weights)
+        parts = zip(deviation.split(TILES_AT_ONCE), of_tiles.split(TILES_AT_ONCE), strict=True)
+        every_rate = torch.from_numpy(rates)
+
+        def work(part):
+            return self._least(*part, every_rate)
+
         return np.concatenate(threads.map(work, parts))
 
     @cached_property
@@ -124,6 +142,15 @@ class ClassCosts:
     def _sums(self):
         return ClassSums.of(self.scale, self._posterior_variance)
 
+    @cached_property
+    def _weighted(self):
+        """Evidence (K,) and precision (n, K) of `ClassSums`, nats of each latent weighted, bits for bits."""
+        variance = self.scale.double() ** 2
+        marginal = variance + self._posterior_variance
+        log_ratio = torch.log(marginal / self._posterior_variance)
+        evidence = 0.5 * log_ratio @ self.weights + np.log(2) * (self.bits - self.weighted_bits)
+        return evidence, (self.weights / marginal).T
+
     def _errors(self, deviation):
         deviation = undamped(deviation, self._posterior_variance, self.beta)
         nats = self._nats(deviation)
@@ -131,7 +158,7 @@ class ClassCosts:
         beyond = outliers.beyond(self.scale.T[outliers.place])
         return self._error(nats, beyond, self.bits).numpy()
 
-    def _least(self, deviation, rates):
+    def _least(self, deviation, weights, rates):
         deviation = undamped(deviation, self._posterior_variance, self.beta)
         outliers = self._outliers(deviation)
         nats = self._nats(deviation)
@@ -142,9 +169,9 @@ class ClassCosts:
             scale = self.scale[chosen[:, None], far.place]
             beyond = far.beyond(scale[..., None])[:, 0]
             errors = self._error(nats[tile, chosen], beyond, self.bits[chosen])
-            return errors + rates[chosen]
+            return weights[tile] * errors + rates[chosen]
 
-        bounds = self._error(nats, 0, self.bits) + rates  # (T, K)
+        bounds = weights[:, None] * self._error(nats, 0, self.bits) + rates  # (T, K)
         every = torch.arange(len(deviation))
         best = costs(every, bounds.argmin(1))
         tile, chosen = torch.nonzero(bounds < best[:, None], as_tuple=True)
@@ -160,7 +187,10 @@ class ClassCosts:
         """Distortion / beta + nats of each tile in each class, as if candidates reached all: (T, n) -> (T, K)."""
         sums = self._sums
         energy = 0.5 * deviation**2
-        nats = sums.evidence + energy @ sums.precision
+        evidence, precision = sums.evidence, sums.precision
+        if self.weights is not None:
+            evidence, precision = self._weighted
+        nats = evidence + energy @ precision
         kl = sums.least_kl + energy @ sums.kl_slope
         excess = kl - np.log(2) * self.bits
         surplus = 2 * excess / sums.coded  # y
@@ -170,6 +200,8 @@ class ClassCosts:
 
     def _outliers(self, deviation):
         posterior_scale = self._posterior_variance.sqrt()
+        if self.weights is not None:
+            posterior_scale = posterior_scale / self.weights.sqrt()
         ratio = deviation.abs() / posterior_scale
         place = torch.topk(ratio, min(OUTLIERS, len(posterior_scale))).indices
         size = deviation.gather(1, place).abs().float()
@@ -177,10 +209,16 @@ class ClassCosts:
 
 
 @lru_cache(POINTS_KEPT)
-def costs_by_size(point: OperatingPoint, side: int) -> tuple[ClassCosts, ClassCosts]:
-    """Of tiles on their own and of merged ones, of which a block has side * side and a fourth of them."""
-    single = ClassCosts.of(point, point.kl_index[:, None], side)
-    merged = ClassCosts.of(point, point.merged, side)
+def costs_by_size(
+    point: OperatingPoint, side: int, seen: tuple[int, ComponentWeights] | None = None
+) -> tuple[ClassCosts, ClassCosts]:
+    """Of tiles on their own and of merged ones, of which a block has side * side and a fourth of them.
+
+    seen: what `latent_weights` takes, where squared error is weighted.
+    """
+    weights = None if seen is None else latent_weights(*seen)
+    single = ClassCosts.of(point, point.kl_index[:, None], side, weights)
+    merged = ClassCosts.of(point, point.merged, side, weights)
     return single, merged
 
 

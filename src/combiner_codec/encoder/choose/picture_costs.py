@@ -15,8 +15,11 @@ from ...synthesis.architecture import Architecture
 from ...synthesis.squares import begins, cells, everywhere
 from ..fit.analysis import decompose
 from ..fit.posterior import shared_weights
+from ..looks import ComponentWeights
 from ..threads import ALONE, Threads
 from .class_costs import costs_by_size, tile_nats
+
+TileWeights = np.ndarray | None  # of squared error (looks.py): (P, Rt, Ct) float32; None where all are 1
 
 TILES_AT_ONCE = 1024  # of pictures whose latents are computed together
 # Bits of a class in a map, about. With 4, J of files was 0.8 % higher at beta 0.03 and the same at 0.0085.
@@ -43,6 +46,8 @@ class PictureCosts:
     pictures: torch.Tensor  # (P, H, W, 1 or 3)
     beta: float  # squared error, summed over pixels, per nat
     threads: Threads = ALONE
+    weights: TileWeights = None
+    components: ComponentWeights | None = None  # where there are weights
 
     @property
     def linear(self) -> bool:
@@ -68,13 +73,14 @@ class PictureCosts:
         if not self.linear:
             return self.costs(merged)[..., 0] + number
         costs = np.zeros(merged.shape, np.float32)
-        of_single, of_merged = costs_by_size(self.point, self.architecture.side)
+        of_single, of_merged = costs_by_size(self.point, self.architecture.side, self._latent_weights)
         single = self.point.single
         rates = self._rates()
         for some in self._latents(merged):
             found = costs[some.pictures]
-            found[some.alone] = of_single.least(some.single, rates[:single], self.threads)
-            found[some.first] = of_merged.least(some.merged, rates[single:], self.threads)
+            of_alone, of_first = self._of_tiles(some)
+            found[some.alone] = of_single.least(some.single, rates[:single], self.threads, of_alone)
+            found[some.first] = of_merged.least(some.merged, rates[single:], self.threads, of_first)
         return costs + number * begins(merged)
 
     def costs(self, merged: np.ndarray) -> np.ndarray:
@@ -91,14 +97,28 @@ class PictureCosts:
             return np.zeros((*merged.shape, 1), np.float32)
         shape = (*merged.shape, self.point.classes)
         errors = np.full(shape, np.inf, np.float32)
-        of_single, of_merged = costs_by_size(self.point, self.architecture.side)
+        of_single, of_merged = costs_by_size(self.point, self.architecture.side, self._latent_weights)
         single = self.point.single
         errors[merged, single:] = 0
         for some in self._latents(merged):
             found = errors[some.pictures]
             found[some.alone, :single] = of_single.errors(some.single, self.threads)
             found[some.first, single:] = of_merged.errors(some.merged, self.threads)
+        if self.weights is not None:
+            errors *= self.weights[..., None]
         return errors
+
+    def _of_tiles(self, some: TileLatents) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """Weights of the tiles of some pictures: (T,) and (S,)."""
+        if self.weights is None:
+            return None, None
+        weights = self.weights[some.pictures]
+        return weights[some.alone], weights[some.first]
+
+    @property
+    def _latent_weights(self) -> tuple[int, ComponentWeights] | None:
+        """What `latent_weights` takes."""
+        return None if self.components is None else (self.architecture.tile, self.components)
 
     def _rates(self):
         """beta ln 2 bits of each class: (K,) float32."""

@@ -4,6 +4,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
 
 from ...errors import TargetError
+from ...synthesis.rectangle import Rectangle
 from ..batch import Batch, Job
 from ..encoded import Encoded
 from ..goal import MET, Goal
@@ -47,8 +48,12 @@ def rounds(goal: Goal, batch: Batch) -> Rounds:
 
 def choices_of(batch: Batch) -> list[Choices]:
     """Of every picture."""
-    pictures = batch.stack.split(1)
-    return [Choices(batch.chooser, picture, batch.pixels, batch.file_size) for picture in pictures]
+    everything = Rectangle.of(*batch.shape[:2])
+    found = []
+    for i, picture in enumerate(batch.stack.split(1)):
+        weights = batch.weights([i], everything)
+        found.append(Choices(batch.chooser, picture, batch.pixels, batch.file_size, weights))
+    return found
 
 
 def _to_size(size: int, of_pictures: Sequence[Choices], batch: Batch) -> Rounds:
@@ -65,7 +70,7 @@ def _to_size(size: int, of_pictures: Sequence[Choices], batch: Batch) -> Rounds:
     encoded = yield Round(batch, jobs)
     for asked, result in zip(jobs, encoded, strict=True):
         best = results.get(asked.picture)
-        if best is None or result.psnr > best.psnr:
+        if best is None or batch.error_of(asked.picture, result) < batch.error_of(asked.picture, best):
             results[asked.picture] = result
     return [results[i] for i in range(len(of_pictures))]
 

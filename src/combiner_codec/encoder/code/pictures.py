@@ -26,6 +26,7 @@ from ..fit.noise import Noise
 from ..fit.posterior import Posterior, as_tensor
 from ..fit.saved import SavedPosterior
 from ..fit.subject import FEWEST_PIXELS, Subject
+from ..looks import component_weights
 from ..settings import Progress, Settings, between
 from ..threads import ALONE, Threads
 from .streams import CoderSettings, Draws, Streams, bundles, code_segment, streams
@@ -46,6 +47,7 @@ class Canvas:
     area_of: Callable[[Rectangle], torch.Tensor]  # an area of all pictures, whole tiles: (P, h, w, 1 or 3)
     device: torch.device  # where they are fitted
     axes: Axes | None = None  # of their colours
+    weights_of: Callable[[Rectangle], np.ndarray] | None = None  # of squared error: (P, rt, ct); None where all are 1
 
     @property
     def point(self) -> OperatingPoint:
@@ -73,6 +75,9 @@ class Canvas:
         shape = (*band.pixels.shape, *self.shape[2:])
         pixels = self.area_of(band.pixels).to(self.device)
         subject = Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
+        if self.weights_of is not None:
+            components = component_weights(self.prior.architecture, self.point, self.axes)
+            subject = subject.with_tile_weights(self.weights_of(band.pixels), components)
         if self.axes is None:
             return subject
         shared = turned(self.point.shared, self.prior.architecture.colour, self.axes)

@@ -21,6 +21,7 @@ from ...synthesis.lapped import Borders
 from ...synthesis.network import Network
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
+from ..looks import ComponentWeights, latent_weights
 from ..threads import ALONE, Threads
 from .analysis import decompose
 from .gradients import LappedColumns, LappedRows, layers, modulated_layers
@@ -42,6 +43,7 @@ class Subject:
     latents: Latents
     band: Band
     threads: Threads
+    pixel_weights: torch.Tensor | None = None  # of squared error, (P, H, W); None where all are 1
 
     @staticmethod
     def of(
@@ -73,6 +75,24 @@ class Subject:
         in_file = np.tile(coded.reshape(-1), pictures)
         latents = Latents.of(section, device, numbers, in_file)
         return Subject(point, shape, target, network, latents, band, threads)
+
+    def with_tile_weights(self, weights: np.ndarray, components: ComponentWeights | None) -> "Subject":
+        """The same with squared error as people see it: weights of tiles (P, Rt, Ct) and of colour components.
+
+        Posterior scales, by which the coder weighs errors, follow from both, the pull of pixels from the tiles' alone.
+        """
+        architecture = self.network.architecture
+        tile = architecture.tile
+        of_tiles = as_tensor(weights, self.device)
+        weighted = replace(self, pixel_weights=of_tiles.repeat_interleave(tile, 1).repeat_interleave(tile, 2))
+        if components is None:
+            return weighted
+        of_latents = as_tensor(latent_weights(tile, components), self.device).float()
+        of_blocks = blocks_from(architecture, of_tiles[..., None] * of_latents, TorchOps)
+        seen = of_blocks.reshape(len(self.latents.kl_index), -1)
+        seen = torch.where(seen > 0, seen, 1.0)  # 0 beyond the picture
+        prior = replace(self.prior, posterior_scale=self.prior.posterior_scale / seen.sqrt())
+        return replace(weighted, latents=replace(self.latents, prior=prior))
 
     def with_weights(self, shared: dict) -> "Subject":
         """The same with other weights of the shared layers."""
@@ -171,6 +191,8 @@ class Subject:
             shown = shown.mean(-1, keepdim=True)
         rows, columns = area.slices
         error = distortion(shown, self.target[pictures, rows, columns]) * self.inside[rows, columns]
+        if self.pixel_weights is not None:
+            error = error * self.pixel_weights[pictures, rows, columns]
         nats = error.sum((1, 2)) / self.point.beta
         return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
 
