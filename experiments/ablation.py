@@ -85,8 +85,10 @@ def variants(settings: Settings, beta: float, say: Report) -> dict[str, tuple[Co
     refined = replace(EFFORTS["normal"], steps=EFFORTS["fast"].steps, wider=EFFORTS["fast"].wider)
     rows = {"`fast` with refinement": (refined, whole), "`fast`, which is without refinement": ("fast", whole)}
     rows |= {f"… and without {name}": ("fast", prior(name)) for name in WITHOUT}
+    without_axes = replace(EFFORTS["fast"], axes=False)
     rows |= {
         SHIPPED: ("fast", priors.load("photo")),
+        f"{SHIPPED}, without colour axes of its own": (without_axes, priors.load("photo")),
         f"{SHIPPED}, without modulations": ("fast", unmodulated(settings)),
     }
     return {name: (CombinerCodec(name, effort, (beta,), prior), prior) for name, (effort, prior) in rows.items()}

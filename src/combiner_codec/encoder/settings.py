@@ -26,6 +26,7 @@ class Effort:
     refine: float  # refinement steps after each segment, as a share of the prior's own number
     wider: int  # bits that an index has more than the prior's own: candidates per group
     trials: int  # operating points coded to the end for a picture, of which the best is kept
+    axes: bool = True  # whether a picture may have colour axes of its own
 
 
 EFFORTS = {

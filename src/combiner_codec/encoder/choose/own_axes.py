@@ -35,9 +35,9 @@ def axes_of(picture: np.ndarray, prior: Prior, settings: Settings, goal: Goal | 
     Small pictures keep the prior's, so that they can be fitted together.
     """
     architecture = prior.architecture
-    if picture.ndim == 2 or picture.shape[0] * picture.shape[1] <= UNMODULATED_PIXELS:
-        return None
-    if not architecture.field.linear:
+    large = picture.shape[0] * picture.shape[1] > UNMODULATED_PIXELS
+    possible = picture.ndim == 3 and architecture.field.linear and settings.plan.axes
+    if not (large and possible):
         return None
     tiles = sample(picture, architecture.tile)
     if not len(tiles):
