@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -25,13 +26,14 @@ from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
 from .synthesis.network import Network
 from .synthesis.numpy_ops import NumpyOps
-from .synthesis.rectangle import cut
+from .synthesis.rectangle import Rectangle, cut
 
 EXACT_PIXELS = UNMODULATED_PIXELS  # pictures up to this size are decoded in double precision throughout
 CHUNK = 16  # blocks whose latents are decoded at once
 SMALLEST_PART = 2**16  # pixels that the network computes at once: one part for each thread, within these
 LARGEST_PART = 2**18
 WIDEST_PART = 2**12  # columns of wide pictures' parts, at most: lower strips would be computed twice for the most part
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -51,7 +53,7 @@ class Contents:
             return f"lossless {'WebP' if self.colour.codec == VP8L else 'PNG'} inside"
         return "one colour" if isinstance(self.colour, OneColour) else "INR"
 
-    def facts(self, size: int) -> dict:
+    def facts(self, size: int) -> dict[str, Any]:
         """What `combiner info` tells of a file of so many bytes."""
         colour = self.colour
         inr = colour if isinstance(colour, InrPlane) else None
@@ -156,7 +158,7 @@ def decode_plane(plane: AnyPlane, threads: int) -> np.ndarray:
 
 def decode_inr(plane: InrPlane, threads: int, pixels: np.ndarray) -> None:
     """Fill in the pixels of an INR: (H, W, 1 or 3) uint8."""
-    dtype = np.float64 if plane.pixels <= EXACT_PIXELS else np.float32
+    dtype = precision(plane)
     decoded = Decoded(plane.shared)
     for section, stream in zip(plane.sections, plane.streams, strict=True):
         latents = partial(sample, plane.header, section, stream, np.float64 if section.few else dtype)
@@ -177,14 +179,19 @@ def decode_inr(plane: InrPlane, threads: int, pixels: np.ndarray) -> None:
         decode_band(plane, decoded, band, network, threads, pixels)
 
 
-def sample(head: Header, section: Section, stream: np.ndarray, dtype, blocks: slice) -> np.ndarray:
+def precision(plane: InrPlane) -> type:
+    """In which an INR is computed."""
+    return np.float64 if plane.pixels <= EXACT_PIXELS else np.float32
+
+
+def sample(head: Header, section: Section, stream: np.ndarray, dtype: type, blocks: slice) -> np.ndarray:
     """The coded sample of some blocks' latents: (b, D).
 
     stream: bits of the section, uint8 of 0 and 1.
     """
     number = np.arange(len(section.lengths))[blocks]
     lengths = section.lengths[blocks]
-    latents = np.tile(section.mean.astype(dtype), (len(number), 1))
+    latents: np.ndarray = np.tile(section.mean.astype(dtype), (len(number), 1))
     if not lengths.any():
         return latents
     end = int(section.lengths[: number[-1] + 1].sum())
@@ -204,7 +211,7 @@ def decode_band(
     plane: InrPlane, decoded: Decoded, band: Band, network: Network, threads: int, pixels: np.ndarray
 ) -> None:
     """Fill in what a band settles of the pixels: (H, W, 1 or 3) uint8."""
-    latents = latents_of(decoded, band, network.architecture.latents, network.ops.dtype, threads)
+    latents = latents_of(decoded, band, network.architecture.latents, precision(plane), threads)
     of_band = network.of_tiles(band.tiles(network.architecture))
     half = of_band.down(latents)
     del latents  # of large pictures as large as the field
@@ -213,7 +220,7 @@ def decode_band(
     rows, columns = band.pixels.slices
     of_picture = pixels[rows, columns]
 
-    def show(part):
+    def show(part: Rectangle) -> None:
         shown = of_band.show(lambda support: of_band.across(half, support), part)
         of_picture[part.slices] = to_uint8(shown[0])
 
@@ -222,11 +229,11 @@ def decode_band(
 
 def latents_of(decoded: Decoded, band: Band, size: int, dtype: type, threads: int) -> np.ndarray:
     """Latents of a band's blocks, `size` of each: (1, Rb, Cb, D)."""
-    found = np.empty((band.around.size, size), dtype)
-    chunks = []
+    found: np.ndarray = np.empty((band.around.size, size), dtype)
+    chunks: list[range] = []
     for run in band.runs():
         chunks += cut(run, CHUNK)
-    ends = np.cumsum([len(chunk) for chunk in chunks])
+    ends = np.cumsum([len(chunk) for chunk in chunks]).tolist()
 
     def fill(numbers: range, end: int) -> None:
         found[end - len(numbers) : end] = decoded.latents(slice(numbers.start, numbers.stop))
@@ -241,7 +248,7 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def parallel(work: Callable, parts: Sequence, threads: int, *others: Sequence) -> Iterable:
+def parallel(work: Callable[..., T], parts: Sequence[Any], threads: int, *others: Sequence[Any]) -> Iterable[T]:
     """Map on threads, in order. others: more arguments of the work, one for each part."""
     if len(parts) == 1 or threads == 1:
         return map(work, parts, *others)

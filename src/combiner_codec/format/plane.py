@@ -18,7 +18,7 @@ Shapes: Rt x Ct tiles; B blocks of a section with D latents each, of which b are
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 
@@ -28,32 +28,36 @@ from ..synthesis.colour_axes import turned
 from ..synthesis.modulation import modulated
 from . import classmap
 from .header import EXACT, ONE_COLOUR, Fields, Header, write_varint
-from .prior import OperatingPoint, Prior
+from .operating_point import Modulations, OperatingPoint
+from .prior import Prior
 from .streams import COST_PER_BIT, kl_table
 
 ALL = slice(None)
+NO_BITS = np.zeros(0, np.uint8)
 VP8L, PNG = range(2)  # codecs of exact planes
 VARINT_BITS = 40  # of the longest length
 
 
 class Bits(Protocol):
-    """Where a plane's bits come from or go to. Each method takes what is written and returns it, or what is read."""
+    """Where a plane's bits come from or go to. Each method takes what is written, None to a reader, and returns it or
+    what is read.
+    """
 
     position: int  # bits read or written so far
 
-    def flag(self, value: bool | None) -> bool:
+    def flag(self, value: Any) -> bool:
         """One bit."""
 
-    def octets(self, count: int, value: bytes | None) -> bytes:
+    def octets(self, count: int, value: Any) -> bytes:
         """Whole bytes."""
 
-    def varint(self, value: int | None) -> int:
+    def varint(self, value: Any) -> int:
         """A length in bytes, as a header's sizes are written."""
 
-    def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: np.ndarray | None) -> np.ndarray:
+    def class_map(self, point: OperatingPoint, rows: int, columns: int, classes: Any) -> np.ndarray:
         """Classes of all tiles: (Rt, Ct) int64."""
 
-    def stream(self, length: int, stream: np.ndarray | None) -> np.ndarray | None:
+    def stream(self, length: int, stream: Any) -> np.ndarray:
         """Bits of a section: (length,) uint8 of 0 and 1."""
 
 
@@ -104,14 +108,14 @@ class BitReader:
 class BitWriter:
     """Writes planes; `bits` is what `BitReader` takes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.parts: list[np.ndarray] = []
         self.position = 0
 
     @property
     def bits(self) -> np.ndarray:
         """All that was written: (n,) uint8 of 0 and 1."""
-        return np.concatenate([*self.parts, np.zeros(0, np.uint8)])
+        return np.concatenate([*self.parts, NO_BITS])
 
     def put(self, bits: np.ndarray) -> None:
         """Some more of them."""
@@ -142,16 +146,22 @@ class BitWriter:
 class BitCounter(BitWriter):
     """Counts the bits of a plane whose streams are not known yet."""
 
-    def stream(self, length: int, stream: np.ndarray | None = None) -> None:
+    def stream(self, length: int, stream: np.ndarray | None = None) -> np.ndarray:
         self.position += length
+        return NO_BITS
+
+
+def nothing(blocks: slice) -> np.ndarray:
+    """Latents before they are decoded."""
+    raise NotImplementedError
 
 
 @dataclass(frozen=True)
 class Decoded:
     """What the sections of an INR that are decoded so far say: numpy arrays in a decoder, tensors in an encoder."""
 
-    shared: dict  # weights of the shared layers
-    latents: Callable[[slice], np.ndarray] | None = None  # those of some blocks: -> (b, D)
+    shared: dict[str, Any]  # weights of the shared layers
+    latents: Callable[[slice], np.ndarray] = nothing  # those of some blocks: -> (b, D)
 
 
 @dataclass(frozen=True)
@@ -205,20 +215,25 @@ class ModulationSection(Section):
     name = "modulations"
     few = True
 
+    @property
+    def modulations(self) -> Modulations:
+        """Their tables, which an operating point has where a plane has this section."""
+        return cast(Modulations, self.point.modulations)
+
     @cached_property
     def lengths(self) -> np.ndarray:
         return np.array([self.point.length_of(self.kl_index())])
 
     def kl_index(self, blocks: slice = ALL) -> np.ndarray:
-        return self.point.modulation_kl(self.pixels)
+        return cast(np.ndarray, self.modulations.kl_of(self.pixels))  # of a picture that is large enough
 
     @property
     def mean(self) -> np.ndarray:
-        return np.zeros_like(self.point.modulations.scale)
+        return np.zeros_like(self.modulations.scale)
 
     def scale(self, kl_index: np.ndarray, latents: np.ndarray | slice = ALL) -> np.ndarray:
         coded = kl_table()[kl_index] > 0
-        return np.where(coded, self.point.modulations.scale[latents], np.float32(0))
+        return np.where(coded, self.modulations.scale[latents], np.float32(0))
 
     def posterior_scale(self, kl_index: np.ndarray) -> np.ndarray:
         narrower = np.exp2(-kl_table()[kl_index] / COST_PER_BIT)
@@ -284,7 +299,7 @@ class OneColour(Plane):
     value: bytes  # 1 or 3
 
     @staticmethod
-    def code(bits: Bits, header: Header, prior: Prior, plane: "OneColour | None" = None) -> "OneColour":
+    def code(bits: Bits, header: Header, prior: Prior | None, plane: Any = None) -> "OneColour":
         """Read a plane, or write the given one."""
         value = bits.octets(1 if header.grey else 3, plane.value if plane else None)
         return OneColour(header, prior, value)
@@ -302,7 +317,7 @@ class ExactPlane(Plane):
     content: bytes
 
     @staticmethod
-    def code(bits: Bits, header: Header, prior: Prior | None, plane: "ExactPlane | None" = None) -> "ExactPlane":
+    def code(bits: Bits, header: Header, prior: Prior | None, plane: Any = None) -> "ExactPlane":
         """Read a plane, or write the given one. Raises FormatError for a length that is not in its shortest form."""
         (codec,) = bits.octets(1, bytes([plane.codec]) if plane else None)
         if codec not in (VP8L, PNG):
@@ -320,13 +335,14 @@ class ExactPlane(Plane):
 class InrPlane(Plane):
     """A plane as a sample of a network's weights."""
 
+    prior: Prior
     classes: np.ndarray  # (Rt, Ct) int64
     modulated: bool = False  # whether there are modulations
     streams: tuple[np.ndarray, ...] = ()  # of each section, one block's after another: uint8 of 0 and 1
     class_map_bits: int = 0
 
     @staticmethod
-    def code(bits: Bits, header: Header, prior: Prior, plane: "InrPlane | None" = None) -> "InrPlane":
+    def code(bits: Bits, header: Header, prior: Any, plane: Any = None) -> "InrPlane":
         """Read a plane, or write the given one. Raises FormatError for what no encoder wrote."""
         found = InrPlane(header, prior, np.zeros((0, 0), np.int64))
         found.check()
