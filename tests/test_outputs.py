@@ -292,6 +292,8 @@ def test_a_source_that_never_ends_is_refused_by_its_beginning(folder):
         line = [COMBINER, command, "/dev/zero", *output]
         done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (1, "combiner: /dev/zero: not a combiner file\n")
+    with pytest.raises(combiner_codec.FormatError, match="not a combiner file"):
+        combiner_codec.decode("/dev/zero")
 
 
 @pytest.mark.parametrize(("option", "count"), [([], 2), (["--sync"], 2), (["--no-sync"], 0)])

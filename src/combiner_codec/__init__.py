@@ -168,7 +168,6 @@ def decode(
     allowed.
     """
     import os
-    from pathlib import Path
 
     from PIL import Image
 
@@ -176,7 +175,7 @@ def decode(
     from .encoder.settings import one_of
     from .format.prior import find
     from .picture import scaling
-    from .picture.data_url import from_data_url, is_data_url
+    from .picture.data_url import from_data_url, is_data_url, read_coded
 
     one_of("threads", threads, number=(0, float("inf")), whole=True)
     if size is not None:
@@ -186,7 +185,8 @@ def decode(
             one_of("width and height of size", length, number=(1, MAX_SIDE), whole=True)
         check_pixels(*size, max_pixels)
     if isinstance(data, os.PathLike) or (isinstance(data, str) and not is_data_url(data)):
-        data = Path(data).read_bytes()
+        with open(data, "rb") as file:
+            data = read_coded(file)
     elif not isinstance(data, str | bytes | bytearray | memoryview):
         raise TypeError(f"data must be bytes or a path, not {type(data).__name__}")
     if isinstance(data, str):

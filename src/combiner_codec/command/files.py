@@ -4,14 +4,14 @@ import errno
 import os
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
 import click
 
 from ..errors import FileError
-from ..format.header import MAGIC
-from ..picture.data_url import BEGIN as DATA_URL
+from ..picture import data_url
 from ..picture.data_url import from_data_url, is_data_url
 from ..whole import sync_file, whole_file
 
@@ -37,36 +37,27 @@ def nameless(source: str) -> bool:
     return source == STDIO or is_data_url(source)
 
 
-def read(source: str, begins: tuple[bytes, ...] = ()) -> bytes:
-    """A file or standard input. Raises FileError.
+def whole(file: BinaryIO) -> bytes:
+    """All that a file holds."""
+    return file.read()
 
-    begins: what its first bytes may be; of any other no more is read than these.
-    """
+
+def read(source: str, how: Callable[[BinaryIO], bytes] = whole) -> bytes:
+    """A file or standard input; how: what reads it. Raises FileError."""
     try:
         if source == STDIO:
-            return _read_open(sys.stdin.buffer, begins)
+            return how(sys.stdin.buffer)
         with open(source, "rb") as file:
-            return _read_open(file, begins)
+            return how(file)
     except OSError as error:
         raise FileError(f"{label(source)}: {error.strerror}") from error
 
 
-def _read_open(file: BinaryIO, begins: tuple[bytes, ...]) -> bytes:
-    if not begins:
-        return file.read()
-    first = file.read(max(map(len, begins)))
-    return first + file.read() if first.startswith(begins) else first
-
-
 def read_coded(source: str) -> bytes:
-    """A .cmb file, or the one in a data: URL, which may be the name itself. Raises FileError and FormatError.
-
-    Of what begins like neither only the beginning is read: it may never end.
-    """
+    """A .cmb file, or the one in a data: URL, which may be the name itself. Raises FileError and FormatError."""
     if is_data_url(source):
         return from_data_url(source)
-    data = read(source, (MAGIC[:1], DATA_URL))
-    return from_data_url(data) if is_data_url(data) else data
+    return read(source, data_url.read_coded)
 
 
 def write(target: str, data: bytes, replace: bool = True, sync: bool = True) -> None:

@@ -2,8 +2,10 @@
 
 import base64
 import binascii
+from typing import BinaryIO
 
 from ..errors import FormatError
+from ..format.header import MAGIC
 
 MIME = "image/x-combiner"
 BEGIN = b"data:"
@@ -19,6 +21,17 @@ def is_data_url(name: "str | bytes") -> bool:
     """Whether a name, or what a file holds, is such a URL."""
     begin = name[: len(BEGIN)]
     return begin == (BEGIN.decode() if isinstance(begin, str) else BEGIN)
+
+
+def read_coded(file: BinaryIO) -> bytes:
+    """What a .cmb file holds, or one with its data: URL. Raises FormatError for another URL.
+
+    Of what begins like neither only the beginning is read: it may never end.
+    """
+    data = file.read(len(BEGIN))
+    if data.startswith((MAGIC[:1], BEGIN)):
+        data += file.read()
+    return from_data_url(data) if is_data_url(data) else data
 
 
 def from_data_url(url: "str | bytes") -> bytes:
