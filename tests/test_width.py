@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from combiner_codec import FormatError, decode, encode
 from combiner_codec.format import header, plane
 from combiner_codec.format import prior as priors
 from combiner_codec.format.header import RGB, USUAL_BITS, Header
@@ -88,3 +89,27 @@ def test_decoding_takes_no_more_memory_for_a_line_than_for_a_square(tmp_path):
 def test_encoding_takes_no_more_memory_for_a_line_than_for_a_square():
     """The torture tests have larger ones, encoded as users do."""
     assert peak(ENCODE, 64, 4096) <= MORE * peak(ENCODE, 512, 512)
+
+
+@pytest.mark.parametrize("shape", [(13377, 13377), (1, 2**20)])
+def test_what_decoders_refuse_is_not_encoded(shape):
+    """By default they take so many pixels in whole tiles."""
+    height, width = shape
+    limit = header.MAX_PIXELS if height > 1 else 2**20
+    assert height * width <= limit
+    picture = np.broadcast_to(np.arange(width).astype(np.uint8), shape)
+    photo = priors.load("photo")
+    head = Header(photo.number, 1, USUAL_BITS[0], width, height, channels=RGB)
+    with pytest.raises(FormatError, match="of whole tiles are more than"):
+        encode(picture, kind="inr", max_pixels=limit)
+    with pytest.raises(FormatError, match="of whole tiles are more than"):
+        decode(header.write(head, photo.architecture.block, b"", photo.digest), max_pixels=limit)
+
+
+def test_without_tiles_pixels_are_as_many_as_are_seen():
+    line = np.arange(100, dtype=np.uint8)[None]
+    flat = np.full((1, 100), 7, np.uint8)
+    assert np.asarray(decode(encode(line, kind="lossless", max_pixels=100), max_pixels=100)).tolist() == line.tolist()
+    assert np.asarray(decode(encode(flat, kind="inr", max_pixels=100), max_pixels=100)).tolist() == flat.tolist()
+    with pytest.raises(FormatError, match="100 x 1 pixels are more than 99"):
+        encode(line, kind="lossless", max_pixels=99)

@@ -56,6 +56,7 @@ def encode(
     allow_truncated: bool = False,
     kind: str = "auto",
     tune: str = "psnr",
+    max_pixels: int | None = MAX_PIXELS,
 ) -> bytes:
     """Encode one picture.
 
@@ -68,7 +69,8 @@ def encode(
     background: colour that a transparent picture is put on, a name or #rrggbb; None keeps alpha. to_8bit: round 16 bits
     per channel. allow_truncated: take what is there of a picture file that ends too early. kind: "inr", "lossless", or
     "auto" for what is better by beta or the wish; a prior that is named asks for "inr". tune: "psnr" for the least
-    squared error, "iq" for the least that people see.
+    squared error, "iq" for the least that people see. max_pixels: larger pictures
+    are refused, as `decode` refuses them, with tiles counted as a whole; None is no limit.
 
     Raises FormatError for pictures that cannot be encoded, TargetError where a size or a quality is out of reach,
     MissingError without the device that is asked for, OSError for a file that cannot be read, and ValueError or
@@ -82,7 +84,7 @@ def encode(
     if kind == "auto" and prior is not None:
         kind = "inr"
     chosen = beta if quality is None else beta_of(quality)
-    settings = Settings(chosen, effort, seed, device, threads, verify, kind=kind, tune=tune)
+    settings = Settings(chosen, effort, seed, device, threads, verify, kind=kind, tune=tune, max_pixels=max_pixels)
     return _encoded(image, None, settings, (target_size, target_psnr), prior, (background, to_8bit, allow_truncated))
 
 

@@ -21,7 +21,6 @@ from .format.plane import VP8L, AnyPlane, BitReader, Decoded, ExactPlane, InrPla
 from .format.prior import Prior
 from .picture.planes import join, sharpened
 from .picture.rounding import to_uint8
-from .synthesis.architecture import counts
 from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
 from .synthesis.network import Network
@@ -114,8 +113,7 @@ def check_tiles(head: Header, tile: int, max_pixels: int | None) -> None:
     has_tiles = head.point < EXACT or (head.alpha is not None and head.alpha < EXACT)
     if not has_tiles:
         return
-    rows, columns = counts(head.width, head.height, tile)
-    header.check_pixels(columns * tile, rows * tile, max_pixels, "pixels of whole tiles")
+    planes.check_whole_tiles(head.width, head.height, tile, max_pixels)
 
 
 def decode_array(

@@ -112,6 +112,7 @@ def cli():
 @click.option("--allow-truncated", is_flag=True, help="Encode what is there of pictures that end too early.")
 @click.option("--save-posterior", metavar="FILE", help="Keep the fitted posterior, for combiner inspect (.npz).")
 @click.option("--verify/--no-verify", default=True, help="Decode each file before it is written [yes].")
+@pixel_limit
 @preview_options
 @click.pass_context
 def encode(
@@ -126,6 +127,7 @@ def encode(
     an input which fails is empty.
     """
     from ..encoder.settings import Settings, beta_of
+    from ..picture import image
     from .encoding import Encoding, Request
 
     one_of(ctx, "target_size", "target_psnr", "quality", "beta")
@@ -142,6 +144,7 @@ def encode(
     jobs = plan.checked(team.share, kinds, failures)
     if save_posterior:
         beside(jobs, save_posterior, "--save-posterior")
+    image.take_up_to(how["max_pixels"])
     settings = Settings(
         beta=beta if quality is None else beta_of(quality),
         threads=ranks.threads(threads),

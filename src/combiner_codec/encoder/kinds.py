@@ -14,6 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import MissingError, TargetError
+from ..format.header import check_pixels
+from ..format.plane import check_whole_tiles
 from ..format.prior import Prior
 from ..picture import planes
 from . import exact
@@ -35,8 +37,11 @@ def encode_pictures(
 ) -> list[Encoded | TargetError]:
     """Encode uint8 pictures, (H, W) or (H, W, 2 to 4), as `settings.kind` says.
 
-    Takes, returns and raises what `encode.encode_arrays` does.
+    Takes, returns and raises what `encode.encode_arrays` does. Raises FormatError for a picture of more pixels than
+    `settings.max_pixels`, which by default decoders refuse too.
     """
+    for picture in pictures:
+        check_size(picture, None, settings.max_pixels)
     if settings.kind == "lossless":
         return [lossless(picture, goal) for picture in pictures]
     if settings.kind == "inr":
@@ -60,6 +65,14 @@ def encode_pictures(
     return results
 
 
+def check_size(picture: np.ndarray, prior: Prior | None, limit: int | None) -> None:
+    """Raises FormatError for a picture of more pixels than a limit, as decoding does; prior: of one as a network."""
+    height, width = picture.shape[:2]
+    check_pixels(width, height, limit)
+    if prior and planes.one_value(picture) is None:
+        check_whole_tiles(width, height, prior.architecture.tile, limit)
+
+
 def lossless(picture: np.ndarray, goal: Goal | None = None) -> Encoded | TargetError:
     """The file without loss; a TargetError if it is larger than the goal allows."""
     file = exact.encoded(picture)
@@ -69,6 +82,8 @@ def lossless(picture: np.ndarray, goal: Goal | None = None) -> Encoded | TargetE
 
 
 def _inrs(pictures, prior, settings, goal, progress):
+    for picture in pictures:
+        check_size(picture, prior, settings.max_pixels)
     try:
         problem = _torch_problem()
         if problem:

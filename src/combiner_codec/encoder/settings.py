@@ -8,7 +8,7 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from ..errors import MissingError
-from ..format.header import INDEX_BITS, MAX_SEED
+from ..format.header import INDEX_BITS, MAX_PIXELS, MAX_SEED
 from ..format.prior import OperatingPoint
 
 if TYPE_CHECKING:
@@ -89,6 +89,7 @@ class Settings:
     keep_posterior: bool = False  # return the fitted posteriors too
     kind: str = "auto"  # what pictures are stored as: one of KINDS
     tune: str = "psnr"  # what a file is to be good for: one of TUNES
+    max_pixels: int | None = MAX_PIXELS  # of a picture, where it is a network also in whole tiles; None or 0: no limit
 
     def __post_init__(self):
         positive("beta", self.beta)
@@ -99,6 +100,8 @@ class Settings:
         one_of("kind", self.kind, KINDS)
         one_of("tune", self.tune, TUNES)
         one_of("threads", self.threads, number=(0, inf), whole=True)
+        if self.max_pixels is not None:
+            one_of("max_pixels", self.max_pixels, number=(0, inf), whole=True)
 
     @property
     def plan(self) -> Effort:

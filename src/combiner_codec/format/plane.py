@@ -27,7 +27,7 @@ from ..synthesis.architecture import Architecture, blocks_of, counts
 from ..synthesis.colour_axes import turned
 from ..synthesis.modulation import modulated
 from . import classmap
-from .header import EXACT, ONE_COLOUR, Fields, Header, write_varint
+from .header import EXACT, ONE_COLOUR, Fields, Header, check_pixels, write_varint
 from .operating_point import Modulations, OperatingPoint
 from .prior import Prior
 from .streams import COST_PER_BIT, kl_table
@@ -428,6 +428,12 @@ class InrPlane(Plane):
 
 
 AnyPlane = OneColour | ExactPlane | InrPlane
+
+
+def check_whole_tiles(width: int, height: int, tile: int, limit: int | None) -> None:
+    """Raises FormatError for a picture of more pixels than a limit in whole tiles, if there is one."""
+    rows, columns = counts(width, height, tile)
+    check_pixels(columns * tile, rows * tile, limit, "pixels of whole tiles")
 
 
 def kind_of(header: Header) -> type[AnyPlane]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import FormatError
+from ..format.header import MAX_PIXELS
 from ..reports import Report, unheard
 from . import heif, png, profiles
 from .planes import join, premultiplied, split
@@ -118,6 +119,17 @@ def _prepared(picture: "Image.Image", name: str, note: Report) -> bytes | None:
         raise FormatError(f"{name}: image file is truncated: rows are missing", "allow_truncated")
     png.transparent_sample(picture)
     return png.profile_of(picture, source, note)
+
+
+def take_up_to(pixels: int) -> None:
+    """Have Pillow take pictures of so many pixels, 0: of any number.
+
+    The setting is Pillow's own, for the whole process. It refuses twice of what it warns of: by default MAX_PIXELS.
+    """
+    from PIL import Image
+
+    if pixels == 0 or pixels > MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = -(-pixels // 2) or None
 
 
 @contextmanager
