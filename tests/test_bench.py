@@ -249,6 +249,22 @@ def test_pictures_of_several_priors_come_back_in_their_order(tiny_prior, tiny_ph
         assert codecs.decode_array(file.data, prior).shape == picture.shape
 
 
+def test_ours_stores_a_drawing_as_it_is_asked_to(tiny_prior):
+    drawing = np.full((64, 64, 3), 250, np.uint8)
+    drawing[8:24, 8:40] = (20, 60, 200)
+    files = {}
+    for kind in ("inr", "auto", "lossless"):
+        codec = codecs.CombinerCodec(effort="fast", prior=tiny_prior, kind=kind)
+        (file,) = codec.encode([drawing], 0.003)
+        files[kind] = file.data
+        assert (codec.decode(file.data) == drawing).all() == (kind != "inr")
+    assert files["auto"] == files["lossless"]
+    identities = {codecs.CombinerCodec(kind=kind).identity([drawing], 0.003) for kind in files}
+    assert len(identities) == 3
+    plan = command.Plan(sources=[], kind="auto")
+    assert [codec.name for codec in command.ours(plan)] == ["combiner normal, auto"]
+
+
 def test_results_of_something_else_are_refused(tmp_path):
     for text in ("[", "[]", '{"rows": {}}'):
         (tmp_path / "r.json").write_text(text)

@@ -17,13 +17,14 @@ from PIL import Image
 import combiner_codec
 from combiner_codec import FormatError, TargetError, decoder
 from combiner_codec.command.cli import cli
-from combiner_codec.encoder import exact, kinds
+from combiner_codec.encoder import exact, kinds, palettes
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import header, plane
 from combiner_codec.format.plane import PNG, VP8L, ExactPlane, OneColour
 from combiner_codec.picture import exact as contents
+from combiner_codec.picture import palette
 from conftest import busy_pictures, smooth_pictures
 
 
@@ -286,3 +287,66 @@ def test_the_command_and_python_say_lossless(tmp_path):
         assert run.exit_code == 2
     with pytest.raises(ValueError, match="kind must be one of"):
         combiner_codec.encode(drawing(), kind="png")
+
+
+def test_a_mask_is_exact_beside_a_network_where_that_is_better(tiny_photo_prior):
+    """A photograph behind a hard mask; with the network alone asked for, the mask is its too."""
+    picture = np.dstack([busy_pictures(1, 96)[0], np.zeros((96, 96), np.uint8)])
+    picture[20:70, 30:80, 3] = 255
+    picture[picture[..., 3] == 0, :3] = 0
+    found = choose(picture, tiny_photo_prior, beta=0.01)
+    network = choose(picture, tiny_photo_prior, beta=0.01, kind="inr")
+    contents_of = decoder.parse(found.data, tiny_photo_prior)
+    assert isinstance(contents_of.colour, plane.InrPlane) and isinstance(contents_of.alpha, ExactPlane)
+    assert isinstance(decoder.parse(network.data, tiny_photo_prior).alpha, plane.InrPlane)
+    decoded = decoder.decode_array(found.data, tiny_photo_prior)
+    np.testing.assert_array_equal(decoded[..., 3], picture[..., 3])
+    assert found.lagrangian(picture, 0.01) < network.lagrangian(picture, 0.01)
+
+
+def test_one_colour_behind_an_exact_mask(tiny_photo_prior):
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[..., :3] = (200, 30, 60)
+    picture[9:50, 13:40, 3] = 255
+    found = choose(picture, tiny_photo_prior, beta=0.003)
+    np.testing.assert_array_equal(decoder.decode_array(found.data, tiny_photo_prior), picture)
+
+
+def shades():
+    """Squares whose colours differ a little everywhere: more colours than a palette has."""
+    steps = np.random.default_rng(3).integers(-3, 4, (96, 96, 3))
+    return np.clip(mosaic().astype(int) + steps, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("picture", [shades(), shades()[..., 0]], ids=["colour", "grey"])
+def test_a_drawing_of_many_colours_takes_a_palette(tiny_photo_prior, picture):
+    found = choose(picture, tiny_photo_prior, beta=0.003)
+    whole = exact.encoded(picture)
+    assert isinstance(found.plane, ExactPlane)
+    assert len(found.data) < len(whole.data) / 2
+    assert found.lagrangian(picture, 0.003) < whole.lagrangian(picture, 0.003) / 2
+    decoded = decoder.decode_array(found.data)
+    np.testing.assert_array_equal(decoded, found.pixels)
+    assert len(np.unique(decoded.reshape(96 * 96, -1), axis=0)) <= 256
+
+
+def test_palettes_count_their_error_before_a_file_is_made():
+    picture = shades()
+    fewer = palettes.Palettes(picture)
+    for size in (8, 64):
+        file = fewer.file(size)
+        assert fewer.error(size) == pytest.approx(file.lagrangian(picture, 0))
+        assert len(np.unique(file.pixels.reshape(-1, 3), axis=0)) <= size
+    assert fewer.error(64) < fewer.error(8)
+    assert palettes.Palettes(mosaic()).sizes == (2, 4, 8)
+
+
+def test_every_colour_takes_the_nearest_of_a_palette(monkeypatch):
+    histogram = palette.Histogram.of(shades())
+    colours = histogram.palette(16)
+    distances = ((histogram.colours[:, None].astype(int) - colours[None]) ** 2).sum(2)
+    nearest = histogram.nearest(colours)
+    np.testing.assert_array_equal(distances[np.arange(len(nearest)), nearest], distances.min(1))
+    monkeypatch.setattr(palette, "DISTANCES", 100)
+    np.testing.assert_array_equal(histogram.nearest(colours), nearest)
+    np.testing.assert_array_equal(histogram.shown(histogram.colours, np.arange(len(nearest))), shades())

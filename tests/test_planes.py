@@ -79,7 +79,7 @@ def test_colours_that_are_not_seen_are_free(tiny_prior):
 
 
 def test_masks_come_back_clean():
-    result = encode(np.dstack([COLOUR, HARD]), priors.load("small"), 0.003)
+    result = encode(np.dstack([COLOUR, HARD]), priors.load("small"), 0.003, kind="inr")
     assert parse(result.data).header.sharpness > 0
     assert (result.pixels[..., -1] == HARD).mean() > 0.97
 
@@ -108,7 +108,7 @@ def test_a_size_counts_both_planes():
 
 def test_a_psnr_counts_both_planes(tiny_photo_prior):
     picture = np.dstack([smooth_pictures(1, 64)[0], disc(64, 64, 28)])
-    low, high = (encode(picture, tiny_photo_prior, beta).psnr for beta in (0.01, 0.002))
+    low, high = (encode(picture, tiny_photo_prior, beta, kind="inr").psnr for beta in (0.01, 0.002))
     assert high > low + 1
     for wanted in (low, high):  # what lies between them comes in steps of more than a decibel
         assert abs(encode(picture, tiny_photo_prior, goal=Goal(psnr=wanted)).psnr - wanted) < 0.5

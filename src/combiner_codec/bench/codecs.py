@@ -100,6 +100,7 @@ class CombinerCodec:
     prior: Prior | None = None  # chosen by the picture's size if None
     device: str = "auto"
     tune: str = "psnr"
+    kind: str = "inr"  # what pictures are stored as: one of settings.KINDS
 
     def label(self, setting: float) -> str:
         """A setting as tables show it."""
@@ -114,22 +115,25 @@ class CombinerCodec:
         priors_of = [self.prior_for(picture) for picture in pixels]
         chosen = {prior.digest.hex()[:12]: prior.name for prior in priors_of}
         names = " and ".join(f"prior {name} {digest}" for digest, name in chosen.items())
+        usual = f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}"
         tune = "" if self.tune == "psnr" else f", tune {self.tune}"
-        return f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}{tune}"
+        kind = "" if self.kind == "inr" else f", kind {self.kind}"
+        return usual + tune + kind
 
     def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
         """A file for each (H, W, 3) uint8 picture; those that share a prior are encoded together.
 
         Raises CombinerError.
         """
-        from ..encoder.encode import encode_arrays
+        from ..encoder.kinds import encode_pictures
 
-        settings = Settings(setting, self.effort, device=self.device, threads=threads, tune=self.tune)
+        how = {"device": self.device, "threads": threads, "tune": self.tune, "kind": self.kind}
+        settings = Settings(setting, self.effort, **how)
         priors_of = [self.prior_for(picture) for picture in pixels]
         files: dict[int, File] = {}
         for prior in {prior.digest: prior for prior in priors_of}.values():
             members = [i for i, other in enumerate(priors_of) if other.digest == prior.digest]
-            results = encode_arrays([pixels[i] for i in members], prior, settings)
+            results = encode_pictures([pixels[i] for i in members], prior, settings)
             for i, result in zip(members, results, strict=True):
                 files[i] = _file(result, prior)
         return [files[i] for i in range(len(pixels))]

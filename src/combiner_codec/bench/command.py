@@ -41,6 +41,7 @@ class Plan(Outputs):
     limit: int | None = None  # pictures of every source
     threads: int = 0  # of the processor; 0 takes all
     device: str = "auto"
+    kind: str = "inr"  # what ours stores pictures as
     anchor: str | None = None  # curve that BD-rate compares with; None: JPEG
     published: str | None = None  # set of published curves to draw as well
     metrics: Sequence[str] = quality.USUAL  # names of quality.METRICS
@@ -106,10 +107,15 @@ def ours(plan: Plan) -> list[codecs.CombinerCodec]:
     result = []
     for prior in plan.priors:
         for effort, tune in product(plan.efforts, plan.tunes):
-            name = f"combiner {effort}" + (f", {prior.name}" if prior else "")
+            name = f"combiner {effort}"
+            if prior:
+                name += f", {prior.name}"
             if tune != "psnr":
                 name += f", tune {tune}"
-            result.append(codecs.CombinerCodec(name, effort, tuple(plan.betas), prior, plan.device, tune))
+            if plan.kind != "inr":
+                name += f", {plan.kind}"
+            how = {"device": plan.device, "tune": tune, "kind": plan.kind}
+            result.append(codecs.CombinerCodec(name, effort, tuple(plan.betas), prior, **how))
     return result
 
 

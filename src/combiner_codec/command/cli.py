@@ -373,6 +373,8 @@ def train(sources, output, checkpoints, **options):
               help="Efforts to measure.")  # fmt: skip
 @click.option("--tune", "tunes", multiple=True, type=TUNES, default=["psnr"], show_default=True,
               help="What encode --tune makes, once for each.")  # fmt: skip
+@click.option("--kind", type=click.Choice(["auto", "inr", "lossless"]), default="inr", show_default=True,
+              help="What ours stores pictures as: auto takes the better by squared error + beta nats.")  # fmt: skip
 @click.option("--limit", type=click.IntRange(1), help="First pictures of every folder or array.")
 @click.option("--json", type=FILE, help="Results; a second run goes on from it.")
 @click.option("--plot", type=FILE, help="Rate-distortion plot (.svg, .png).")

@@ -1,9 +1,8 @@
-"""Files of exact planes: a picture without loss, or one of few colours without further loss. Without torch.
+"""Files of exact planes: a picture without loss, or what is shown instead of it. Without torch.
 
 J of a file is squared error + beta ln 2 bits, the encoder's own measure.
 """
 
-from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
@@ -16,7 +15,6 @@ from ..picture.image import psnr
 from .encoded import Encoded
 
 TILE = 16  # pixels along the side of the transform's tiles
-PALETTES = (16, 32, 64, 128, 256)  # colours of the palettes that are tried
 COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]])  # orthonormal, grey first
 
 
@@ -40,7 +38,7 @@ def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.S
     )
     plane = ExactPlane(head, None, *exact.encoded(content, speed))
     data = header.write(head, 0, write(plane), b"")
-    quality = psnr(picture, shown)
+    quality = np.inf if shown is picture else psnr(picture, shown)
     return Encoded(
         data,
         plane,
@@ -50,18 +48,6 @@ def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.S
         sampled_psnr=quality,
         posterior_seconds=0.0,
     )
-
-
-def of_few_colours(picture: np.ndarray) -> Iterator[Encoded]:
-    """Files of an opaque picture in colour, (H, W, 3), with palettes of several sizes, plain and dithered."""
-    from PIL import Image
-
-    image = Image.fromarray(picture)
-    for colours in PALETTES:
-        plain = image.quantize(colours, Image.Quantize.MEDIANCUT, kmeans=1)
-        dithered = image.quantize(palette=plain, dither=Image.Dither.FLOYDSTEINBERG)
-        for shown in (plain, dithered):
-            yield encoded(picture, np.asarray(shown.convert("RGB")))
 
 
 def bound(picture: np.ndarray, beta: float) -> float:

@@ -21,9 +21,12 @@ from ..picture import planes
 from . import exact
 from .encoded import Encoded
 from .goal import MET, Goal
+from .palettes import FEW_SIZES, Palettes
 from .settings import Progress, Settings, ignore
 
-RIVAL = 6.0  # times the bound: beyond it a file without loss is no rival; photographs lie above, drawings below
+RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 2.3 (docs/lab.md)
+SAMPLE = 2**16  # pixels that tell a photograph
+STRIP = 32  # rows of them that belong together
 KEPT_BACK = 2**26  # bytes, for what a fit begins with
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
 
@@ -136,37 +139,89 @@ def _loads_within(room: int) -> bool:
 
 def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
     """Whether no network needs to be tried, and the files without one that may be the best."""
-    file = exact.encoded(picture)
     if goal and goal.size is not None:
-        if len(file.data) <= goal.size:
-            return True, [file]
-        if len(file.data) > NEAR * goal.size:
-            return False, []
-        return False, [file, *_of_few_colours(picture)]
+        return _of_size(picture, goal.size)
     if goal:
-        if np.isinf(goal.psnr):
-            return True, [file]
-        beta = 10 ** (-goal.psnr / 10)  # about what has this error
-    least = bound(picture, beta)
-    cost = file.lagrangian(picture, beta)
-    if cost > RIVAL * least:
+        return _of_psnr(picture, goal.psnr)
+    if _is_photograph(picture, beta):
         return False, []
-    return cost < least, [file, *_of_few_colours(picture)]
+    file = exact.encoded(picture)
+    cost = file.lagrangian(picture, beta)
+    files = [file]
+    fewer = _palettes(picture)
+    found = fewer.cheapest(beta, cost) if fewer else None
+    if found:
+        files.append(found)
+        cost = found.lagrangian(picture, beta)
+    return cost < bound(picture, beta), files
+
+
+def _of_size(picture: np.ndarray, size: int) -> tuple[bool, list[Encoded]]:
+    """`_rivals` of at most so many bytes."""
+    file = exact.encoded(picture)
+    if len(file.data) <= size:
+        return True, [file]
+    fewer = _palettes(picture)
+    if fewer is None or len(file.data) > NEAR * size:
+        return False, []
+    found = fewer.within(size)
+    return False, [found] if found else []
+
+
+def _of_psnr(picture: np.ndarray, psnr: float) -> tuple[bool, list[Encoded]]:
+    """`_rivals` of at least so many dB."""
+    if np.isinf(psnr):
+        return True, [exact.encoded(picture)]
+    error = 10 ** (-psnr / 10)  # allowed of a pixel, and about the beta that has it
+    if _is_photograph(picture, error):
+        return False, []
+    files = [exact.encoded(picture)]
+    fewer = _palettes(picture)
+    found = fewer.reaching(psnr) if fewer else None
+    if found:
+        files.append(found)
+    pixels = picture.shape[0] * picture.shape[1]
+    least = min(len(file.data) for file in files)
+    cost = pixels * error + error * np.log(2) * 8 * least
+    return cost < bound(picture, error), files
+
+
+def _palettes(picture: np.ndarray) -> Palettes | None:
+    """Files of few colours, which pictures with alpha have none of."""
+    return Palettes(picture) if planes.split(picture)[1] is None else None
+
+
+def _is_photograph(picture: np.ndarray, beta: float) -> bool:
+    """Whether strips of the picture are far better as a network's sample, at its best, than in any other way."""
+    strips = _some_strips(picture)
+    most = RIVAL * bound(strips, beta)
+    if exact.encoded(strips).lagrangian(strips, beta) <= most:
+        return False
+    fewer = _palettes(strips)
+    return fewer is None or fewer.cheapest(beta, most, FEW_SIZES) is None
+
+
+def _some_strips(picture: np.ndarray) -> np.ndarray:
+    """At most SAMPLE pixels in strips from all heights of a picture, below each other."""
+    height, width = picture.shape[:2]
+    strips = -(-height // STRIP)
+    wanted = max(1, SAMPLE // (STRIP * width))
+    if wanted >= strips:
+        return picture
+    tops = np.linspace(0, height - STRIP, wanted).astype(int)
+    return np.concatenate([picture[top : top + STRIP] for top in tops])
 
 
 def bound(picture: np.ndarray, beta: float) -> float:
-    """`exact.bound` of the colour that is seen, and of the alpha."""
-    _, alpha = planes.split(picture)
+    """`exact.bound` of the colour, smooth where it is not seen, and of the alpha, which may be without loss there."""
+    colour, alpha = planes.split(picture)
     if alpha is None:
         return exact.bound(picture, beta)
-    colour, _ = planes.split(np.rint(planes.premultiplied(picture)).astype(np.uint8))
-    return exact.bound(colour, beta) + exact.bound(alpha, beta)
-
-
-def _of_few_colours(picture: np.ndarray) -> list[Encoded]:
-    if picture.shape[2:] != (3,):
-        return []
-    return list(exact.of_few_colours(picture))
+    weight = 1.0 if colour.ndim == 2 else 1 / 3
+    of_colour = exact.bound(planes.filled(colour, alpha > 0), beta)
+    of_alpha = exact.bound(alpha, beta / weight) * weight
+    mask = exact.encoded(alpha).lagrangian(alpha, beta)
+    return of_colour + min(of_alpha, mask)
 
 
 def _best(picture: np.ndarray, files: Sequence[Encoded], beta: float, goal: Goal | None) -> Encoded | None:

@@ -7,6 +7,8 @@ import numpy as np
 
 from ..errors import TargetError
 from ..format.prior import Prior
+from ..picture.planes import one_value
+from . import exact
 from .batch import Batch
 from .choose.own_axes import axes_of
 from .choose.target import Rounds, rounds
@@ -77,13 +79,36 @@ def by_beta(
         members = [i for i, part in enumerate(parts) if part.alpha is not None and part.alpha_weight == weight]
         alphas = [parts[i].alpha for i in members]
         milder = replace(settings, beta=settings.beta / weight, tune="psnr")
-        encoded = encode_planes(alphas, prior, milder, None, threads, between(progress, COLOUR, 1))
+        encoded = _masks(alphas, prior, milder, threads, between(progress, COLOUR, 1))
         for i, file in zip(members, encoded, strict=True):
             files[i].append(file)
     return [
         assembled(picture, part, of_picture, prior, settings)
         for picture, part, of_picture in zip(pictures, parts, files, strict=True)
     ]
+
+
+def _masks(
+    alphas: Sequence[np.ndarray], prior: Prior, settings: Settings, threads: Threads, progress: Progress
+) -> list[Encoded]:
+    """A file for each alpha (H, W): by a network, or without loss where that has the smaller J and may be."""
+    beta = settings.beta
+    without_loss: dict[int, Encoded] = {}
+    if settings.kind == "auto":
+        without_loss = {i: exact.encoded(alpha) for i, alpha in enumerate(alphas) if one_value(alpha) is None}
+    best = {}
+    for i, file in without_loss.items():
+        if file.lagrangian(alphas[i], beta) < exact.bound(alphas[i], beta):
+            best[i] = file
+    left = [i for i in range(len(alphas)) if i not in best]
+    files = encode_planes([alphas[i] for i in left], prior, settings, None, threads, progress)
+    for i, file in zip(left, files, strict=True):
+        mask = without_loss.get(i)
+        if mask and mask.lagrangian(alphas[i], beta) < file.lagrangian(alphas[i], beta):
+            best[i] = mask
+        else:
+            best[i] = file
+    return [best[i] for i in range(len(alphas))]
 
 
 def colours_share(parts: Sequence[PictureParts], progress: Progress) -> Progress:

@@ -125,12 +125,12 @@ def _check_vp8l(content: bytes, width: int, height: int) -> None:
 def _png(picture: np.ndarray) -> bytes:
     """A PNG without its signature; with a palette where that is exact."""
     buffer = io.BytesIO()
-    _with_palette(picture).save(buffer, "PNG", optimize=True)
+    with_palette(picture).save(buffer, "PNG", optimize=True)
     chunks = [chunk for name, chunk in _chunks(buffer.getvalue()[len(SIGNATURE) :]) if name in CHUNKS]
     return b"".join(chunks)
 
 
-def _with_palette(picture: np.ndarray) -> "Image.Image":
+def with_palette(picture: np.ndarray) -> "Image.Image":
     """A Pillow image with as many bits a pixel as its colours need, if they are few and opaque."""
     from PIL import Image
 
