@@ -7,7 +7,7 @@ KODAK  ?= ../shared/data/kodak
 SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
-EXPERIMENTS := bench-cifar bench-kodak bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
+EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
 	ablation flat table1 table2 cuda profile growth figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
 
@@ -73,6 +73,7 @@ $(EXPERIMENTS): setup
 	$(BIN)/python -m experiments $(@:bench-%=%) $(ARGS) $(BENCH)
 bench-cifar: ARGS = $(CIFAR)  ## the CIFAR-10 tables; resumable
 bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resumable
+bench-graphics: ARGS = --photos $(PHOTOS)/val  ## drawn pictures beside WebP, AVIF and JPEG XL: 20 minutes; resumable
 bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download

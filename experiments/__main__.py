@@ -16,6 +16,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "figures": ("figures", "command"),
     "flat": ("flat", "command"),
     "golden": ("reliability.commands", "golden_command"),
+    "graphics": ("graphics", "command"),
     "growth": ("growth", "command"),
     "hard": ("reliability.commands", "hard_command"),
     "hostile": ("reliability.commands", "hostile_command"),
