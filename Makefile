@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
 	ablation flat table1 table2 cuda profile growth figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -67,6 +67,18 @@ train-photo: ARGS = $(PHOTOS)/train $(PHOTOS)/train2 --family photo --crops 2000
 train-nano: ARGS = $(PHOTOS)/train $(PHOTOS)/train2 --family nano --steps 1050 --validation $(PHOTOS)/val $(call into,nano,nano-trained)  ## the family for previews: half an hour on one core
 train-nano: AFTER = $(BIN)/python -m scripts.coarse_prior checkpoints/nano-trained.npz -o checkpoints/nano.npz
 train-siren: ARGS = $(CIFAR)/train.npy --family combiner-cifar --betas 0.002 --holdout 4989 --minutes 28 $(call into,siren,combiner-cifar)  ## the plain SIREN of the paper, for reference
+
+# A GPU on a machine without an index of packages: make -o setup train-gpu BIN=FOLDER, where FOLDER holds python3.
+PACK  := build/pack
+OUT   ?= build/gpu
+START ?= --start photo
+GPU   ?= --device cuda --batch 160 --minutes 8
+pack: setup  ## photographs for train-gpu, in less than 60 MiB
+	$(BIN)/python -m scripts.pack_photos $(PHOTOS)/train $(PHOTOS)/train2 -o $(PACK)/train --mib 50
+	$(BIN)/python -m scripts.pack_photos $(PHOTOS)/val -o $(PACK)/val --mib 8
+train-gpu: setup  ## the family for photographs on a GPU, minutes at a time, from what pack made; goes on in OUT; START= for from scratch
+	PYTHONPATH=src scripts/in_parts.sh build/checkpoints $(OUT) $(BIN)/python3 -m combiner_codec train $(PACK)/train --family photo $(START) \
+		--validation $(PACK)/val $(GPU) --checkpoints build/checkpoints -o $(OUT)/photo.npz
 
 # Tables and figures into docs. BENCH="--betas 0.004,0.0015" gives more options: python -m experiments NAME --help.
 $(EXPERIMENTS): setup
