@@ -23,6 +23,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "kodak": ("kodak", "command"),
     "looks": ("looks", "command"),
     "profile": ("profile", "command"),
+    "shapes": ("shapes", "command"),
     "speed": ("speed", "command"),
     "table1": ("paper", "table1_command"),
     "table2": ("paper", "table2_command"),

@@ -38,9 +38,10 @@ def mosaic(photographs: Sequence[np.ndarray], width: int, height: int) -> np.nda
     if max(width, height) <= SQUARE:
         return thumbnail(photographs[0], max(width, height))[:height, :width]
     squares = [thumbnail(pixels, SQUARE) for pixels in photographs]
-    picture = np.empty((-(-height // SQUARE) * SQUARE, -(-width // SQUARE) * SQUARE, 3), np.uint8)
-    for r in range(0, picture.shape[0], SQUARE):
-        for c in range(0, picture.shape[1], SQUARE):
+    picture = np.empty((height, width, 3), np.uint8)
+    for r in range(0, height, SQUARE):
+        for c in range(0, width, SQUARE):
             number = r // SQUARE * 5 + c // SQUARE
-            picture[r : r + SQUARE, c : c + SQUARE] = np.rot90(squares[number % len(squares)], number // len(squares))
-    return picture[:height, :width]
+            square = np.rot90(squares[number % len(squares)], number // len(squares))
+            picture[r : r + SQUARE, c : c + SQUARE] = square[: height - r, : width - c]
+    return picture

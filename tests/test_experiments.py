@@ -17,7 +17,7 @@ from combiner_codec.format import prior as priors
 from combiner_codec.picture.image import psnr
 from combiner_codec.training.recipes import RECIPES
 from conftest import busy_pictures, smooth_pictures
-from experiments import cifar, cifar_page, growth, kodak, options, pages, paper, pipeline, profile, rates
+from experiments import cifar, cifar_page, growth, kodak, options, pages, paper, pipeline, profile, rates, shapes
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -137,6 +137,7 @@ def test_growth_knows_slopes_and_what_a_process_took(tmp_path):
     costs = [[growth.Cost(n**power * 1e-6, 1.0, 100.0) for power in (1, 0.5)] for n in (2**20, 2**22)]
     rows = [growth.Row(side, side, 0.01, 9 * side, tuple(own)) for side, own in zip((1024, 2048), costs, strict=True)]
     assert "1.00\n(encode) and 0.50 (decode)" in "\n".join(growth.page(rows, rows, 0.01, "fast", ""))
+    assert shapes.cells(rows[1], rows[0]) == ["2048×2048", "18432", "100", "1.00", "100", "1.00"]
     growth.plot(tmp_path / "figures" / "growth.png", rows, rows)
     assert Image.open(tmp_path / "figures" / "growth.png").size[0] > 500
 

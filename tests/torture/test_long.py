@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from combiner_codec import FormatError, decoder
+from experiments.growth import cost
 from experiments.reliability import golden, hostile
 
 THREADS = 8
@@ -111,3 +113,21 @@ def test_nor_do_mutants(count, record_property):
     assert grown < 2**20
     assert files == 0
     record_property("mutants parsed without growth", 10 * len(mutants))
+
+
+@LINUX
+@TORTURE
+def test_lines_take_no_more_memory_than_a_square(tmp_path, record_property):
+    """All have a megapixel in whole tiles: 16:1 and 65536:1, lying and standing."""
+    found = {}
+    for height, width in ((1024, 1024), (256, 4096), (4096, 256), (1, 2**16), (2**16, 1)):
+        rows, columns = np.arange(height)[:, None], np.arange(width)
+        waves = [np.sin(rows / (20 - k)) + np.cos(columns / (30 + k)) for k in range(3)]
+        Image.fromarray(np.uint8(127 + 60 * np.stack(waves, -1))).save(tmp_path / "in.png")
+        encoded = cost(["encode", "in.png", "-o", "out.cmb", "--effort", "fast", "-f", "-q"], tmp_path)
+        decoded = cost(["decode", "out.cmb", "-o", "out.png", "-f", "-q"], tmp_path)
+        found[height, width] = encoded.megabytes, decoded.megabytes
+    square = found.pop((1024, 1024))
+    for shape, megabytes in found.items():
+        assert all(np.array(megabytes) <= 1.5 * np.array(square)), (shape, megabytes, square)
+    record_property("shapes of a megapixel encoded and decoded, memory watched", 1 + len(found))
