@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.choose.choices import SIZE_ALONE
 from combiner_codec.encoder.choose.class_costs import costs_by_size
 from combiner_codec.encoder.choose.search import constrained
 from combiner_codec.encoder.choose.solve import GRID, LOG_BETAS, Limit, first_log_beta, guess, solve
@@ -150,6 +151,17 @@ def test_a_limit_that_nothing_meets_has_no_choice(choices):
     limit = Limit("size", choices.smallest.size - 1)
     assert solve(choices, 0, limit, guess(choices, 0, limit).log_beta) is None
     assert list(constrained(choices, limit)) == []
+
+
+def test_every_size_from_the_smallest_file_on_has_a_choice(tiny_photo_prior):
+    """Also where many betas beside the guessed one have one file, which is a byte too large."""
+    batch = Batch(tiny_photo_prior, Settings(effort="fast"), [busy_pictures(1, 32)[0]])
+    (choices,) = choices_of(batch)
+    for number in choices.points:
+        least = choices.at(number, SIZE_ALONE).size
+        for size in range(least, choices.at(number, 1e-6).size, 7):
+            choice = solve(choices, number, Limit("size", size), -9.0)
+            assert choice is not None and choice.size <= size
 
 
 def test_few_tiles_are_changed_one_by_one(tiny_photo_prior):

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from ...root import next_guess
-from .choices import NATS_PER_BYTE, Choice, Choices
+from .choices import ERROR_ALONE, NATS_PER_BYTE, SIZE_ALONE, Choice, Choices
 
 TRIES = 12  # betas per operating point
 LOG_BETAS = np.log([1e-8, 1e3])  # between which betas lie
@@ -121,6 +121,25 @@ def solve(choices: Choices, number: int, limit: Limit, log_beta: float) -> Choic
         if not LOG_BETAS[0] < following < LOG_BETAS[1]:
             break
         log_beta = following
+    if best is None:
+        return _bisected(choices, number, limit, outside)
+    return best
+
+
+def _bisected(choices: Choices, number: int, limit: Limit, outside: float) -> Choice | None:
+    """The same where no step came inside the limit: many betas near it have one file, a little beyond the limit."""
+    inside = np.log(SIZE_ALONE if limit.kind == "size" else ERROR_ALONE)
+    best = choices.at(number, np.exp(inside))
+    if limit.of(best) > limit.value:
+        return None
+    for _ in range(TRIES):
+        middle = (inside + outside) / 2
+        choice = choices.at(number, np.exp(middle))
+        if limit.of(choice) > limit.value:
+            outside = middle
+        else:
+            inside = middle
+            best = choice
     return best
 
 
