@@ -140,16 +140,20 @@ def preview(
 ) -> bytes:
     """A placeholder of at most `size` bytes, which `decode(data, size=...)` scales up again.
 
-    image: as `encode` takes it, scaled to fit side x side pixels. All others: those of `encode`. Raises what `encode`
-    raises, arguments before any work, and warns like it.
+    image: as `encode` takes it, scaled to fit side x side pixels. prior: if None, `nano` for at most 64 x 64 pixels and
+    250 bytes, which the npm package has inside; beyond them by the picture's size. All others: those of `encode`.
+    Raises what `encode` raises, arguments before any work, and warns like it.
     """
     from math import inf
 
     from .encoder.settings import Settings, one_of
+    from .format.prior import of_previews
 
     one_of("size", size, number=(1, inf), whole=True)
     one_of("side", side, number=(1, inf), whole=True)
     settings = Settings(effort=effort, seed=seed, device=device, threads=threads, verify=verify, kind="inr")
+    if prior is None:
+        prior = of_previews(side, size)
     return _encoded(image, side, settings, (size, None), prior, (background, to_8bit, allow_truncated))
 
 

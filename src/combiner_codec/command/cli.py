@@ -7,11 +7,13 @@ import click
 
 from .. import __version__
 from ..format import header
+from ..format.prior import of_previews
 from ..picture import heif
-from ..picture.scaling import PREVIEW_BYTES
+from ..picture.scaling import PREVIEW_BYTES, PREVIEW_SIDE
 from .files import label, read, read_coded, special, write
 from .jobs import Kind, Plan, beside
 from .options import (
+    PATIENCE,
     betas_of,
     choose_prior,
     colour,
@@ -129,11 +131,14 @@ def encode(
     from ..encoder.settings import Settings, beta_of
     from ..picture import image
     from .encoding import Encoding, Request
+    from .previews import DataUrls
 
     one_of(ctx, "target_size", "target_psnr", "quality", "beta")
+    chosen = choose_prior(prior)
     if preview:
         one_of(ctx, "preview", "target_psnr", "quality", "beta")
         target_size = target_size or PREVIEW_BYTES
+        chosen = chosen or of_previews(side, target_size)
     elif ctx.get_parameter_source("side").name != "DEFAULT":
         raise click.UsageError("--side is for --preview")
     ranks = Ranks.here()
@@ -156,16 +161,73 @@ def encode(
         settings=settings,
         target_size=target_size,
         target_psnr=target_psnr,
-        prior=choose_prior(prior),
+        prior=chosen,
         loading={"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated},
         strict=strict,
         save_posterior=save_posterior,
         quiet=quiet,
         side=side if preview else None,
-        printed=data_url,
+        printer=DataUrls() if data_url else None,
     )
     total = len(jobs) + len(failures)
     with team, Outputs(skip_existing, sync, quiet) as outputs:
+        Encoding(request, outputs, failures).run(jobs, ranks)
+        team.finish(failures, total)
+
+
+@cli.command(short_help="Placeholders for pages, a line for each picture.")
+@click.argument("inputs", nargs=-1, required=True, metavar="IN...")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
+@click.option("--json", "as_json", is_flag=True, help="Print objects of file, width, height, cmb and color.")
+@click.option(
+    "--inline", is_flag=True, help="JSON, with png too: the decoded picture within 32x32, for pages without script."
+)
+@click.option("--css", is_flag=True, help="JSON, with css too: a gradient of four colours.")
+@click.option("--target-size", type=click.IntRange(1), metavar="BYTES", default=PREVIEW_BYTES, show_default=True,
+              help="Largest file.")  # fmt: skip
+@click.option("--side", metavar="PIXELS", type=click.IntRange(1), default=PREVIEW_SIDE, show_default=True,
+              help="Square that a preview fits.")  # fmt: skip
+@click.option("--effort", type=EFFORTS, default="fast", show_default=True, help=EFFORT)
+@click.option("--prior", metavar="NAME|FILE", help="Prior to use [nano up to 64x64 and 250 bytes].")
+@click.option("--device", type=DEVICES, default="auto", show_default=True, help=DEVICE)
+@click.option("--threads", type=click.IntRange(0), default=0, help="Processor threads [all].")
+@click.option(
+    "--background", metavar="COLOR", callback=colour, help="Colour behind transparent pictures: a name or #rrggbb."
+)
+@click.option("--to-8bit", is_flag=True, help="Round pictures of 16 bits per channel.")
+@click.option("--allow-truncated", is_flag=True, help="Take what is there of pictures that end too early.")
+def preview(
+    inputs, quiet, as_json, inline, css, target_size, side, effort, prior, device, threads, background, to_8bit,
+    allow_truncated,
+):  # fmt: skip
+    """Print a placeholder of every picture: a data: URL, or JSON.
+
+    IN are pictures, folders of them, or - for standard input. Every input has a line, in their order; that of an input
+    which fails is empty, or in JSON an object of file and error. Width and height are the picture's own.
+    """
+    from ..encoder.settings import Settings
+    from .encoding import Encoding, Request
+    from .previews import DataUrls, JsonLines
+
+    failures = []
+    kinds = Kind(".cmb", pictures(), is_coded, packages=unread())
+    ranks = Ranks.here()
+    team = Team.of(Plan(inputs, quiet=quiet, printed=True), kinds, ranks, PATIENCE, failures)
+    request = Request(
+        settings=Settings(effort=effort, device=device, threads=ranks.threads(threads), kind="inr"),
+        target_size=target_size,
+        target_psnr=None,
+        prior=choose_prior(prior) or of_previews(side, target_size),
+        loading={"background": background, "to_8bit": to_8bit, "allow_truncated": allow_truncated},
+        strict=False,
+        save_posterior=None,
+        quiet=quiet,
+        side=side,
+        printer=JsonLines(inline, css) if as_json or inline or css else DataUrls(),
+    )
+    jobs = team.share
+    total = len(jobs) + len(failures)
+    with team, Outputs(skip=False, sync=False, quiet=quiet) as outputs:
         Encoding(request, outputs, failures).run(jobs, ranks)
         team.finish(failures, total)
 

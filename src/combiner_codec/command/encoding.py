@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -11,18 +12,16 @@ from ..errors import CombinerError, TargetError
 from ..format.plane import InrPlane
 from ..format.prior import Prior
 from ..picture import image, scaling, webp
-from ..picture.data_url import data_url
 from .estimate import Estimate
 from .files import label, read, write
 from .inputs import Input, batches, name_of
 from .jobs import Job
 from .outputs import Lines, Outputs
+from .previews import Printer
 from .ranks import Ranks
 from .terminal import Bar, collected, named, progress, say
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from ..encoder.encoded import Encoded
 
 
@@ -39,7 +38,7 @@ class Request:
     save_posterior: str | None  # a file
     quiet: bool
     side: int | None = None  # of the square that pictures are scaled to fit
-    printed: bool = False  # data: URLs on standard output instead of files
+    printer: Printer | None = None  # of lines on standard output instead of files
 
     @cached_property
     def goal(self):
@@ -50,7 +49,7 @@ class Request:
 
     def name(self, entry: Input) -> str:
         """What messages call an output."""
-        return label(entry.source if self.printed else entry.job.target)
+        return label(entry.source if self.printer else entry.job.target)
 
     def say(self, line: str) -> None:
         """A line on standard error, unless nothing is to be said."""
@@ -64,7 +63,8 @@ class Encoding:
         self.request = request
         self.outputs = outputs
         self.failures = failures  # what goes wrong is added
-        self.lines = Lines()  # of --data-url
+        self.lines = Lines()  # of the printer
+        self.problems: dict[int, str] = {}  # what failed, by number of the job
 
     def run(self, jobs: Sequence[Job], ranks: Ranks) -> None:
         """Encode and write, a batch after the other."""
@@ -81,25 +81,38 @@ class Encoding:
         for number, job in enumerate(jobs):
             picture = None
             if self.outputs.wanted(job):
-                with collected(self.failures), named(job.source):
-                    picture = self._picture(job.source)
+                with self._collected(number), named(job.source):
+                    picture = self._picture(job, number)
             if picture is None:
                 self._leave(number, job)
                 bar.end(1)
             else:
-                yield Input(job, number, picture)
+                yield picture
 
-    def _picture(self, source: str) -> "np.ndarray":
-        """A picture as it is encoded: (H, W) or (H, W, 2 to 4) uint8."""
+    @contextmanager
+    def _collected(self, number: int) -> Iterator[None]:
+        """What fails is added to the failures, as a job's."""
+        before = len(self.failures)
+        with collected(self.failures):
+            yield
+        for error in self.failures[before:]:
+            self.problems[number] = error.message
+
+    def _picture(self, job: Job, number: int) -> Input:
+        """An input as it is encoded."""
         request = self.request
-        picture = image.load(read(source), label(source), note=request.say, **request.loading)
-        return scaling.fitted(picture, request.side) if request.side else picture
+        picture = image.load(read(job.source), label(job.source), note=request.say, **request.loading)
+        height, width = picture.shape[:2]
+        if request.side:
+            picture = scaling.fitted(picture, request.side)
+        return Input(job, number, picture, (height, width))
 
     def _leave(self, number: int, job: Job) -> None:
-        """A job is done or has failed; one that has printed nothing leaves an empty line."""
+        """A job is done or has failed; one that has printed nothing leaves a line that says so."""
         self.outputs.done(job)
-        if self.request.printed:
-            self.lines.put(number, "")
+        if self.request.printer:
+            problem = self.problems.get(number, "")
+            self.lines.put(number, self.request.printer.failed(job.source, problem))
 
     def _encode_batch(self, prior: Prior, batch: list[Input], bar: Bar) -> None:
         """Encode pictures together, or one by one where that fails, and write their files."""
@@ -110,7 +123,7 @@ class Encoding:
         estimate = Estimate(name_of(batch), pictures, request.settings.effort, request.say, report)
         for entry, result in self._encoded(prior, batch, estimate):
             seconds = (time.perf_counter() - started) / len(batch)
-            with collected(self.failures):
+            with self._collected(entry.number):
                 if not self._keep(entry, result):
                     continue
                 size = f"{len(result.data)} bytes, {result.bpp:.3f} bpp"
@@ -127,7 +140,7 @@ class Encoding:
                 results = encode_pictures(pictures, prior, self.request.settings, self.request.goal, report)
         except CombinerError:
             if len(batch) == 1:
-                with collected(self.failures):
+                with self._collected(batch[0].number):
                     raise
                 return
         else:
@@ -143,8 +156,8 @@ class Encoding:
         """
         if isinstance(result, CombinerError):
             raise result.about(label(entry.source))
-        if self.request.printed:
-            self.lines.put(entry.number, data_url(result.data))
+        if self.request.printer:
+            self.lines.put(entry.number, self.request.printer.line(entry, result))
         elif not self.outputs.write(entry.job, result.data):
             return False
         if self.request.save_posterior:

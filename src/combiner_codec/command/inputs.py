@@ -22,6 +22,7 @@ class Input:
     job: Job
     number: int  # of the job among all
     picture: "np.ndarray"  # uint8, (H, W) or (H, W, 2 to 4)
+    shape: tuple[int, int]  # height and width of the picture before it was scaled down
 
     @property
     def source(self) -> str:

@@ -23,9 +23,9 @@ def run(command: click.Command) -> None:
         if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
             signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
     name = sys.argv[1] if len(sys.argv) > 1 else None
-    if name in ("encode", "decode", "train", "bench"):
+    if name in ("encode", "preview", "decode", "train", "bench"):
         keep_memory()
-    if name in ("encode", "decode", "info", "inspect"):
+    if name in ("encode", "preview", "decode", "info", "inspect"):
         os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # numpy's; work is on threads already, idle ones cost 50 ms
     try:
         code = command.main(standalone_mode=False)

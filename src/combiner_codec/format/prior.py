@@ -15,7 +15,7 @@ from .prior_file import Prior, open_released, parse, save
 
 __all__ = [
     "MANIFEST", "Modulations", "OperatingPoint", "Prior",
-    "by_number", "default", "find", "folder", "load", "load_file", "parse", "save",
+    "by_number", "default", "find", "folder", "load", "load_file", "of_previews", "parse", "save",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
@@ -30,6 +30,8 @@ MANIFEST: dict[str, tuple[int, str]] = {
     "web": (4, "f37c8daf05c06948251bcf759ba1d4297f5ab0bfeac15cc8349843a45822d584"),
 }
 
+PREVIEW = 64  # pixels along the sides of the pictures that `nano` was trained for
+PREVIEW_BYTES = 250  # beyond which it gains nothing: its finest operating point is reached
 THUMBNAIL = 32  # pixels; measured on photographs scaled to 32, 40, 48, 64, 96 and 128 pixels: docs/results/border.md
 
 
@@ -109,3 +111,10 @@ def by_number(number: int, prior_hash: bytes = b"", given: Prior | None = None) 
 def default(width: int, height: int) -> Prior:
     """The shipped prior for a picture of some size."""
     return load("photo" if max(width, height) > THUMBNAIL else "small")
+
+
+def of_previews(side: int, size: int) -> Prior | None:
+    """The shipped prior for previews within side x side pixels and `size` bytes; None where that of the picture's size
+    is better.
+    """
+    return load("nano") if side <= PREVIEW and size <= PREVIEW_BYTES else None

@@ -9,12 +9,14 @@ from ..format.header import MAGIC
 
 MIME = "image/x-combiner"
 BEGIN = b"data:"
+COLOUR = "color"  # a parameter of our URLs
 OURS = f"data:{MIME};base64"
 
 
-def data_url(data: bytes) -> str:
-    """A file as a URL."""
-    return f"{OURS},{base64.b64encode(data).decode()}"
+def data_url(data: bytes, colour: str | None = None) -> str:
+    """A file as a URL; colour: #rrggbb, which a page may show before it has the prior."""
+    parameter = f";{COLOUR}={colour.removeprefix('#')}" if colour else ""
+    return f"{BEGIN.decode()}{MIME}{parameter};base64,{base64.b64encode(data).decode()}"
 
 
 def is_data_url(name: "str | bytes") -> bool:
@@ -40,7 +42,9 @@ def from_data_url(url: "str | bytes") -> bytes:
 
     text = url.encode("utf-8", "replace") if isinstance(url, str) else url
     head, _, body = text.partition(b",")
-    if head.lower() != OURS.encode():
+    kind, *parameters = head.lower().split(b";")
+    told = [part for part in parameters if not part.startswith(COLOUR.encode() + b"=")]
+    if kind != BEGIN + MIME.encode() or told != [b"base64"]:
         raise FormatError(f"a data: URL of another kind: one of ours begins with {OURS},")
     body = b"".join(unquote_to_bytes(body).split())  # pages may break lines and escape + and /
     try:
