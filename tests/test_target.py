@@ -1,5 +1,8 @@
 """Size and quality on demand."""
 
+from itertools import pairwise
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +18,10 @@ from combiner_codec.encoder.code import streams
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior as priors
 from conftest import busy_pictures, smooth_pictures
+
+ROOT = Path(__file__).parents[1]
 
 
 def encode(pictures, prior, effort="fast", **goal):
@@ -34,6 +40,25 @@ def test_a_size_is_used_and_never_exceeded(busy, plain, tiny_photo_prior):
         assert 0.9 * size <= len(result.data) <= size
         assert (decode_array(result.data, tiny_photo_prior) == result.pixels).all()
     assert found[0].psnr < found[1].psnr < found[2].psnr
+
+
+@pytest.mark.parametrize("name", ["nano", "web"])
+def test_no_larger_size_buys_a_worse_picture(name):
+    """Beyond the finest operating point the file stays the same."""
+    with Image.open(ROOT / "assets" / "samples" / "hippos.png") as image:
+        pixels = np.asarray(image.convert("RGB"))
+    pictures = []
+    for left in (0, 384):
+        crop = Image.fromarray(pixels[64:320, left : left + 256])
+        pictures.append(np.asarray(crop.resize((48, 48))))
+    prior = priors.load(name)
+    for picture in pictures:
+        ladder = [encode([picture], prior, size=size)[0] for size in (50, 120, 1500, 2000)]
+        for before, after in pairwise(ladder):
+            assert after.psnr >= before.psnr
+        assert ladder[-1].data == ladder[-2].data
+        told = Goal(size=2000).unused(ladder[-1], prior)
+        assert told == f"more than {len(ladder[-1].data)} bytes would not make it better with the prior {name}"
 
 
 def test_pictures_encoded_together_each_get_their_own_operating_point(tiny_photo_prior):

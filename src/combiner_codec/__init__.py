@@ -118,6 +118,9 @@ def _encoded(
     if isinstance(result, CombinerError):
         raise result
     wanted = None if goal else settings.beta
+    unused = goal and goal.unused(result, chosen)
+    if unused:
+        notes.append(unused)
     for line in notes + result.warnings(array, wanted, chosen):
         warnings.warn(line, stacklevel=3)
     return result.data

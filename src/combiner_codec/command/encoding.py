@@ -178,6 +178,9 @@ def tell(entry: Input, result: "Encoded", prior: Prior, request: Request) -> Non
             lines += webp.warning(entry.picture, len(result.data), result.psnr)
         for line in lines:
             request.say(f"{name}: warning: {line}")
+    unused = goal and goal.unused(result, prior)
+    if unused:
+        request.say(f"{name}: {unused}")
     if goal and goal.missed(result):
         missed = f"{goal.psnr:g} dB were not met"
         if request.strict:

@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from math import inf, isinf
 
 from ..format.plane import InrPlane
+from ..format.prior import Prior
 from .encoded import Encoded
 from .settings import one_of, positive
 
+MOSTLY = 0.8  # of a wanted size: a smaller file is worth a line
 MET = 0.2  # dB from a wanted PSNR that are good enough
 
 
@@ -31,6 +33,15 @@ class Goal:
         if size is None and psnr is None:
             return None
         return Goal(size, psnr)
+
+    def unused(self, result: Encoded, prior: Prior) -> str | None:
+        """What is said where a file is much smaller than it may be; None where it is not."""
+        point = result.plane.header.point
+        if self.size is None or len(result.data) > MOSTLY * self.size or not isinstance(result.plane, InrPlane):
+            return None
+        if prior.betas[point] > min(prior.betas):
+            return None
+        return f"more than {len(result.data)} bytes would not make it better with the prior {prior.name}"
 
     def missed(self, result: Encoded) -> bool:
         """Whether a file is further from the wanted PSNR than it should be; one of an exact plane may be better."""

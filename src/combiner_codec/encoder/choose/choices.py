@@ -137,6 +137,11 @@ class Choices:
         error = self.tiles(number).error_of(classes)
         return Choice(number, classes, size, error)
 
+    @property
+    def finest(self) -> int:
+        """Number of the operating point of the smallest beta."""
+        return min(self.points, key=self.chooser.prior.betas.__getitem__)
+
     @cached_property
     def smallest(self) -> Choice:
         """The smallest file."""

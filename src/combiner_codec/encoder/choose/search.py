@@ -15,6 +15,7 @@ FEW_POINTS = 3  # operating points for few tiles; for one tile all
 SERVED = np.log(1.6)  # an operating point serves betas up to this far from its own
 STEADY_SIZE = 1.06  # how much larger a file may be where the operating point stays
 STEADY_SERVED = 1.6  # times SERVED, where the operating point stays
+USEFUL = (1 / 8, 1 / 4, 1 / 2)  # of its beta, to which the finest point serves; PSNR falls below 1/16 to 1/10
 USED = 0.9  # share of a size that a file should use
 
 
@@ -25,6 +26,20 @@ def within_size(choices: Choices, size: int) -> list[Choice]:
         least = choices.smallest.size
         raise TargetError(f"{size} bytes are too few: the smallest file of this picture has {least}")
     return sorted(found, key=lambda choice: (choice.size < USED * size, choice.error))
+
+
+def sufficient(choices: Choices, size: int) -> list[Choice]:
+    """Files beyond which bytes gain nothing, if `size` has room for them: the one of the most bytes first.
+
+    Dearer classes at the finest operating point make a picture worse, though the prediction does not say so.
+    """
+    if choices.finest not in _likely(choices, Limit("size", size)):
+        return []
+    beta = choices.chooser.prior.betas[choices.finest]
+    files = [choices.at(choices.finest, share * beta) for share in USEFUL]
+    if files[0].size > size:
+        return []
+    return list({file.key: file for file in files}.values())
 
 
 def of_psnr(choices: Choices, psnr: float, usual: int | None) -> Choice:

@@ -11,7 +11,7 @@ from ..goal import MET, Goal
 from ..settings import EFFORTS
 from .aim import Aim
 from .choices import Choice, Choices
-from .search import within_size
+from .search import sufficient, within_size
 
 SMALL = 2**14  # pixels up to which `normal` works harder for a wanted size
 HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 and 100 bytes, in twice the time
@@ -62,17 +62,25 @@ def _to_size(size: int, of_pictures: Sequence[Choices], batch: Batch) -> Rounds:
     jobs = []
     for i, choices in enumerate(of_pictures):
         try:
-            best_first = within_size(choices, size)
+            chosen = files_for(choices, size, batch)
         except TargetError as error:
             results[i] = error
         else:
-            jobs += [job(i, choice) for choice in best_first[: batch.chooser.trials]]
+            jobs += [job(i, choice) for choice in chosen]
     encoded = yield Round(batch, jobs)
     for asked, result in zip(jobs, encoded, strict=True):
         best = results.get(asked.picture)
         if best is None or batch.error_of(asked.picture, result) < batch.error_of(asked.picture, best):
             results[asked.picture] = result
     return [results[i] for i in range(len(of_pictures))]
+
+
+def files_for(choices: Choices, size: int, batch: Batch) -> list[Choice]:
+    """Files of a picture that are made for a size. Raises TargetError where it is too small."""
+    enough = sufficient(choices, size)
+    if not enough:
+        return within_size(choices, size)[: batch.chooser.trials]
+    return enough if batch.pixels <= SMALL else enough[:1]
 
 
 def _to_psnr(aims: Sequence[Aim], batch: Batch) -> Rounds:
