@@ -20,6 +20,7 @@ from PIL import Image
 
 MASK = 2**64 - 1
 EXACT = 30  # the same of a plane that another format codes without loss
+POINTS = 30  # numbers below are operating points of a network
 ONE_COLOUR = 31  # the operating point of a plane that has the same value everywhere
 CUSTOM = 15  # the number of a prior that no release contains
 NO_PRIOR = 0
@@ -251,7 +252,7 @@ def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
         refuse_if(seed == 0 and index_bits in (14, 16, 18), "a usual index width is written")
     header = Header(prior_number, channels, byte3 & 31, width, height, index_bits, seed, prior_hash)
     if channels == 3:
-        refuse_if(header.point >= EXACT, "axes of a plane that is no network")
+        refuse_if(header.point >= POINTS, "axes of a plane that is no network")
         header.channels = 0
         header.axes = [byte - 256 if byte > 127 else byte for byte in (fields.byte() for _ in range(3))]
     if byte3 & 32:

@@ -24,7 +24,7 @@ part_of_axes = st.integers(-128, 127)
 of_turned_networks = st.builds(
     Header,
     prior=st.integers(1, CUSTOM - 1),
-    point=st.integers(0, 29),
+    point=st.integers(0, file.POINTS - 1),
     index_bits=st.sampled_from(file.INDEX_BITS),
     width=st.just(32) | st.integers(1, file.MAX_SIDE),
     height=st.just(32) | st.integers(1, file.MAX_SIDE),

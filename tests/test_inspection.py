@@ -12,6 +12,7 @@ import torch
 from click.testing import CliRunner
 from PIL import Image
 
+import combiner_codec
 from combiner_codec import CombinerError, FormatError
 from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array, parse
@@ -148,6 +149,15 @@ def test_units_of_shared_layers_are_not_counted(tiny_photo_prior):
     _, found = look(tiny_photo_prior, busy_pictures(1, 64)[0])
     assert facts(found)["hidden_units"]["counted"] == 0
     assert "none are counted" in report(found)
+
+
+@pytest.mark.parametrize(("kind", "said"), [("auto", "one colour"), ("lossless", "lossless WebP inside")])
+def test_a_file_without_a_network_is_refused_by_name(tmp_path, kind, said):
+    path = tmp_path / "a.cmb"
+    path.write_bytes(combiner_codec.encode(np.full((9, 9, 3), 128, np.uint8), kind=kind))
+    run = CliRunner().invoke(cli.cli, ["inspect", str(path)])
+    assert isinstance(run.exception, FormatError)
+    assert str(run.exception) == f"{path}: {said}: there is nothing to look into"
 
 
 def test_a_plain_picture_is_inspected_too(tiny_prior):

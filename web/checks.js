@@ -1,6 +1,6 @@
 /** Priors that come from a stranger: each is checked as a whole before anything of it is used (FORMAT.md, section 8). */
 
-import { check } from "./core.js";
+import { check, POINTS } from "./core.js";
 
 export const BUDGET = 2 ** 26; // bytes unpacked
 const ARCHITECTURE = { features: "", tile: 0, layers: [], side: 1 };
@@ -46,7 +46,7 @@ export function checkedHead(file) {
 	const architecture = checkArchitecture(head.architecture), points = [];
 	need(Array.isArray(arrays) && arrays.every(Array.isArray), "arrays");
 	for (const [index, member, type, ...shape] of arrays) {
-		integer(index, 0, 29, "number of an operating point");
+		integer(index, 0, POINTS - 1, "number of an operating point");
 		const point = (points[index] ??= { shapes: Object.create(null), types: {} });
 		need(typeof member === "string" && !(member in point.shapes), "names of arrays");
 		point.shapes[member] = shape;

@@ -10,6 +10,7 @@ export const split = (n, by) => [floor(n / by), n % by];
 const clamp = (i, count) => max(0, min(i, count - 1));
 
 const USUAL_BITS = [14, 16, 18]; // index widths that a header need not write
+export const POINTS = 30; // numbers below are operating points, those from here on other kinds of planes
 const WORD = 2 ** 32;
 const NAMES = ["", "small", "combiner-cifar", "photo", "web", "nano"]; // of released priors, by number
 
@@ -55,7 +56,7 @@ export function decodeWith(priors, source, { maxPixels = 2 ** 20 } = {}) {
 	check(prior, `unknown prior ${number}: the file is damaged, or newer than this version: update combiner`);
 	const block = prior.tile * prior.side, width = (head.width ||= block), height = (head.height ||= block);
 	fits(width, height, "pixels");
-	const unit = head.points.some((point) => point < 30) ? prior.tile : 1;
+	const unit = head.points.some((point) => point < POINTS) ? prior.tile : 1;
 	fits(ceil(width / unit) * unit, ceil(height / unit) * unit, "pixels of whole tiles");
 	check(
 		bytes.at(-2) + 256 * bytes.at(-1) === crc16(bytes.subarray(0, -2), prior.crc),
@@ -105,7 +106,7 @@ export function readHeader(data) {
 		seed = varint(63n);
 		inRange(indexBits >= 8 && indexBits <= 22 && indexBits % 2 === 0 && (seed || !USUAL_BITS.includes(indexBits)));
 	}
-	inRange(channels < 3 || points[0] < 30);
+	inRange(channels < 3 || points[0] < POINTS);
 	const axes = channels === 3 && [0, 0, 0].map(() => (byte() << 24) >> 24);
 	const alpha = how & 32 && byte();
 	if (how & 32) points.push(alpha & 31);

@@ -15,7 +15,7 @@ from .errors import FormatError
 from .format import candidates, header, streams
 from .format import plane as planes
 from .format import prior as priors
-from .format.header import EXACT, GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, Header
+from .format.header import GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, POINTS, Header
 from .format.operating_point import UNMODULATED_PIXELS
 from .format.plane import VP8L, AnyPlane, BitReader, Decoded, ExactPlane, InrPlane, OneColour, Section
 from .format.prior import Prior
@@ -110,7 +110,7 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
 
 def check_tiles(head: Header, tile: int, max_pixels: int | None) -> None:
     """Raises FormatError for a picture of more pixels than a limit in whole tiles, which is what it takes to decode."""
-    has_tiles = head.point < EXACT or (head.alpha is not None and head.alpha < EXACT)
+    has_tiles = head.point < POINTS or (head.alpha is not None and head.alpha < POINTS)
     if not has_tiles:
         return
     planes.check_whole_tiles(head.width, head.height, tile, max_pixels)

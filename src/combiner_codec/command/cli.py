@@ -356,6 +356,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     its posterior with encode --save-posterior. All other figures follow from the file and its prior.
     """
     import json
+    from dataclasses import replace
 
     from ..decoder import parse
     from ..encoder.fit.saved import SavedPosterior
@@ -375,8 +376,10 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     archive = read(posterior) if posterior else None
     with named(posterior):
         fitted = SavedPosterior.parse(archive, data) if posterior else None
+    with named(file):
+        found = Inspection(data, contents, fitted)
     with named(original):
-        found = Inspection(data, contents, fitted, pixels)
+        found = replace(found, original=pixels)
     if as_json:
         click.echo(json.dumps({"file": label(file)} | facts(found)))
     else:

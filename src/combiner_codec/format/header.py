@@ -28,6 +28,7 @@ ALPHA = 32  # flag
 SHARPNESSES = 8
 ONE_COLOUR = 31  # point of a plane that is the same everywhere
 EXACT = 30  # point of a plane that holds the picture without loss
+POINTS = 30  # numbers below are operating points, those from here on other kinds of planes
 NO_PRIOR = 0  # prior number of a file whose colour is exact
 MAX_SIDE = 1 << 20
 MAX_SEED = (1 << 63) - 1
@@ -149,7 +150,7 @@ def read(data: bytes) -> tuple[Header, int]:
     point = byte3 & 31
     axes = None
     if channels == TURNED_RGB:
-        _check(point < EXACT)
+        _check(point < POINTS)
         channels = RGB
         axes = AXES.unpack(optional.take(AXES.size))
     alpha = None

@@ -10,7 +10,8 @@ A kind of plane writes its order down once, in `code`. A `BitReader` goes throug
 An INR's latents stand in *sections*, each of which has streams of one kind: the modulations, then the blocks. A
 section knows everything that its streams take to be decoded: the walk, the groups and the length of each, the prior
 of its latents, and what the decoded latents change (`commit`). To add a section, write a subclass of `Section` and
-name it in `InrPlane.sections`; to add a kind, write a subclass of `Plane` and name it in `kind_of`.
+name it in `InrPlane.sections`; to add a kind, write a subclass of `Plane` and name it in `AnyPlane` and `kind_of`.
+CONTRIBUTING.md lists what else either takes.
 
 Shapes: Rt x Ct tiles; B blocks of a section with D latents each, of which b are asked for at once.
 """

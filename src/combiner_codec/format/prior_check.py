@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, Layer
-from .header import EXACT, INDEX_BITS
+from .header import INDEX_BITS, POINTS
 
 UNPACKED = 64 << 20  # bytes of all members together
 METADATA_BYTES = 1 << 20
@@ -100,7 +100,7 @@ def _refuse_constant(name):
 
 
 def _check_betas(betas):
-    check(isinstance(betas, list) and 1 <= len(betas) <= EXACT, f"betas are not a list of 1 to {EXACT}")
+    check(isinstance(betas, list) and 1 <= len(betas) <= POINTS, f"betas are not a list of 1 to {POINTS}")
     for beta in betas:
         check(number({"beta": beta}, "beta", LARGEST) > 0, "a beta is not positive")
 

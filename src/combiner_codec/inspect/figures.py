@@ -71,7 +71,7 @@ class Inspection:
     def __post_init__(self):
         header = self.contents.header
         if not isinstance(self.contents.colour, InrPlane):
-            raise FormatError("a picture of one colour: there is nothing to look into")
+            raise FormatError(f"{self.contents.kind}: there is nothing to look into")
         shape = (header.height, header.width) + CHANNELS[header.mode]
         if self.original is not None and self.original.shape != shape:
             raise FormatError(f"the original is {size_of(self.original.shape)}, the file holds {size_of(shape)}")
