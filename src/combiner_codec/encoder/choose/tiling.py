@@ -14,8 +14,8 @@ CostsOf = Callable[[np.ndarray], np.ndarray]
 def choose_tiling(costs_of: CostsOf, every: np.ndarray) -> np.ndarray:
     """Merged tiles that make pictures cheap: (P, Rt, Ct) bool, some of `every`.
 
-    A tile's borders depend on its neighbours. So each square starts as it would be among its like, then one in four at
-    a time changes if that lowers the costs around it.
+    A tile's borders depend on its neighbours. So each square starts merged if it costs less with all merged than with
+    none; then one in four at a time changes if that lowers the costs around it.
     """
     as_merged = square_sums(costs_of(every))
     as_single = square_sums(costs_of(np.zeros_like(every)))
