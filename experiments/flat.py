@@ -55,14 +55,18 @@ def at_size(codec: PillowCodec, pixels: np.ndarray, size: int) -> Shown:
     return Shown(len(found), codec.decode(found, 1))
 
 
-def flat_pixels(original: np.ndarray) -> np.ndarray:
-    """Where a picture (H, W, 3) is smooth: (H, W) bool."""
+def variance_around(original: np.ndarray) -> np.ndarray:
+    """Variance of luma around every pixel of a picture (H, W, 3), in squared levels: (H, W)."""
     from scipy.ndimage import gaussian_filter
 
     luma = original.astype(np.float64) @ YCBCR[0]
     mean = gaussian_filter(luma, AROUND)
-    variance = gaussian_filter(luma**2, AROUND) - mean**2
-    return variance < FLAT**2
+    return gaussian_filter(luma**2, AROUND) - mean**2
+
+
+def flat_pixels(original: np.ndarray) -> np.ndarray:
+    """Where a picture (H, W, 3) is smooth: (H, W) bool."""
+    return variance_around(original) < FLAT**2
 
 
 def spectrum(original: np.ndarray, shown: np.ndarray, where: np.ndarray) -> np.ndarray:

@@ -167,7 +167,7 @@ def rows_of(beta: float, store: Store, encoders: Sequence[Codec], groups: Sequen
 def crops(settings: Settings, beta: float, count: int, say: Report) -> None:
     """Flat places as PNG, enlarged: original, ours with both tunes, AVIF as by default at the same bytes."""
     from .flat import at_size as shown_at_size
-    from .flat import flat_pixels
+    from .flat import variance_around
 
     ours = [codec for codec in all_codecs(settings)[0] if isinstance(codec, KeptCodec)]
     avif = codecs.OTHERS["avif-default"]
@@ -178,7 +178,7 @@ def crops(settings: Settings, beta: float, count: int, say: Report) -> None:
         data = [path.read_bytes() for path in files]
         shown = [codec.decode(file) for codec, file in zip(ours, data, strict=True)]
         other = shown_at_size(avif, picture.pixels, max(map(len, data)))
-        row, column = flattest(flat_pixels(picture.pixels))
+        row, column = flattest(variance_around(picture.pixels))
         place = slice(row, row + FLAT), slice(column, column + FLAT)
         parts = [pixels[place] for pixels in (picture.pixels, *shown, other.pixels)]
         path = settings.work / "crops" / f"{picture.name.replace('/', '-').removesuffix('.png')}-{beta:g}.png"
@@ -191,12 +191,11 @@ def crops(settings: Settings, beta: float, count: int, say: Report) -> None:
             return
 
 
-def flattest(flat: np.ndarray) -> tuple[int, int]:
-    """Row and column of a square of FLAT x FLAT, about three quarters of it flat if there is such: (H, W) bool."""
-    sums = np.pad(flat.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    share = sums[FLAT:, FLAT:] - sums[:-FLAT, FLAT:] - sums[FLAT:, :-FLAT] + sums[:-FLAT, :-FLAT]
-    wanted = -np.abs(share / FLAT**2 - 0.75)
-    row, column = np.unravel_index(wanted.argmax(), wanted.shape)
+def flattest(variance: np.ndarray) -> tuple[int, int]:
+    """Row and column of the square of FLAT x FLAT pixels with the least variance around them: (H, W)."""
+    sums = np.pad(variance.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    total = sums[FLAT:, FLAT:] - sums[:-FLAT, FLAT:] - sums[FLAT:, :-FLAT] + sums[:-FLAT, :-FLAT]
+    row, column = np.unravel_index(total.argmin(), total.shape)
     return int(row), int(column)
 
 

@@ -33,7 +33,7 @@ from .digest import code_digest
 BETAS = (0.03, 0.01, 0.003, 0.001, 0.0003)
 WEBP_METHOD = 6  # slowest
 HEIC = {"preset": "slow", "tune": "ssim", "tu-intra-depth": "4",
-        "x265:psy-rd": "0", "x265:cbqpoffs": "1", "x265:crqpoffs": "1"}  # fmt: skip
+        "x265:psy-rd": "0", "x265:cbqpoffs": "1", "x265:crqpoffs": "1", "chroma": 444}  # fmt: skip
 AVIF_SPEED, AVIF_SLOW = 6, 2  # avifenc's own; slow, the fair rival of a codec that encodes in seconds
 AVIF_LADDER = (3, 8, 14, 22, 32, 44, 58, 72)
 
@@ -240,7 +240,8 @@ def _avif_codec(speed: int, default: bool = False) -> PillowCodec:
 
 
 def _heic(quality):
-    return [{"quality": int(quality), "subsampling": "4:4:4", "enc_params": HEIC}]
+    parameters = dict(HEIC)  # pillow-heif adds to what it is given
+    return [{"quality": int(quality), "subsampling": "4:4:4", "enc_params": parameters}]
 
 
 def _jxl(quality):
