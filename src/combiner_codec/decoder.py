@@ -76,6 +76,7 @@ class Contents:
             "groups": inr.blocks.length // inr.point.group_bits if inr else 0,
             "payload_bits": payload_bits,
             "header_bytes": self.header_bytes,
+            "colour_axes": self.header.axes,
             "multiplies_per_pixel": self.prior.architecture.multiplies if self.prior else 0,
         }
 

@@ -12,6 +12,7 @@ def facts(found: Inspection) -> dict:
         "width": header.width,
         "height": header.height,
         "colour": header.colour,
+        "colour_axes": header.axes,
         "bytes": len(found.data),
         "bpp": round(8 * len(found.data) / (header.width * header.height), 4),
         "prior": contents.prior.name,
