@@ -37,9 +37,10 @@ Where there are no locks, work may be done twice, and the first to finish keeps 
 never shared, so that a program of such a job may call the command. The processes wait for each other at the end; one
 that gives no sign of life for `--patience` seconds is named, with the outputs that are missing.
 
-**data: URLs.** `encode --data-url` prints a line for every input, in their order; that of an input which fails is
-empty, and standard error says why. `decode`, `info` and `inspect` take such a URL in the place of a name, in a file or
-on standard input.
+**data: URLs.** `encode --data-url` and `preview` print a line for every input, in their order; that of an input which
+fails is empty or names the error, and standard error says why. `decode`, `info` and `inspect` take such a URL in the
+place of a name, in a file or on standard input. `preview --json` writes the picture's mean colour into it
+(`data:image/x-combiner;color=6f7a80;base64,…`), which decoders read over.
 
 Shell completion, for bash (zsh and fish likewise):
 

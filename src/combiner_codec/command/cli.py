@@ -74,7 +74,9 @@ def cli():
     "--append-extension", is_flag=True, help="Add .cmb to the whole name: a.png becomes a.png.cmb, not a.cmb."
 )
 @click.option(
-    "--prior", metavar="NAME|FILE", help="Prior to use: small, photo, web or a file [small up to 32x32, else photo]."
+    "--prior",
+    metavar="NAME|FILE",
+    help="Prior to use: a name or a file [small up to 32x32, else photo; nano for previews].",
 )
 @click.option("--target-size", type=click.IntRange(1), metavar="BYTES", help="Largest file.")
 @click.option("--target-psnr", type=float, callback=positive, metavar="DB", help="Quality in dB, met to 0.2 dB.")
