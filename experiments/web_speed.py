@@ -12,11 +12,10 @@ import numpy as np
 
 from combiner_codec.errors import MissingError
 from combiner_codec.format import prior as priors
+from combiner_codec.format.prior import Prior
 from combiner_codec.reports import Report
 from scripts import web_prior
 from scripts.web_package import WEB, bundled
-
-PRIOR = "nano"
 
 PAGE = """<!doctype html><body><script type="module">
 import {{ Combiner }} from "data:text/javascript;base64,{module}";
@@ -34,12 +33,12 @@ document.body.textContent = JSON.stringify({{ parse, decode }});
 </script></body>"""
 
 
-def measured(file: bytes) -> dict[str, list[float]]:
-    """Milliseconds of parsing the prior `nano`, and of decoding a file that was made with it. Raises MissingError."""
+def measured(file: bytes, prior: Prior) -> dict[str, list[float]]:
+    """Milliseconds of parsing a prior, and of decoding a file that was made with it. Raises MissingError."""
     chromium = shutil.which("chromium")
     if not chromium:
         raise MissingError("no Chromium here: apt-get install chromium", "chromium")
-    module, prior = bundled(WEB / "combiner.js").encode(), web_prior.web(priors.load(PRIOR))
+    module, prior = bundled(WEB / "combiner.js").encode(), web_prior.web(prior)
     parts = {"module": module, "prior": prior, "file": file}
     with tempfile.TemporaryDirectory() as folder:
         page = Path(folder) / "speed.html"
@@ -49,13 +48,14 @@ def measured(file: bytes) -> dict[str, list[float]]:
     return json.loads(told.stdout.split("<body>")[1].split("</body>")[0])
 
 
-def run(source: Path, say: Report) -> None:
+def run(source: Path, name: str, say: Report) -> None:
     """First, least, median, quartiles and nine tenths of each."""
     from combiner_codec import preview
 
-    file = preview(source, prior=PRIOR)
+    prior = priors.load(name)
+    file = preview(source, prior=prior)
     say(f"{len(file)} bytes")
-    for name, times in measured(file).items():
+    for name, times in measured(file, prior).items():
         lower, median, upper, most = np.quantile(times, [0.25, 0.5, 0.75, 0.9])
         spread = f"quartiles {lower:.1f} and {upper:.1f} ms, nine tenths below {most:.1f} ms"
         say(f"{name}: first {times[0]:.1f} ms, median {median:.1f} ms, least {min(times):.1f} ms, {spread}")
@@ -63,6 +63,7 @@ def run(source: Path, say: Report) -> None:
 
 @click.command("web-speed")
 @click.argument("source", type=click.Path(exists=True, path_type=Path))
-def command(source):
+@click.option("--prior", default="nano", show_default=True, help="A released prior.")
+def command(source, prior):
     """How long a preview takes in a browser."""
-    run(source, click.echo)
+    run(source, prior, click.echo)

@@ -284,5 +284,5 @@ def test_milliseconds_of_a_preview_can_be_measured():
     prior = priors.load("nano")
     head = header.Header(prior.number, 1, 16, 64, 64)
     payload = random_payload(head, prior, np.random.default_rng(3))
-    told = web_speed.measured(header.write(head, prior.architecture.block, payload, prior.digest))
+    told = web_speed.measured(header.write(head, prior.architecture.block, payload, prior.digest), prior)
     assert len(told["parse"]) == 5 and len(told["decode"]) == 150 and min(map(min, told.values())) > 0
