@@ -15,11 +15,13 @@ import combiner_codec
 from combiner_codec import FormatError, decoder
 from conftest import smooth_pictures
 
+LINUX = sys.platform == "linux"
 COMBINER = (sys.executable, "-m", "combiner_codec")
 OLD = b"what was there before"
 TEMPORARY = ".combiner-"  # what files begin with that are not whole yet
 SIDE = 40  # pixels of the picture
-PATIENCE = 240  # seconds, on a machine that is busy with other tests
+PATIENCE = 240  # seconds: of the processor, where it can be told, since the machine may be busy with other tests
+IDLE = 60  # seconds in which a command that goes on has used some of the processor, however busy the machine
 
 
 @dataclass
@@ -52,9 +54,19 @@ def start(*arguments, **options) -> subprocess.Popen:
 
 
 def end(process: subprocess.Popen, data: bytes | None = None) -> Done:
-    """Waits for a command."""
-    out, said = process.communicate(data, timeout=PATIENCE)
-    return Done(process.returncode, said.decode(errors="replace"), out or b"")
+    """Waits for a command. Raises TimeoutExpired for one that hangs or does not come to an end."""
+    used = 0.0
+    while True:
+        try:
+            out, said = process.communicate(data, timeout=IDLE if LINUX else PATIENCE)
+            return Done(process.returncode, said.decode(errors="replace"), out or b"")
+        except subprocess.TimeoutExpired:
+            before = used
+            used = processor_seconds(process) if LINUX else before
+            if used == before or used > PATIENCE:
+                process.kill()
+                raise
+            data = None  # it has been handed over
 
 
 def run(*arguments, **options) -> Done:
