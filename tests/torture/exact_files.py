@@ -56,6 +56,7 @@ def parts(codec: int, channels: int, alpha: bool) -> Parts:
         height=varint(HEIGHT - 1),
         index_bits=b"",
         seed=b"",
+        axes=b"",
         alpha=bytes([plain.EXACT]) if alpha else b"",
         payload=plane(picture, codec),
     )
