@@ -123,6 +123,8 @@ def crops(folder: Path) -> list[Picture]:
 
 def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[str]) -> None:
     """kodak.md, and a plot for each list of pictures."""
+    measured_points = [point for curves in lists.values() for curve in curves.values() for point in curve]
+    eye = [name for name in quality.USUAL if any(name in point.eye for point in measured_points)]
     lines = [
         "# Kodak",
         "",
@@ -139,7 +141,7 @@ def write(out: Path, lists: dict[str, dict[str, list[Point]]], notes: Sequence[s
         "Published rows are means of all 24 pictures; `bench/published/kodak.json` has their sources. "
         "`bench/codecs.py` has the",
         "options of the other codecs.",
-        *quality.notes(quality.USUAL),
+        *quality.notes(eye),
         "",
         *AVIF,
         "",
