@@ -17,13 +17,13 @@ UNTURNED: Axes = (0, 0, 0)
 def rotation(axes: Axes) -> np.ndarray:
     """What turns components: new ones by old ones, (3, 3) float64. Quotients of integers, each rounded once."""
     a, b, c = axes
-    w = UNIT
-    rows = [
-        [w * w + a * a - b * b - c * c, 2 * (a * b - w * c), 2 * (a * c + w * b)],
-        [2 * (a * b + w * c), w * w - a * a + b * b - c * c, 2 * (b * c - w * a)],
-        [2 * (a * c - w * b), 2 * (b * c + w * a), w * w - a * a - b * b + c * c],
-    ]
-    return np.array(rows, np.float64) / (w * w + a * a + b * b + c * c)
+    vector = np.array(axes, np.int64)
+    square = vector @ vector
+    cross = np.array([[0, -c, b], [c, 0, -a], [-b, a, 0]])
+    turn = (UNIT**2 - square) * np.eye(3, dtype=np.int64)
+    turn += 2 * np.outer(vector, vector)
+    turn += 2 * UNIT * cross
+    return turn / (UNIT**2 + square)
 
 
 def turned(shared: dict[str, np.ndarray], first: int, axes: Axes) -> dict[str, np.ndarray]:

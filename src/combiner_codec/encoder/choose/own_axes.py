@@ -5,9 +5,10 @@ Shapes: T tiles of n x n pixels with U = 3 n n coefficients, K classes of single
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import product
 
 import numpy as np
 import torch
@@ -150,13 +151,11 @@ class SampledTiles:
                 better = self._downhill(nats, best, step)
         return best
 
-    def _downhill(self, nats, axes: Axes, step: int) -> Axes:
+    def _downhill(self, nats: Callable[[Axes], float], axes: Axes, step: int) -> Axes:
         """The first of the axes a step away that is better, else the same."""
-        for part in range(3):
+        for direction in np.eye(3):
             for change in (step, -step):
-                moved = list(axes)
-                moved[part] = min(max(moved[part] + change, LEAST), MOST)
-                other = (moved[0], moved[1], moved[2])
+                other = limited(np.array(axes) + change * direction)
                 if nats(other) < nats(axes):
                     return other
         return axes
@@ -173,24 +172,19 @@ class SampledTiles:
 
 def nearest(turn: np.ndarray) -> Axes:
     """Axes for a rotation of components whose signs do not matter: (3, 3) orthonormal, rows new components by old."""
-    signs = np.linalg.det(turn)
-    candidates = [quaternion(turn * np.array(flips)[:, None]) for flips in _flips(signs)]
-    real, *others = max(candidates, key=lambda parts: parts[0])
-    parts = [int(np.clip(np.rint(UNIT * other / real), LEAST, MOST)) for other in others]
-    return parts[0], parts[1], parts[2]
+    rotations = []
+    for signs in product((1, -1), repeat=3):
+        flipped = np.array(signs)[:, None] * turn
+        if np.linalg.det(flipped) > 0:
+            rotations.append(flipped)
+    least = max(rotations, key=np.trace)  # by the smallest angle
+    skew = least - least.T
+    sines = np.array([skew[2, 1], skew[0, 2], skew[1, 0]])
+    tangents = sines / (1 + np.trace(least))  # Cayley's map: of half the angle, along the axis of rotation
+    return limited(np.rint(UNIT * tangents))
 
 
-def _flips(determinant: float) -> Sequence[tuple[int, int, int]]:
-    """Signs of rows that make a rotation of an orthonormal matrix."""
-    if determinant > 0:
-        return (1, 1, 1), (1, -1, -1), (-1, 1, -1), (-1, -1, 1)
-    return (-1, -1, -1), (-1, 1, 1), (1, -1, 1), (1, 1, -1)
-
-
-def quaternion(turn: np.ndarray) -> np.ndarray:
-    """The unit quaternion of a rotation, with a real part that is not negative: (3, 3) -> (4,)."""
-    squares = 1 + np.array([[1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]) @ turn.diagonal()
-    real = 0.5 * np.sqrt(max(squares[0], 0.0))
-    sizes = 0.5 * np.sqrt(np.maximum(squares[1:], 0.0))
-    twice = np.array([turn[2, 1] - turn[1, 2], turn[0, 2] - turn[2, 0], turn[1, 0] - turn[0, 1]])
-    return np.array([real, *np.copysign(sizes, twice)])
+def limited(parts: np.ndarray) -> Axes:
+    """Parts as a file can hold them: (3,) integers."""
+    a, b, c = np.clip(parts, LEAST, MOST).astype(int).tolist()
+    return a, b, c
