@@ -53,6 +53,14 @@ def kept(codec: KeptCodec, picture: np.ndarray, setting: float) -> Path:
     return codec.folder / f"{Group((Picture('', picture),)).digest}-{codec.tune}-{setting:g}.cmb"
 
 
+def file_of(codec: KeptCodec, picture: np.ndarray, setting: float) -> bytes:
+    """A kept file, or a new one."""
+    path = kept(codec, picture, setting)
+    if not path.exists():
+        codec.encode([picture], setting, 1)
+    return path.read_bytes()
+
+
 @dataclass(frozen=True)
 class Settings:
     """One run."""
@@ -139,11 +147,36 @@ def write(settings: Settings, store: Store, encoders: Sequence[Codec], groups: S
         "",
         *report.table(header, table),
         "",
+        gain(settings, store, encoders, groups),
+        "",
         *missing,
         *codecs.versions([codec.name for codec in encoders]),
         *(f"Measured {line}" for line in store.machines(encoders, groups)),
     ]
     pages.put(settings.out / "looks.md", "measured", lines)
+
+
+def gain(settings: Settings, store: Store, encoders: Sequence[Codec], groups: Sequence[Group]) -> str:
+    """A sentence about what the second codec, ours with `iq`, has over the first at equal bytes."""
+    changes: dict[str, list[float]] = {name: [] for name in SHOWN}
+    growth = []
+    for group in groups:
+        plain, tuned = ([store.find(codec, beta, group) for beta in settings.betas] for codec in encoders[:2])
+        for before, after in zip(plain, tuned, strict=True):
+            size = before["bytes"][0]
+            growth.append(after["bytes"][0] / size)
+            for name, found in changes.items():
+                if all(name in record for record in (*plain, *tuned)):
+                    value = at_size(tuned, name, size)
+                    found.append(value / before[name][0] - 1 if name == "butteraugli" else value - before[name][0])
+    means = {name: float(np.nanmean(found)) for name, found in changes.items() if found}
+    parts = [f"PSNR {means['psnr']:+.2f} dB"]
+    if "ssimulacra2" in means:
+        parts.append(f"SSIMULACRA 2 {means['ssimulacra2']:+.1f}")
+    if "butteraugli" in means:
+        parts.append(f"Butteraugli {means['butteraugli']:+.1%}")
+    grown = f"{np.mean(growth):.2f} times the bytes"
+    return f"`iq` against `psnr` wherever both reach the size: {', '.join(parts)}; {grown} at one beta."
 
 
 def rows_of(beta: float, store: Store, encoders: Sequence[Codec], groups: Sequence[Group]) -> list[list[str]]:
@@ -172,10 +205,7 @@ def crops(settings: Settings, beta: float, count: int, say: Report) -> None:
     ours = [codec for codec in all_codecs(settings)[0] if isinstance(codec, KeptCodec)]
     avif = codecs.OTHERS["avif-default"]
     for picture in chosen(settings):
-        files = [kept(codec, picture.pixels, beta) for codec in ours]
-        if not all(path.exists() for path in files):
-            continue
-        data = [path.read_bytes() for path in files]
+        data = [file_of(codec, picture.pixels, beta) for codec in ours]
         shown = [codec.decode(file) for codec, file in zip(ours, data, strict=True)]
         other = shown_at_size(avif, picture.pixels, max(map(len, data)))
         row, column = flattest(variance_around(picture.pixels))
@@ -208,13 +238,11 @@ def flattest(variance: np.ndarray) -> tuple[int, int]:
 @options.limit
 @click.option("--minutes", type=float, default=600, show_default=True, help="No picture is begun after so many.")
 @options.effort("fast")
-@click.option(
-    "--crops", "count", type=click.IntRange(0), default=0, help="Write so many flat crops of files made so far."
-)
+@click.option("--crops", "count", type=click.IntRange(0), default=0, help="Only write flat crops of so many pictures.")
 def command(count, **settings):
     """Measures of what people see, ours beside others at equal bytes."""
     plan = Settings(**settings)
     if count:
-        crops(plan, plan.betas[1], count, click.echo)
+        crops(plan, plan.betas[len(plan.betas) // 2], count, click.echo)
     else:
         run(plan, click.echo)
