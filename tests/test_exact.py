@@ -6,6 +6,7 @@ import subprocess
 import sys
 import zlib
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,10 +23,13 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import header, plane
+from combiner_codec.format import prior as priors
 from combiner_codec.format.plane import PNG, VP8L, ExactPlane, OneColour
 from combiner_codec.picture import exact as contents
 from combiner_codec.picture import palette
 from conftest import busy_pictures, smooth_pictures
+
+SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 
 
 def drawing(side=64):
@@ -217,6 +221,15 @@ def test_photographs_take_the_network(tiny_photo_prior, beta):
     found = choose(picture, tiny_photo_prior, beta=beta)
     without = choose(picture, tiny_photo_prior, beta=beta, kind="lossless")
     assert found.lagrangian(picture, beta) <= without.lagrangian(picture, beta)
+
+
+@pytest.mark.parametrize(("name", "beta"), [("hippos", 0.00025), ("lighthouse", 0.00025), ("hippos", 0.02)])
+def test_photographs_never_become_graphics(name, beta):
+    """With the shipped prior; all 46 validation photographs were checked once (docs/lab.md)."""
+    with Image.open(SAMPLES / f"{name}.png") as image:
+        picture = np.asarray(image.convert("RGB"))[150:230, 200:296]
+    found = choose(picture, priors.load("photo"), beta=beta)
+    assert isinstance(found.plane, plane.InrPlane)
 
 
 def test_what_is_chosen_is_never_worse_by_j(tiny_photo_prior):

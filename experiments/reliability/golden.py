@@ -20,6 +20,7 @@ from combiner_codec.format import prior as priors
 from combiner_codec.format.plane import InrPlane
 from combiner_codec.format.prior import Prior
 from combiner_codec.format.streams import read_indices
+from combiner_codec.picture.exact import VP8L_SIDE
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "tests" / "golden"
@@ -69,6 +70,10 @@ def plans() -> list[Golden]:
         Golden("siren", tiny, 0.002, "combiner-cifar"),
         Golden("custom", tiny[:20, :40], 0.002, CUSTOM, seed=1),
         Golden("lossless", np.dstack([small // 64 * 64, disc(48, 64, 20)]), 0.003, kind="lossless"),
+        Golden("png-inside", np.arange(VP8L_SIDE + 1).astype(np.uint8)[None] // 64 * 64, 0.003, kind="lossless"),
+        Golden(
+            "mask", np.dstack([small, np.where(disc(48, 64, 20) > 127, 255, 0).astype(np.uint8)]), 0.02, kind="auto"
+        ),
     ]
 
 

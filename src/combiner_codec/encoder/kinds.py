@@ -24,7 +24,7 @@ from .goal import MET, Goal
 from .palettes import FEW_SIZES, Palettes
 from .settings import Progress, Settings, ignore
 
-RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 2.3 (docs/lab.md)
+RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 3 (docs/lab.md)
 SAMPLE = 2**16  # pixels that tell a photograph
 STRIP = 32  # rows of them that belong together
 KEPT_BACK = 2**26  # bytes, for what a fit begins with
