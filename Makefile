@@ -85,7 +85,7 @@ $(EXPERIMENTS): setup
 	$(BIN)/python -m experiments $(@:bench-%=%) $(ARGS) $(BENCH)
 bench-cifar: ARGS = $(CIFAR)  ## the CIFAR-10 tables; resumable
 bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resumable
-bench-graphics: ARGS = --photos $(PHOTOS)/val  ## drawn pictures beside WebP, AVIF and JPEG XL: 20 minutes; resumable
+bench-graphics: ARGS = --photos $(PHOTOS)/val  ## drawn pictures beside WebP, AVIF and JPEG XL: some minutes; resumable
 bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download

@@ -33,7 +33,7 @@ from . import drawings, graphics_page, options
 from .drawings import KINDS, Drawing, browser
 from .graphics_page import EXACT, INR, File, Measured, Pace
 
-BETAS = (0.01, 0.001)
+BETAS = (0.003,)  # the usual one
 WITHOUT_LOSS = -1.0  # a setting
 QUALITIES = (5, 50, 80, 95)
 AVIF_QUALITIES = (8, 32, 58, 85)
