@@ -10,6 +10,7 @@ from combiner_codec.errors import CombinerError
 PLACES = {  # name -> module and command; imported when they are asked for: hostile.py measures a process without torch
     "ablation": ("ablation", "command"),
     "cifar": ("cifar", "command"),
+    "coarser": ("coarser", "command"),
     "crop": ("crop", "command"),
     "cuda": ("cuda", "command"),
     "drift": ("reliability.commands", "drift_command"),
@@ -23,6 +24,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "kodak": ("kodak", "command"),
     "looks": ("looks", "command"),
     "profile": ("profile", "command"),
+    "regions": ("regions", "command"),
     "shapes": ("shapes", "command"),
     "speed": ("speed", "command"),
     "table1": ("paper", "table1_command"),

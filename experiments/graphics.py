@@ -116,7 +116,14 @@ def saved(image: Image.Image, kind: str, **how) -> bytes:
 
 
 def run(
-    photos: Path, out: Path, work: Path, betas: Sequence[float], kinds: Sequence[str], rounds: int, say: Report
+    photos: Path,
+    out: Path,
+    work: Path,
+    betas: Sequence[float],
+    kinds: Sequence[str],
+    networks: int,
+    rounds: int,
+    say: Report,
 ) -> None:
     """Measure everything and write graphics.md."""
     started = time.process_time()
@@ -131,9 +138,9 @@ def run(
         except MissingError as error:
             missing.append(f"{kind}: left out ({error})")
             continue
-        for drawing in of_kind:
+        for number, drawing in enumerate(of_kind):
             files = {codec.name: files_of(codec, drawing, store) for codec in others}
-            files |= files_of_ours(drawing, betas, store)
+            files |= files_of_ours(drawing, betas, store, number < networks)
             found.append(Measured(drawing, files))
             say(f"{kind}, {drawing.name}: {time.process_time() - started:.0f} s of processor")
         if kind == "browser pages":
@@ -142,15 +149,15 @@ def run(
     graphics_page.write(out / "graphics.md", found, tuple(betas), pace, missing)
 
 
-def files_of_ours(drawing: Drawing, betas: Sequence[float], store: Store) -> dict[str, list[File]]:
-    """Without loss, as the encoder chooses, and a network alone, which is not fitted again where it was chosen."""
+def files_of_ours(drawing: Drawing, betas: Sequence[float], store: Store, network: bool) -> dict[str, list[File]]:
+    """Without loss, as the encoder chooses, and a network alone: where it was chosen, and elsewhere if asked for."""
     found = {"lossless": files_of(CombinerCodec("lossless", "fast", betas[:1], kind="lossless"), drawing, store)}
     found["auto"] = files_of(CombinerCodec("auto", "fast", tuple(betas), kind="auto"), drawing, store)
     found["inr"] = []
     for file in found["auto"]:
         if file.stored == INR:
             found["inr"].append(file)
-        else:
+        elif network:
             found["inr"] += files_of(CombinerCodec("inr", "fast", (file.setting,)), drawing, store)
     return found
 
@@ -214,6 +221,8 @@ def paces(screen: Image.Image, rounds: int) -> Pace:
               help="Results; a second run goes on from them.")  # fmt: skip
 @click.option("--betas", type=options.NUMBERS, default=BETAS, show_default=True)
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these kinds.")
+@click.option("--networks", type=click.IntRange(0), default=1, show_default=True,
+              help="Pictures of each kind that a network alone is fitted to, chosen or not.")  # fmt: skip
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Of measuring time.")
 def command(**settings):
     """Drawn pictures beside other formats."""

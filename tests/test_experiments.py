@@ -17,7 +17,22 @@ from combiner_codec.format import prior as priors
 from combiner_codec.picture.image import psnr
 from combiner_codec.training.recipes import RECIPES
 from conftest import busy_pictures, smooth_pictures
-from experiments import cifar, cifar_page, growth, kodak, options, pages, paper, pipeline, profile, rates, shapes
+from experiments import (
+    cifar,
+    cifar_page,
+    drawings,
+    graphics_page,
+    growth,
+    kodak,
+    options,
+    pages,
+    paper,
+    pipeline,
+    profile,
+    rates,
+    regions,
+    shapes,
+)
 from experiments.__main__ import PLACES, main
 from experiments.reliability import drift
 
@@ -232,3 +247,43 @@ def test_the_papers_figures_are_data_with_a_source():
 def test_the_pipeline_is_the_same_drawing_every_time():
     drawn = pipeline.pipeline()
     assert drawn == pipeline.pipeline() and b"<svg" in drawn
+
+
+def test_graphics_page_has_a_row_for_every_picture_and_must(tmp_path):
+    """One plain picture as some codecs store it: exact by ours, ten times as large by another."""
+    pixels = np.zeros((8, 8, 3), np.uint8)
+    drawing = drawings.Drawing("plots", "bars", pixels)
+    exact = graphics_page.File(0.003, 100, 0.0, graphics_page.EXACT, "lossless WebP inside")
+    network = graphics_page.File(0.003, 900, 0.5, 30.0, graphics_page.INR)
+    other = graphics_page.File(-1, 1000, 0.0, graphics_page.EXACT, "")
+    files = {"auto": [exact], "lossless": [exact], "inr": [network]}
+    files |= {name: [other] for name in ("PNG", "WebP", "WebP, lossless")}
+    one = graphics_page.Measured(drawing, files)
+    graphics_page.write(tmp_path / "page.md", [one], (0.003,), None, ["JPEG XL: not installed"])
+    text = (tmp_path / "page.md").read_text()
+    assert "| plots, bars, 8×8 | lossless WebP inside | 100 | exact | 900 | 30.0 | 1,000 | 1,000 |" in text
+    assert "| its bytes over lossless WebP's | ≤ 1.03 | 0.100 |" in text
+    assert "| plots | 0.003 | 1 / 0 / 0 |" in text
+    assert "| plots | 0.003 | 10.00 |" in text  # bytes at equal PSNR
+    assert text.endswith("JPEG XL: not installed\n")
+
+
+@pytest.mark.parametrize("kind", ["terminals", "pixel art", "photographs with captions"])
+def test_pictures_are_drawn_the_same_every_time(kind):
+    photographs = [Image.fromarray(picture) for picture in busy_pictures(5, 64)]
+    first, again = (list(drawings.drawings(photographs, [kind])) for _ in range(2))
+    assert len(first) == 5
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.pixels, other.pixels)
+
+
+def test_regions_of_a_mixed_picture_have_kinds_of_their_own(tiny_photo_prior, monkeypatch):
+    """A drawing beside noise: both kinds are taken, and together they are better than either."""
+    monkeypatch.setattr(priors, "default", lambda *_: tiny_photo_prior)
+    picture = np.full((128, 128, 3), 240, np.uint8)
+    picture[10:50:4, 5:60] = (20, 60, 200)
+    picture[:, 64:] = busy_pictures(1, 128)[0][:, 64:]
+    found = regions.measured(picture, 0.01)
+    assert found.regions == 4
+    assert 1 <= found.of_network <= 3
+    assert found.by_region < min(found.network, found.without)
