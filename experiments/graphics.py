@@ -5,6 +5,7 @@ loss have that among their settings. What was measured is kept, so that a run th
 """
 
 import io
+import os
 import statistics
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from PIL import Image
 
 from combiner_codec.bench import codecs
 from combiner_codec.bench.codecs import CombinerCodec
-from combiner_codec.bench.measure import Store, timed
+from combiner_codec.bench.measure import Store
 from combiner_codec.bench.pictures import Group, Picture
 from combiner_codec.decoder import parse
 from combiner_codec.encoder import exact
@@ -122,7 +123,9 @@ def run(
     betas: Sequence[float],
     kinds: Sequence[str],
     networks: int,
+    kept: bool,
     rounds: int,
+    note: str,
     say: Report,
 ) -> None:
     """Measure everything and write graphics.md."""
@@ -139,35 +142,43 @@ def run(
             missing.append(f"{kind}: left out ({error})")
             continue
         for number, drawing in enumerate(of_kind):
-            files = {codec.name: files_of(codec, drawing, store) for codec in others}
-            files |= files_of_ours(drawing, betas, store, number < networks)
+            try:
+                files = {codec.name: files_of(codec, drawing, store, kept) for codec in others}
+                files |= files_of_ours(drawing, betas, store, number < networks, kept)
+            except LookupError:
+                missing.append(f"{kind}, {drawing.name}: not measured yet")
+                continue
             found.append(Measured(drawing, files))
             say(f"{kind}, {drawing.name}: {time.process_time() - started:.0f} s of processor")
         if kind == "browser pages":
             pace = paces(browser.screen(photographs), rounds)
             say(f"a screen without loss: {pace}")
-    graphics_page.write(out / "graphics.md", found, tuple(betas), pace, missing)
+    graphics_page.write(out / "graphics.md", found, tuple(betas), pace, [note, *missing])
 
 
-def files_of_ours(drawing: Drawing, betas: Sequence[float], store: Store, network: bool) -> dict[str, list[File]]:
+def files_of_ours(
+    drawing: Drawing, betas: Sequence[float], store: Store, network: bool, kept: bool
+) -> dict[str, list[File]]:
     """Without loss, as the encoder chooses, and a network alone: where it was chosen, and elsewhere if asked for."""
-    found = {"lossless": files_of(CombinerCodec("lossless", "fast", betas[:1], kind="lossless"), drawing, store)}
-    found["auto"] = files_of(CombinerCodec("auto", "fast", tuple(betas), kind="auto"), drawing, store)
+    found = {"lossless": files_of(CombinerCodec("lossless", "fast", betas[:1], kind="lossless"), drawing, store, kept)}
+    found["auto"] = files_of(CombinerCodec("auto", "fast", tuple(betas), kind="auto"), drawing, store, kept)
     found["inr"] = []
     for file in found["auto"]:
         if file.stored == INR:
             found["inr"].append(file)
         elif network:
-            found["inr"] += files_of(CombinerCodec("inr", "fast", (file.setting,)), drawing, store)
+            found["inr"] += files_of(CombinerCodec("inr", "fast", (file.setting,)), drawing, store, kept)
     return found
 
 
-def files_of(codec: CombinerCodec | Rival, drawing: Drawing, store: Store) -> list[File]:
-    """A drawing at all settings of a codec."""
+def files_of(codec: CombinerCodec | Rival, drawing: Drawing, store: Store, kept: bool) -> list[File]:
+    """A drawing at all settings of a codec. Raises LookupError for what is to be kept already, and is not."""
     group = Group((Picture(f"{drawing.kind}, {drawing.name}", drawing.pixels),))
     found = []
     for setting in codec.settings:
         record = store.find(codec, setting, group)
+        if record is None and kept:
+            raise LookupError(codec.name)
         if record is None:
             record = record_of(codec, setting, drawing.pixels)
             store.put(codec, setting, group, record)
@@ -196,7 +207,7 @@ def record_of(codec: CombinerCodec | Rival, setting: float, pixels: np.ndarray) 
 
 
 def paces(screen: Image.Image, rounds: int) -> Pace:
-    """Seconds of a screen without loss beside lossless WebP through Pillow, in turns: in process, and as commands."""
+    """Processor seconds of a screen without loss beside lossless WebP through Pillow: in process, and as commands."""
     pixels = np.asarray(screen)
     with tempfile.TemporaryDirectory() as folder:
         screen.save(Path(folder) / "in.png")
@@ -209,9 +220,16 @@ def paces(screen: Image.Image, rounds: int) -> Pace:
             lambda: subprocess.run(ours, cwd=folder, check=True),
             lambda: subprocess.run(theirs, cwd=folder, check=True),
         ]
-        taken = [[timed(job)[1] for job in jobs] for _ in range(rounds)]
+        taken = [[processor_seconds(job) for job in jobs] for _ in range(rounds)]
         seconds = [statistics.median(of_job) for of_job in zip(*taken, strict=True)]
     return Pace(screen.size, len(exact.encoded(pixels).data), len(saved(screen, "WEBP", **WEBP)), *seconds)
+
+
+def processor_seconds(job: Callable) -> float:
+    """Of this process and of those that it starts."""
+    before = os.times()
+    job()
+    return sum(os.times()[:4]) - sum(before[:4])
 
 
 @click.command("graphics")
@@ -223,7 +241,9 @@ def paces(screen: Image.Image, rounds: int) -> Pace:
 @click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these kinds.")
 @click.option("--networks", type=click.IntRange(0), default=1, show_default=True,
               help="Pictures of each kind that a network alone is fitted to, chosen or not.")  # fmt: skip
+@click.option("--kept", is_flag=True, help="Measure nothing: leave out what an earlier run has not measured.")
 @click.option("--rounds", type=click.IntRange(1), default=7, show_default=True, help="Of measuring time.")
+@options.note
 def command(**settings):
     """Drawn pictures beside other formats."""
     run(**settings, say=click.echo)

@@ -73,7 +73,7 @@ class Pace:
 
 
 def write(
-    path: Path, found: Sequence[Measured], betas: Sequence[float], pace: Pace | None, missing: Sequence[str]
+    path: Path, found: Sequence[Measured], betas: Sequence[float], pace: Pace | None, remarks: Sequence[str]
 ) -> None:
     """The whole page."""
     kinds = [kind for kind in KINDS if any(one.drawing.kind == kind for one in found)]
@@ -81,7 +81,7 @@ def write(
         "# Graphics",
         "",
         f"Made by `make bench-graphics`: {len(found)} pictures in {len(kinds)} kinds, drawn by scripts",
-        "(`experiments/drawings`), five of each kind; `--effort fast`, one thread. J is squared error, averaged over",
+        "(`experiments/drawings`), up to five of each; `--effort fast`, one thread. J is squared error, averaged over",
         "channels, + β ln 2 bits, which the encoder minimises. WebP, AVIF 4:4:4 (tune psnr), AVIF as Pillow does it",
         "unasked, and JPEG XL have four settings each; lossless is a fifth where a format has it.",
         "",
@@ -97,7 +97,7 @@ def write(
         "",
         "## What is chosen, and J",
         "",
-        "How many of the five are exact / have few colours / are a network's sample, and the J of others as a",
+        "How many are exact / have few colours / are a network's sample, and the J of others as a",
         "multiple of ours: a network alone (`--kind inr`, of some pictures), and the best setting of each format.",
         "Geometric means.",
         "",
@@ -106,7 +106,7 @@ def write(
         "## At equal PSNR",
         "",
         "Bytes of the smallest file that shows at least as many dB as ours, as a multiple of ours: geometric mean, and",
-        "in brackets how many of five have no such file. Where ours is exact, only files without loss are such.",
+        "in brackets for how many there is no such file. Where ours is exact, only files without loss are such.",
         "",
         *at_equal_psnr(found, kinds, betas),
         "",
@@ -123,7 +123,7 @@ def write(
         "",
         *timing(pace),
         f"Measured on {machine()}.",
-        *missing,
+        *(line for line in remarks if line),
     ]
     pages.write(path, lines)
 
@@ -257,8 +257,8 @@ def timing(pace: Pace | None) -> list[str]:
     return [
         f"## Time of a screen of {width}×{height} without loss",
         "",
-        f"Six pages side by side: {pace.size:,} bytes; lossless WebP through Pillow {pace.webp_size:,}. Medians of",
-        "rounds in turns; a command starts, reads a PNG and writes its file.",
+        f"Six pages side by side: {pace.size:,} bytes; lossless WebP through Pillow {pace.webp_size:,}. Seconds",
+        "of the processor, medians of rounds in turns; a command starts, reads a PNG and writes its file.",
         "",
         *report.table(["", "combiner, s", "WebP, s", "×"], rows),
         "",

@@ -153,7 +153,7 @@ def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, 
     if found:
         files.append(found)
         cost = found.lagrangian(picture, beta)
-    return cost < bound(picture, beta), files
+    return cost < _surely_less(picture, beta), files
 
 
 def _of_size(picture: np.ndarray, size: int) -> tuple[bool, list[Encoded]]:
@@ -183,7 +183,7 @@ def _of_psnr(picture: np.ndarray, psnr: float) -> tuple[bool, list[Encoded]]:
     pixels = picture.shape[0] * picture.shape[1]
     least = min(len(file.data) for file in files)
     cost = pixels * error + error * np.log(2) * 8 * least
-    return cost < bound(picture, error), files
+    return cost < _surely_less(picture, error), files
 
 
 def _palettes(picture: np.ndarray) -> Palettes | None:
@@ -222,6 +222,12 @@ def bound(picture: np.ndarray, beta: float) -> float:
     of_alpha = exact.bound(alpha, beta / weight) * weight
     mask = exact.encoded(alpha).lagrangian(alpha, beta)
     return of_colour + min(of_alpha, mask)
+
+
+def _surely_less(picture: np.ndarray, beta: float) -> float:
+    """The J below which nothing is fitted: the bound, and half of it with alpha, whose soft edges it counts in full."""
+    least = bound(picture, beta)
+    return least if planes.split(picture)[1] is None else least / 2
 
 
 def _best(picture: np.ndarray, files: Sequence[Encoded], beta: float, goal: Goal | None) -> Encoded | None:
