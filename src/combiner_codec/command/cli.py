@@ -7,7 +7,6 @@ import click
 
 from .. import __version__
 from ..format import header
-from ..format.prior import of_previews
 from ..picture import heif
 from ..picture.scaling import PREVIEW_BYTES, PREVIEW_SIDE
 from .files import label, read, read_coded, special, write
@@ -131,6 +130,7 @@ def encode(
     an input which fails is empty.
     """
     from ..encoder.settings import Settings, beta_of
+    from ..format.prior import of_previews
     from ..picture import image
     from .encoding import Encoding, Request
     from .previews import DataUrls
@@ -208,6 +208,7 @@ def preview(
     which fails is empty, or in JSON an object of file and error. Width and height are the picture's own.
     """
     from ..encoder.settings import Settings
+    from ..format.prior import of_previews
     from .encoding import Encoding, Request
     from .previews import DataUrls, JsonLines
 
