@@ -19,7 +19,7 @@ NAMES = ["", ".", "..", "/", "//", "missing", "missing/", "missing/..", "empty",
          b"\xff\xfe.cmb", b"\xff.png", "a\nb.cmb", "-", "/dev/null", "/proc/self/mem", "x" * 300, "--", "--nothing",
          "-o", "-f"]  # fmt: skip
 UPWARDS = ("..", "/", "//")  # folders that would all be looked through
-FOLDERS = {"--output-dir", "--data-url"}  # options with which a folder is one
+FOLDERS = {"--output-dir", "--data-url", "preview"}  # with which a folder is one
 BRIEF = ["--steps", "1", "--betas", "0.01", "--classes", "2", "--crops", "2"]
 COMMANDS = {
     "encode": [["@"], ["@", "-o", "out.cmb"], ["in.png", "-o", "@"], ["@", "--output-dir", "out"], ["@", "@"],
@@ -33,6 +33,7 @@ COMMANDS = {
     "train": [["@", "--checkpoints", "ck", "-o", "o.npz", *BRIEF], ["empty", "--checkpoints", "@", "-o", "o.npz"]],
     "bench": [["@", "--codec", "none", "--limit", "1", "--beta", "0"], ["empty", "--prior", "@"],
               ["empty", "--json", "@"]],
+    "preview": [["@"], ["@", "--json"], ["words.txt", "--prior", "@"], ["words.txt", "--side", "@"]],
 }  # fmt: skip
 RUNNER = """
 import json, os, sys, traceback
@@ -89,8 +90,8 @@ def folder(tmp_path, whole, tiny_prior_file):
 def test_absurd_arguments_never_end_in_a_traceback(command, folder):
     """What is a picture meets no prior, so that nothing is fitted."""
     cases = [[command, *(name if part == "@" else part for part in line)] for line in COMMANDS[command]
-             for name in NAMES if name not in UPWARDS or not FOLDERS & {*line}] + [[command]]  # fmt: skip
-    if command == "encode":
+             for name in NAMES if name not in UPWARDS or not FOLDERS & {command, *line}] + [[command]]  # fmt: skip
+    if command in ("encode", "preview"):
         cases = [case if "--prior" in case else [*case, "--prior", "words.txt"] for case in cases]
     (folder / "cases.json").write_text(json.dumps([[os.fsencode(part).hex() for part in case] for case in cases]))
     done = subprocess.run(
@@ -111,6 +112,7 @@ VALID = {
     "info": ["in.cmb", "--prior", "tiny.npz"],
     "inspect": ["in.cmb", "--prior", "tiny.npz"],
     "bench": ["in.png", "--codec", "none", "--beta", "0.01", "--prior", "tiny.npz", "--effort", "fast"],
+    "preview": ["in.png", "--prior", "tiny.npz"],
     "train": ["in.png", "--checkpoints", "ck", "-o", "o.npz"],
 }
 USUAL = dict.fromkeys(VALID, 0) | {"train": 1}  # nothing to learn from
@@ -122,7 +124,7 @@ def test_closed_streams_do_no_harm(closed, command, folder):
     """What writes to standard output fails without it."""
     line = " ".join([sys.executable, "-m", "combiner_codec", command, *VALID[command], "2> said", closed])
     done = subprocess.run(["bash", "-c", line], cwd=folder, capture_output=True, text=True, timeout=120)
-    speaks = ">&-" in closed.replace("2>&-", "") and command in ("info", "inspect", "bench")
+    speaks = ">&-" in closed.replace("2>&-", "") and command in ("info", "inspect", "bench", "preview")
     assert done.returncode == (1 if speaks else USUAL[command]), (folder / "said").read_text()
     assert "Traceback" not in (folder / "said").read_text()
     if command in ("encode", "decode"):

@@ -14,7 +14,7 @@ from combiner_codec.synthesis.torch_ops import TorchOps
 from combiner_codec.training import family
 from combiner_codec.training.begin.state import begun
 from combiner_codec.training.plan import Plan
-from combiner_codec.training.recipes import PHOTO, folded_architecture
+from combiner_codec.training.recipes import PHOTO, RECIPES, folded_architecture
 from combiner_codec.training.shards import Shards
 from combiner_codec.training.together.grow import grown
 from combiner_codec.training.together.steps import take_step
@@ -55,7 +55,7 @@ def begin(prior, architecture, pictures):
         PHOTO, betas=tuple(prior.betas), classes=singles, merged=3, visits=(), crops=6, batch=3, steps=40, separate=0.0
     )
     plan = Plan(architecture, settings, 64, Shards(settings.crops), Shards(0), torch.device("cpu"))
-    pixels, held = family.read_crops(plan, family.Sources.of(pictures), 0.0)
+    pixels, held = family.read_crops(plan, family.Sources.of(pictures), replace(RECIPES["photo"], octaves=0.0))
     return plan, begun(plan, pixels, held, prior)
 
 

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
-from ..errors import CombinerError, FormatError
+from ..errors import CombinerError, FormatError, MissingError
 from ..reports import Report, unheard
 from ..whole import whole_file
 from . import quality
@@ -144,6 +144,8 @@ def measure(codecs: Sequence[Codec], groups: Sequence[Group], store: Store, thre
         started = time.perf_counter()
         try:
             record = record_of(codec, setting, group, threads, metrics)
+        except MissingError:  # no picture will do
+            raise
         except (CombinerError, OSError, ValueError, SyntaxError) as error:  # the last three are Pillow's
             failed[codec.name] = f"{codec.name}: left out, it failed on {group.name} ({error})"
             continue

@@ -49,6 +49,7 @@ def encode_pictures(
         return [lossless(picture, goal) for picture in pictures]
     if settings.kind == "inr":
         return _inrs(pictures, prior, settings, goal, progress)
+    _torch_fits()
     results: list[Encoded | TargetError | None] = [None] * len(pictures)
     rivals: dict[int, list[Encoded]] = {}
     for i, picture in enumerate(pictures):
@@ -102,8 +103,7 @@ def _inrs(pictures, prior, settings, goal, progress):
 @cache
 def _torch_problem() -> str:
     """What keeps torch from being loaded, such as too little memory: tried once, since a second attempt may crash."""
-    room = _room()
-    if room is not None and not _loads_within(room):
+    if not _torch_fits():
         return "not enough memory (ulimit -v)"
     try:
         import torch  # noqa: F401
@@ -112,6 +112,13 @@ def _torch_problem() -> str:
     except (ImportError, OSError, RuntimeError, MemoryError) as error:
         return str(error) or "not enough memory"
     return ""
+
+
+@cache
+def _torch_fits() -> bool:
+    """Whether torch can be loaded under a limit on memory: asked before a picture's kind takes some of it."""
+    room = _room()
+    return room is None or _loads_within(room)
 
 
 def _room() -> int | None:
