@@ -35,7 +35,8 @@ fast: setup  ## the tests of all files but those that tests/conftest.py calls sl
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not torture"
 test: setup  ## all tests but those for a night: some minutes
 	$(BIN)/pytest -n 2 --dist loadfile
-torture: setup  ## all of tests/torture, 26,000 mutants among it; counts go to docs/reliability.md: 20 minutes
+torture: setup  ## what make test leaves out, and all of tests/torture, 26,000 mutants among it; counts go to docs/reliability.md: 20 minutes
+	$(BIN)/pytest -n 2 --dist loadfile -m torture tests --ignore tests/torture
 	$(BIN)/pytest -n 2 -m "torture or not torture" tests/torture --counts docs/reliability.md
 format: setup  ## mend what can be mended of it
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .

@@ -33,6 +33,28 @@ SLOW = {  # files of more than some seconds, or of whole commands, which `make c
     "test_sizes", "test_small", "test_target", "test_tile", "test_train", "test_web", "test_web_package", "test_webp",
     "test_wheel", "test_width",
 }  # fmt: skip
+NIGHT = {  # tests of ten seconds and more that have a smaller one beside them: `make torture` runs them
+    "test_a_command_goes_on_where_it_was_cut_off[more.npz]",
+    "test_a_command_goes_on_where_it_was_cut_off[train-photo]",
+    "test_a_gpus_page_can_be_tried_on_the_processor",
+    "test_a_psnr_counts_both_planes",
+    "test_a_size_counts_both_planes",
+    "test_bands_of_columns_share_modulations_and_meet_sizes",
+    "test_encoding_takes_no_more_memory_for_a_line_than_for_a_square",
+    "test_hard_pictures_end_well[40]",
+    "test_learning_begins_with_a_prior",
+    "test_modulations_are_the_same_on_both",
+    "test_no_larger_size_buys_a_worse_picture[web]",
+    "test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone[normal]",
+    "test_own_weights_come_late",
+    "test_priors_for_the_web_lose_little_and_download_less",
+    "test_search_takes_at_most_about_one_more_encoding",
+    "test_they_pay_where_they_were_learned[normal]",
+    "test_thumbnails_leave_cells_empty_that_a_format_cannot_fill",
+    "test_torchrun_encodes_a_folder_and_sums_up",
+    "test_two_encoders_of_one_folder_do_not_do_the_same",
+    "test_two_processes_give_the_result_of_one",
+}
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -40,6 +62,8 @@ def pytest_collection_modifyitems(items):
     for item in items:
         if item.path.stem in SLOW:
             item.add_marker("slow")
+        if item.name in NIGHT:
+            item.add_marker("torture")
 
 
 def pytest_addoption(parser):
