@@ -192,38 +192,42 @@ def chosen(files: Sequence[File]) -> str:
 
 def at_equal_psnr(found: Sequence[Measured], kinds: Sequence[str], betas: Sequence[float]) -> list[str]:
     """Bytes of others over ours."""
-    names = [name for name in RIVALS if name in found[0].files]
-    rows = []
-    for kind in kinds:
-        for beta in betas:
-            cells = []
-            for name in names:
-                ratios = []
-                for one in of_kind(found, kind):
-                    ours = one.ours(beta)
-                    sizes = [file.size for file in one.of(name) if file.psnr >= ours.psnr]
-                    ratios.append(min(sizes) / ours.size if sizes else math.nan)
-                cells.append(mean_ratio(ratios))
-            rows.append([kind, f"{beta:g}", *cells])
-    return report.table(["kind", "β", *names], rows)
+
+    def ratio(one: Measured, name: str, beta: float) -> float:
+        ours = one.ours(beta)
+        sizes = [file.size for file in one.of(name) if file.psnr >= ours.psnr]
+        return min(sizes) / ours.size if sizes else math.nan
+
+    return by_kind(found, kinds, betas, ratio, mean_ratio)
 
 
 def at_equal_bytes(found: Sequence[Measured], kinds: Sequence[str], betas: Sequence[float]) -> list[str]:
     """dB of ours over others."""
+
+    def gain(one: Measured, name: str, beta: float) -> float:
+        ours = one.ours(beta)
+        files = one.of(name)
+        within = [file for file in files if file.size <= ours.size]
+        best = max(within or [min(files, key=lambda file: file.size)], key=lambda file: file.psnr)
+        return min(ours.psnr, SHOWN) - min(best.psnr, SHOWN)
+
+    return by_kind(found, kinds, betas, gain, lambda gains: f"{statistics.fmean(gains):+.1f}")
+
+
+def by_kind(
+    found: Sequence[Measured],
+    kinds: Sequence[str],
+    betas: Sequence[float],
+    compared: Callable[[Measured, str, float], float],
+    shown: Callable[[Sequence[float]], str],
+) -> list[str]:
+    """A table of other formats, with a row for each kind and beta: what is shown of all pictures of the kind."""
     names = [name for name in RIVALS if name in found[0].files]
     rows = []
     for kind in kinds:
+        pictures = of_kind(found, kind)
         for beta in betas:
-            cells = []
-            for name in names:
-                gains = []
-                for one in of_kind(found, kind):
-                    ours = one.ours(beta)
-                    files = one.of(name)
-                    within = [file for file in files if file.size <= ours.size]
-                    best = max(within or [min(files, key=lambda file: file.size)], key=lambda file: file.psnr)
-                    gains.append(min(ours.psnr, SHOWN) - min(best.psnr, SHOWN))
-                cells.append(f"{statistics.fmean(gains):+.1f}")
+            cells = [shown([compared(one, name, beta) for one in pictures]) for name in names]
             rows.append([kind, f"{beta:g}", *cells])
     return report.table(["kind", "β", *names], rows)
 

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 from torch.utils import backend_registration
 
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis.architecture import Architecture, Layer
 from combiner_codec.training import family
@@ -146,6 +148,12 @@ def tiny_photo_prior(tmp_path_factory):
 @pytest.fixture(params=["tiny_prior", "tiny_photo_prior"])
 def each_prior(request):
     return request.getfixturevalue(request.param)
+
+
+@pytest.fixture(scope="session")
+def small_file(tiny_prior):
+    """A .cmb file of 40 x 40 pixels."""
+    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,6 @@ import pytest
 from PIL import Image
 
 from combiner_codec.command.cli import cli
-from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
 
 NAMES = ["", ".", "..", "/", "//", "missing", "missing/", "missing/..", "empty", "empty/", "in.png", "in.png/",
@@ -63,13 +61,8 @@ for number, arguments in enumerate(json.load(open("cases.json"))):
 """
 
 
-@pytest.fixture(scope="module")
-def whole(tiny_prior):
-    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
-
-
 @pytest.fixture
-def folder(tmp_path, whole, tiny_prior_file):
+def folder(tmp_path, small_file, tiny_prior_file):
     Image.fromarray(smooth_pictures(1, 40)[0]).save(tmp_path / "in.png")
     (tmp_path / "empty").mkdir()
     (tmp_path / "words.txt").write_text("just words")
@@ -81,8 +74,8 @@ def folder(tmp_path, whole, tiny_prior_file):
     (tmp_path / "dangling").symlink_to("nowhere/at/all")
     for name in (b"in.cmb", b"\xff\xfe.cmb", b"a\nb.cmb"):
         with open(os.path.join(os.fsencode(tmp_path), name), "wb") as file:
-            file.write(whole)
-    (tmp_path / "cut.cmb").write_bytes(whole[:-3])
+            file.write(small_file)
+    (tmp_path / "cut.cmb").write_bytes(small_file[:-3])
     return tmp_path
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 import combiner_codec
+from conftest import NIGHT, SLOW
 
 PACKAGE = Path(combiner_codec.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py") if "priors" not in path.parts)
@@ -107,3 +108,11 @@ def _targets(module):
 @pytest.mark.parametrize("module", MODULES, ids=str)
 def test_no_module_is_too_long_to_read_at_once(module):
     assert (PACKAGE / module).read_text(encoding="utf-8").count("\n") <= 500
+
+
+def test_the_tests_that_others_leave_out_are_there():
+    """Names of conftest.py: of files that `make check` leaves out, of tests that are for the night."""
+    files = list(Path(__file__).parent.rglob("test_*.py"))
+    assert {path.stem for path in files} >= SLOW
+    source = "\n".join(path.read_text(encoding="utf-8") for path in files)
+    assert all(f"def {name.partition('[')[0]}(" in source for name in NIGHT)

@@ -20,7 +20,6 @@ from PIL import Image
 from combiner_codec.decoder import decode_array, parse
 from combiner_codec.encoder.batch import Batch
 from combiner_codec.encoder.code.pictures import plane_of
-from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format.plane import write
 from conftest import smooth_pictures
@@ -48,11 +47,6 @@ def run(*arguments, **options):
 def clean(folder, *expected):
     """Nothing but the expected files: no temporary ones."""
     assert sorted(p.name for p in folder.iterdir()) == sorted(expected)
-
-
-@pytest.fixture(scope="session")
-def small_file(tiny_prior):
-    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture(scope="session")

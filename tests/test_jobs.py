@@ -14,17 +14,10 @@ import pytest
 from PIL import Image
 
 import warm
-from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
 OLD = b"what was there before"
-
-
-@pytest.fixture(scope="module")
-def small_file(tiny_prior):
-    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture

@@ -17,18 +17,11 @@ from PIL import Image
 import combiner_codec
 import warm
 from combiner_codec.command.claims import LOCKS, Claims
-from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
 OLD = b"what was there before"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="Linux's mounts")
-
-
-@pytest.fixture(scope="module")
-def small_file(tiny_prior):
-    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture

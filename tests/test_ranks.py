@@ -14,17 +14,10 @@ from PIL import Image
 
 from combiner_codec.command.meeting import Meeting
 from combiner_codec.command.ranks import Ranks
-from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.settings import Settings
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-
-
-@pytest.fixture(scope="module")
-def small_file(tiny_prior):
-    return encode_arrays([smooth_pictures(1, 40)[0]], tiny_prior, Settings(0.01, "fast"))[0].data
 
 
 @pytest.fixture

@@ -1,15 +1,10 @@
 """What a picture is stored as: a sample of a network, or a plane without loss. Torch is loaded for the first alone.
 
 Photographs never pay for being exact, drawings nearly always do. What decides is J, squared error + beta ln 2 bits. A
-bound on a network's J (`exact.bound`) comes first and takes milliseconds: where it decides, nothing is fitted.
+bound on a network's J (`exact.bound`) comes first and is cheap: where it decides, nothing is fitted.
 """
 
-import subprocess
-import sys
 from collections.abc import Sequence
-from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
@@ -23,11 +18,11 @@ from .encoded import Encoded
 from .goal import MET, Goal
 from .palettes import FEW_SIZES, Palettes
 from .settings import Progress, Settings, ignore
+from .torch_loading import torch_fits, torch_problem
 
 RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 3 (docs/lab.md)
 SAMPLE = 2**16  # pixels that tell a photograph
 STRIP = 32  # rows of them that belong together
-KEPT_BACK = 2**26  # bytes, for what a fit begins with
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
 
 
@@ -49,7 +44,7 @@ def encode_pictures(
         return [lossless(picture, goal) for picture in pictures]
     if settings.kind == "inr":
         return _inrs(pictures, prior, settings, goal, progress)
-    _torch_fits()
+    torch_fits()
     results: list[Encoded | TargetError | None] = [None] * len(pictures)
     rivals: dict[int, list[Encoded]] = {}
     for i, picture in enumerate(pictures):
@@ -89,7 +84,7 @@ def _inrs(pictures, prior, settings, goal, progress):
     for picture in pictures:
         check_size(picture, prior, settings.max_pixels)
     try:
-        problem = _torch_problem()
+        problem = torch_problem()
         if problem:
             raise MissingError(f"torch cannot be loaded: {problem}")
         from .encode import encode_arrays
@@ -98,50 +93,6 @@ def _inrs(pictures, prior, settings, goal, progress):
         raise MissingError(message, "kind") from error
     progress(0.0)  # who waits hears that a fit begins
     return encode_arrays(pictures, prior, settings, goal, progress)
-
-
-@cache
-def _torch_problem() -> str:
-    """What keeps torch from being loaded, such as too little memory: tried once, since a second attempt may crash."""
-    if not _torch_fits():
-        return "not enough memory (ulimit -v)"
-    try:
-        import torch  # noqa: F401
-    except ModuleNotFoundError:
-        raise
-    except (ImportError, OSError, RuntimeError, MemoryError) as error:
-        return str(error) or "not enough memory"
-    return ""
-
-
-@cache
-def _torch_fits() -> bool:
-    """Whether torch can be loaded under a limit on memory: asked before a picture's kind takes some of it."""
-    room = _room()
-    return room is None or _loads_within(room)
-
-
-def _room() -> int | None:
-    """Bytes of addresses that this process may still take, some kept back; None without a limit (ulimit -v)."""
-    try:
-        import resource
-
-        limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-        taken = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    except (ImportError, OSError):  # other systems than Linux
-        return None
-    if limit == resource.RLIM_INFINITY:
-        return None
-    return max(0, limit - taken - KEPT_BACK)
-
-
-def _loads_within(room: int) -> bool:
-    """Whether another process can load torch in so many bytes: without memory, libraries of it end a process."""
-    frozen = getattr(sys, "frozen", False)  # there is no interpreter to start
-    if frozen or find_spec("torch") is None:
-        return True
-    attempt = f"import resource; resource.setrlimit(resource.RLIMIT_AS, ({room}, {room})); import torch"
-    return subprocess.run([sys.executable, "-c", attempt], capture_output=True).returncode == 0
 
 
 def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
