@@ -128,7 +128,7 @@ def run(
     note: str,
     say: Report,
 ) -> None:
-    """Measure everything and write graphics.md."""
+    """Measure everything and write graphics.md. Raises MissingError where nothing is kept of what was to be."""
     started = time.process_time()
     store = Store(work)
     photographs = drawings.photographs_of(photos)
@@ -153,6 +153,8 @@ def run(
         if kind == "browser pages":
             pace = paces(browser.screen(photographs), rounds)
             say(f"a screen without loss: {pace}")
+    if not found:
+        raise MissingError(f"{work} keeps nothing of these pictures: measure them first, without --kept")
     graphics_page.write(out / "graphics.md", found, tuple(betas), pace, [note, *missing])
 
 

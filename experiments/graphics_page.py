@@ -142,8 +142,10 @@ def musts(found: Sequence[Measured], betas: Sequence[float]) -> list[str]:
         ["`--lossless` shows every pixel as it was", "all", "all" if exact else "not all"],
         ["its bytes over lossless WebP's", "≤ 1.03", f"{against_webp:.3f}"],
         ["its bytes over the PNG's", "≤ 1.01", f"{against_png:.3f}"],
-        [f"J over that of a network alone, {len(against_network)} of them", "≤ 1", f"{max(against_network):.3f}"],
     ]
+    if against_network:
+        name = f"J over that of a network alone, {len(against_network)} of them"
+        rows.append([name, "≤ 1", f"{max(against_network):.3f}"])
     return report.table(["", "wanted", "worst"], rows)
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from combiner_codec.bench import codecs, curves, measure, report
-from combiner_codec.errors import FormatError
+from combiner_codec.errors import FormatError, MissingError
 from combiner_codec.format import prior as priors
 from combiner_codec.picture.image import psnr
 from combiner_codec.training.recipes import RECIPES
@@ -266,6 +266,16 @@ def test_graphics_page_has_a_row_for_every_picture_and_must(tmp_path):
     assert "| plots | 0.003 | 1 / 0 / 0 |" in text
     assert "| plots | 0.003 | 10.00 |" in text  # bytes at equal PSNR
     assert text.endswith("JPEG XL: not installed\n")
+
+
+def test_graphics_that_were_never_measured_leave_the_page_as_it_was(tmp_path):
+    page = tmp_path / "graphics.md"
+    page.write_text("as it was")
+    how = ["--photos", str(tmp_path), "--out", str(tmp_path), "--work", str(tmp_path / "none.json"), "--kept"]
+    run = CliRunner().invoke(main, ["graphics", *how, "--kind", "pixel art"])
+    assert isinstance(run.exception, MissingError)
+    assert "without --kept" in str(run.exception)
+    assert page.read_text() == "as it was"
 
 
 @pytest.mark.parametrize("kind", ["terminals", "pixel art", "photographs with captions"])
