@@ -5,9 +5,11 @@ import pytest
 
 from combiner_codec import decoder
 from combiner_codec.decoder import decode_array
-from combiner_codec.encoder import batch
+from combiner_codec.encoder import batch, sample
+from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.choose.aim import MOST_FILES
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.goal import Goal
+from combiner_codec.encoder.goal import MET, Goal
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format import prior as priors
 from combiner_codec.synthesis import bands
@@ -104,3 +106,36 @@ def test_bands_of_columns_share_modulations_and_meet_sizes(several):
     np.testing.assert_array_equal(result.saved.scale, alone.saved.scale)  # in the order of the file
     (small,) = encode_arrays([picture], photo, settings, Goal(size=2000))
     assert 1800 < len(small.data) <= 2000
+
+
+@pytest.mark.parametrize("goal", [Goal(size=1200), Goal(psnr=25.0)])
+def test_a_goal_looks_at_one_band_after_the_other_and_at_a_sample(goal, several, tiny_photo_prior, monkeypatch):
+    """No more of a picture is ever there as numbers than its largest band, and a size takes one fit."""
+    picture = np.concatenate([busy_pictures(1, 128)[0], busy_pictures(1, 128, seed=1)[0]])[:, 64:]
+    several(2**13)
+    monkeypatch.setattr(sample, "SIDE", 16)
+    looked_at = []
+    encoded = []
+    area_of = Batch.area
+    encode = Batch.encode
+
+    def area(self, members, area):
+        looked_at.append(area.size)
+        return area_of(self, members, area)
+
+    def counted(self, jobs, progress):
+        encoded.append(self.pixels)
+        return encode(self, jobs, progress)
+
+    monkeypatch.setattr(Batch, "area", area)
+    monkeypatch.setattr(Batch, "encode", counted)
+    (result,) = encode_arrays([picture], tiny_photo_prior, Settings(0.004, QUICK, device="cpu", threads=1), goal)
+    parts = batch.bands(tiny_photo_prior.architecture, *picture.shape[:2])
+    assert len(parts) > 1
+    assert max(looked_at) == max(band.pixels.size for band in parts)
+    if goal.size:
+        assert 0.9 * goal.size < len(result.data) <= goal.size
+        assert encoded == [256 * 64]
+    else:
+        assert abs(result.psnr - goal.psnr) < MET
+        assert encoded[:2] == [64 * 64, 256 * 64] and len(encoded) <= 1 + MOST_FILES

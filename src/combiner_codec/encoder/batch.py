@@ -24,6 +24,7 @@ from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, pla
 from .encoded import Encoded
 from .fit.subject import MOST_PIXELS
 from .looks import seen_error, tile_weights
+from .sample import sample_of
 from .settings import Effort, Progress, Settings, between, resolve_device
 from .threads import ALONE, Threads
 
@@ -91,6 +92,13 @@ class Batch:
         if self.tile_weights is None:
             return 10 ** (-file.psnr / 10)
         return seen_error(picture, file.pixels, self.tile_weights[i], self.prior.architecture.tile)
+
+    def sample(self, i: int) -> "Batch | None":
+        """A batch of a sample of picture i, where it has several bands and a sample is smaller."""
+        if len(self.bands) == 1:
+            return None
+        squares = sample_of(self.pictures[i])
+        return None if squares is None else replace(self, pictures=[squares])
 
     @cached_property
     def bands(self) -> list[Band]:

@@ -24,6 +24,7 @@ RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at
 SAMPLE = 2**16  # pixels that tell a photograph
 STRIP = 32  # rows of them that belong together
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
+SURELY_LARGER = 2  # times that, by some strips of the picture: it need not be made
 
 
 def encode_pictures(
@@ -116,6 +117,11 @@ def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, 
 
 def _of_size(picture: np.ndarray, size: int) -> tuple[bool, list[Encoded]]:
     """`_rivals` of at most so many bytes."""
+    strips = _some_strips(picture)
+    if strips is not picture:
+        expected = len(exact.encoded(strips).data) * picture.size / strips.size
+        if expected > SURELY_LARGER * NEAR * size:
+            return False, []
     file = exact.encoded(picture)
     if len(file.data) <= size:
         return True, [file]

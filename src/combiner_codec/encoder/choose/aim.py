@@ -62,6 +62,7 @@ class Aim:
     known: list[tuple[float, float]] = field(default_factory=list)  # predicted and real PSNR of what was encoded
     tried: set = field(default_factory=set)  # efforts and choices
     usual: int | None = None  # operating point that later files prefer
+    gain: float | None = None  # dB of files above the prediction, as a sample of the picture has shown
     result: Encoded | None = None  # the nearest file so far
 
     @property
@@ -82,10 +83,10 @@ class Aim:
         return np.inf if self.result is None else abs(self.result.psnr - self.psnr)
 
     def next_choice(self, gain: float, effort: str | Effort) -> Choice:
-        """The next file: by what the last ones showed, or by the usual gain over the prediction; if it can be, one that
-        was not encoded with this effort.
+        """The next file: by what the last ones showed, or by the gain over the prediction, that of a sample or the
+        usual one; if it can be, one that was not encoded with this effort.
         """
-        predicted = self.psnr - gain
+        predicted = self.psnr - (gain if self.gain is None else self.gain)
         if self.known:
             points = [(prediction, real - self.psnr) for prediction, real in self.known]
             predicted = next_guess(points, 1.0, STEEPEST)

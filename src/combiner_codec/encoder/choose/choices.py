@@ -5,7 +5,7 @@ linear part (`ClassCosts.errors`). Which tiles are merged follows from the opera
 tiles, T of them that name a class (the first of each four that are merged), K classes.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,6 +13,9 @@ import numpy as np
 import torch
 
 from ...format.operating_point import OperatingPoint
+from ...synthesis.architecture import counts
+from ...synthesis.bands import Band
+from ...synthesis.rectangle import Rectangle
 from ...synthesis.squares import begins
 from .chooser import Chooser
 from .class_costs import tile_nats
@@ -41,12 +44,26 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Part:
+    """Tiles of a band, those of its neighbours too; some may be beyond the picture."""
+
+    coded: Rectangle
+    around: Rectangle
+
+    @property
+    def inner(self) -> Rectangle:
+        """The coded ones among all."""
+        return self.coded.within(self.around)
+
+
+@dataclass(frozen=True)
 class Tiles:
     """A picture's tiles at one operating point."""
 
     point: OperatingPoint
     merged: np.ndarray  # (Rt, Ct) bool
     errors: np.ndarray  # (Rt, Ct, K) distortion by class
+    parts: Sequence["Part"]  # whose classes are chosen one after the other
 
     @cached_property
     def nats(self) -> np.ndarray:
@@ -65,8 +82,13 @@ class Tiles:
     def cheapest(self, beta: float) -> np.ndarray:
         """Classes that minimise distortion + beta nats: (Rt, Ct)."""
         rates = (beta * self.nats).astype(np.float32)
-        costs = self.errors + rates * begins(self.merged)[..., None]
-        return cheapest(self.point, costs[None], beta)[0]
+        classes = np.empty(self.merged.shape, np.int64)
+        for part in self.parts:
+            named = begins(self.merged[part.around.slices])
+            costs = self.errors[part.around.slices] + rates * named[..., None]
+            found = cheapest(self.point, costs[None], beta)[0]
+            classes[part.coded.slices] = found[part.inner.slices]
+        return classes
 
     def error_of(self, classes: np.ndarray) -> float:
         """Distortion of classes (Rt, Ct)."""
@@ -88,13 +110,17 @@ class Tiles:
 
 @dataclass(frozen=True)
 class Choices:
-    """All choices for one picture."""
+    """All choices for one picture. Where it has several bands, a sample of it tells which operating points to look at,
+    and its tiles are known at one of them at a time.
+    """
 
     chooser: Chooser
-    picture: torch.Tensor  # (1, H, W, 1 or 3)
-    pixels: int  # of the picture that are kept
+    shape: tuple[int, ...]  # of the picture: (H, W) or (H, W, 3)
+    bands: Sequence[Band]
+    area_of: Callable[[Rectangle], torch.Tensor]  # an area of it, whole tiles: (1, h, w, 1 or 3)
+    weights_of: Callable[[Rectangle], TileWeights]  # of squared error there: (1, rt, ct)
     size_of: Callable[[int, np.ndarray], int]  # bytes of a file from point and classes
-    weights: TileWeights = None  # (1, Rt, Ct)
+    smaller: "Choices | None" = None  # of a sample of a large picture
     tiles_known: dict[int, Tiles] = field(default_factory=dict, repr=False)  # by operating point, as asked for
     overheads_known: dict[int, float] = field(default_factory=dict, repr=False)  # the same
 
@@ -104,20 +130,55 @@ class Choices:
         return self.chooser.points
 
     @property
+    def sample(self) -> "Choices":
+        """Those of a sample; of a picture that is not large its own."""
+        return self.smaller or self
+
+    @property
+    def pixels(self) -> int:
+        """Of the picture."""
+        return self.shape[0] * self.shape[1]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of tiles."""
+        return counts(self.shape[1], self.shape[0], self.chooser.prior.architecture.tile)
+
+    @property
     def tile_count(self) -> int:
         """Tiles of the picture, merged or not."""
-        _, height, width, _ = self.picture.shape
-        return height * width // self.chooser.prior.architecture.tile**2
+        rows, columns = self.grid
+        return rows * columns
 
     def tiles(self, number: int) -> Tiles:
         """The tiles at an operating point."""
         if number not in self.tiles_known:
-            grey = self.picture.shape[-1] == 1
-            point = self.chooser.prior.operating_point(number, grey)
-            merged = self.chooser.tiling(point, self.picture, self.weights)
-            errors = self.chooser.costs(point, self.picture, self.weights).errors(merged)
-            self.tiles_known[number] = Tiles(point, merged[0], errors[0])
+            self.forget()
+            self.tiles_known[number] = self._tiles(number)
         return self.tiles_known[number]
+
+    def _tiles(self, number: int) -> Tiles:
+        """The same, band by band."""
+        architecture = self.chooser.prior.architecture
+        point = self.chooser.prior.operating_point(number, grey=len(self.shape) == 2)
+        merged = np.empty(self.grid, bool)
+        errors = np.empty((*self.grid, point.classes), np.float32)
+        parts = []
+        for band in self.bands:
+            pixels = self.area_of(band.pixels)
+            weights = self.weights_of(band.pixels)
+            part = Part(band.coded_tiles(architecture), band.tiles(architecture))
+            merged_of_band = self.chooser.tiling(point, pixels, weights)
+            errors_of_band = self.chooser.costs(point, pixels, weights).errors(merged_of_band)
+            merged[part.coded.slices] = merged_of_band[0][part.inner.slices]
+            errors[part.coded.slices] = errors_of_band[0][part.inner.slices]
+            parts.append(part)
+        return Tiles(point, merged, errors, parts)
+
+    def forget(self) -> None:
+        """Leave the tiles of a large picture, whose costs take as much memory as its pixels."""
+        if len(self.bands) > 1:
+            self.tiles_known.clear()
 
     def overhead(self, number: int) -> float:
         """Nats of header and class map at an operating point's own beta."""
@@ -144,13 +205,17 @@ class Choices:
 
     @cached_property
     def smallest(self) -> Choice:
-        """The smallest file."""
+        """The smallest file; of a large picture at the operating point that its sample has it at."""
+        if self.smaller:
+            return self.at(self.smaller.smallest.point, SIZE_ALONE)
         files = [self.at(number, SIZE_ALONE) for number in self.points]
         return min(files, key=lambda choice: choice.size)
 
     @cached_property
     def richest(self) -> Choice:
-        """The file of least error."""
+        """The file of least error; likewise."""
+        if self.smaller:
+            return self.at(self.smaller.richest.point, ERROR_ALONE)
         files = [self.at(number, ERROR_ALONE) for number in self.points]
         return min(files, key=lambda choice: choice.error)
 

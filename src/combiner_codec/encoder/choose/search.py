@@ -33,12 +33,14 @@ def sufficient(choices: Choices, size: int) -> list[Choice]:
 
     Dearer classes at the finest operating point make a picture worse, though the prediction does not say so.
     """
-    if choices.finest not in _likely(choices, Limit("size", size)):
+    limit = Limit("size", size).share_of(choices.sample, choices)
+    if choices.finest not in _likely(choices.sample, limit):
         return []
     beta = choices.chooser.prior.betas[choices.finest]
-    files = [choices.at(choices.finest, share * beta) for share in USEFUL]
-    if files[0].size > size:
+    largest = choices.at(choices.finest, USEFUL[0] * beta)
+    if largest.size > size:
         return []
+    files = [choices.at(choices.finest, share * beta) for share in USEFUL]
     return list({file.key: file for file in files}.values())
 
 
@@ -60,14 +62,16 @@ def of_psnr(choices: Choices, psnr: float, usual: int | None) -> Choice:
 def constrained(choices: Choices, limit: Limit, usual: int | None = None) -> Iterator[Choice]:
     """The best choice within the limit at each of the likeliest operating points."""
     few = choices.tile_count <= FEW_TILES
-    likely = _likely(choices, limit)
+    sample = choices.sample
+    limit_of_sample = limit.share_of(sample, choices)
+    likely = _likely(sample, limit_of_sample)
     wanted = 1
     if few:
         wanted = FEW_POINTS
     if choices.tile_count == 1:
         wanted = len(likely)
     wanted = max(wanted, choices.chooser.trials)
-    guesses = {number: guess(choices, number, limit) for number in likely}
+    guesses = {number: guess(sample, number, limit_of_sample) for number in likely}
     ranks = {number: _rank(choices, number, guesses[number], usual) for number in likely}
     for number in sorted(likely, key=ranks.get):
         choice = solve(choices, number, limit, guesses[number].log_beta)

@@ -5,7 +5,7 @@ such choices; there single tiles are changed (`fill`). Shapes: T tiles that name
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -28,6 +28,12 @@ class Limit:
 
     kind: Literal["size", "error"]
     value: float
+
+    def share_of(self, sample: Choices, picture: Choices) -> "Limit":
+        """What a sample of a picture has at most."""
+        if sample is picture:
+            return self
+        return replace(self, value=self.value * sample.pixels / picture.pixels)
 
     def of(self, choice: Choice) -> float:
         """What a choice has of it."""

@@ -2,24 +2,25 @@
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 from ...errors import TargetError
-from ...synthesis.rectangle import Rectangle
 from ..batch import Batch, Job
 from ..encoded import Encoded
 from ..goal import MET, Goal
 from ..settings import EFFORTS
 from .aim import Aim
 from .choices import Choice, Choices
-from .search import sufficient, within_size
+from .search import of_psnr, sufficient, within_size
 
 SMALL = 2**14  # pixels up to which `normal` works harder for a wanted size
 HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 and 100 bytes, in twice the time
 
 # Set on the same photographs as the constants of search.py.
-NEAR = 0.15  # dB from a wanted PSNR that are good enough for a first encoding
 GAINS = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB of files above the prediction, on photographs
 GAIN_ALONE = 0.9  # dB more of a single tile
+AGAIN = 0.5  # share of the work that is left after a file
+AGAIN_SAMPLED = 0.1  # the same where a sample has shown what the file would be: another one is rare
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,14 @@ def rounds(goal: Goal, batch: Batch) -> Rounds:
 
 def choices_of(batch: Batch) -> list[Choices]:
     """Of every picture."""
-    everything = Rectangle.of(*batch.shape[:2])
     found = []
-    for i, picture in enumerate(batch.stack.split(1)):
-        weights = batch.weights([i], everything)
-        found.append(Choices(batch.chooser, picture, batch.pixels, batch.file_size, weights))
+    for i in range(len(batch.pictures)):
+        area_of = partial(batch.area, [i])
+        weights_of = partial(batch.weights, [i])
+        sample = batch.sample(i)
+        smaller = choices_of(sample)[0] if sample else None
+        choices = Choices(batch.chooser, batch.shape, batch.bands, area_of, weights_of, batch.file_size, smaller)
+        found.append(choices)
     return found
 
 
@@ -67,6 +71,7 @@ def _to_size(size: int, of_pictures: Sequence[Choices], batch: Batch) -> Rounds:
             results[i] = error
         else:
             jobs += [job(i, choice) for choice in chosen]
+        choices.forget()
     encoded = yield Round(batch, jobs)
     for asked, result in zip(jobs, encoded, strict=True):
         best = results.get(asked.picture)
@@ -90,20 +95,27 @@ def _to_psnr(aims: Sequence[Aim], batch: Batch) -> Rounds:
     surplus = GAIN_ALONE if alone else 0.0
     gains = {name: gain + surplus for name, gain in GAINS.items()}
     gain = gains.get(effort, gains["normal"])
-    probe = "fast" if effort in GAINS and not alone else effort
-    for attempt in range(aims[0].most_files):
-        near = NEAR if attempt == 0 and not alone else MET
+    sampled = aims[0].choices.smaller is not None
+    probe = "fast" if effort in GAINS and not alone and not sampled else effort
+    begun = 0.0  # share of the work
+    if sampled:
+        begun = yield from _gains_of_samples(aims, batch, gain)
+    again = AGAIN_SAMPLED if sampled else AGAIN
+    for _ in range(aims[0].most_files):
         chosen = []
         for i, aim in enumerate(aims):
-            if aim.off <= near:
+            if aim.off <= MET:
                 continue
             choice = aim.next_choice(gains.get(probe, gain), probe)
             if (probe, choice.key) not in aim.tried:
                 chosen.append((i, choice))
+            aim.choices.forget()
         if not chosen:
             break
-        share = (1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
-        encoded = yield Round(batch.with_effort(probe), [job(i, choice) for i, choice in chosen], share)
+        ended = 1 - again * (1 - begun)
+        jobs = [job(i, choice) for i, choice in chosen]
+        encoded = yield Round(batch.with_effort(probe), jobs, (begun, ended))
+        begun = ended
         for (i, choice), result in zip(chosen, encoded, strict=True):
             aims[i].seen(probe, choice, result)
         if probe != effort:
@@ -111,6 +123,23 @@ def _to_psnr(aims: Sequence[Aim], batch: Batch) -> Rounds:
                 aim.recalibrate(gain - gains[probe])
             probe = effort
     return [aim.result for aim in aims]
+
+
+def _gains_of_samples(aims: Sequence[Aim], batch: Batch, usual: float) -> Generator[Round, list[Encoded], float]:
+    """Encode a sample of each large picture: what it gains over its prediction the picture will, about.
+
+    usual: such a gain. Returns the share of the work that this is.
+    """
+    done = 0.0
+    for i, aim in enumerate(aims):
+        sample = batch.sample(i)
+        before = done
+        done += sample.pixels / (sample.pixels + batch.pixels) / len(aims)
+        choice = of_psnr(aim.choices.sample, aim.psnr - usual, None)
+        (file,) = yield Round(sample, [job(0, choice)], (before, done))
+        predicted = aim.choices.sample.psnr_of(choice.error)
+        aim.gain = file.psnr - float(predicted)
+    return done
 
 
 def job(picture: int, choice: Choice) -> Job:
