@@ -18,8 +18,9 @@ from PIL import Image
 import combiner_codec
 from combiner_codec import FormatError, TargetError, decoder
 from combiner_codec.command.cli import cli
-from combiner_codec.encoder import exact, kinds, palettes
+from combiner_codec.encoder import exact, kinds, palettes, unfitted
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.exact import encoded
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import header, plane
@@ -362,4 +363,53 @@ def test_every_colour_takes_the_nearest_of_a_palette(monkeypatch):
     np.testing.assert_array_equal(distances[np.arange(len(nearest)), nearest], distances.min(1))
     monkeypatch.setattr(palette, "DISTANCES", 100)
     np.testing.assert_array_equal(histogram.nearest(colours), nearest)
-    np.testing.assert_array_equal(histogram.shown(histogram.colours, np.arange(len(nearest))), shades())
+    np.testing.assert_array_equal(histogram.colours[histogram.number], shades())
+
+
+def test_colours_are_counted_alike_in_large_pictures(monkeypatch):
+    for picture in (shades(), shades()[..., 0]):
+        sorted_ones = palette.Histogram.of(picture)
+        monkeypatch.setattr(palette, "LARGE", 0)
+        by_table = palette.Histogram.of(picture)
+        monkeypatch.undo()
+        for name in ("colours", "counts", "number"):
+            np.testing.assert_array_equal(getattr(by_table, name), getattr(sorted_ones, name))
+
+
+def test_a_large_drawing_is_decided_by_a_sample(monkeypatch):
+    """As well as by all of it, and with one or two files."""
+    picture = np.tile(shades(), (4, 4, 1))
+    picture[:60, :200] = 250
+    beta = 0.003
+    every = unfitted.Unfitted(picture)
+    best = every.fewer.cheapest(beta, every.whole.lagrangian(picture, beta))
+    made = []
+    monkeypatch.setattr(exact, "encoded", lambda *what: made.append(what) or encoded(*what))
+    found = unfitted.Unfitted(picture).cheapest(beta)
+    assert found.lagrangian(picture, beta) <= 1.02 * best.lagrangian(picture, beta)
+    assert len([what for what in made if what[0] is picture]) <= 2
+
+
+def test_a_sample_comes_from_all_over_a_picture():
+    rows, columns = np.indices((1080, 1920))
+    pieces = unfitted.some_pieces(np.stack([rows // 270, columns // 480], -1))
+    assert pieces.shape[0] * pieces.shape[1] <= unfitted.SAMPLE
+    assert {0, 1, 2, 3} == {*np.unique(pieces[..., 0]).tolist()} == {*np.unique(pieces[..., 1]).tolist()}
+    for shape in ((3, 5), (1, 2**16), (2**16, 1), (256, 256)):
+        picture = np.zeros(shape, np.uint8)
+        assert unfitted.some_pieces(picture) is picture
+
+
+def test_a_small_drawing_is_coded_without_loss_once(tiny_photo_prior, monkeypatch):
+    made = []
+    monkeypatch.setattr(exact, "encoded", lambda *what: made.append(what) or encoded(*what))
+    choose(drawing(96), tiny_photo_prior, beta=0.003)
+    assert len([what for what in made if len(what) == 1]) == 1
+
+
+def test_an_opaque_alpha_is_no_alpha(tiny_photo_prior):
+    for colour in (drawing(), drawing()[..., 0]):
+        picture = np.dstack([colour, np.full((64, 64), 255, np.uint8)])
+        for kind in ("auto", "lossless"):
+            with_it, without = (choose(each, tiny_photo_prior, beta=0.003, kind=kind) for each in (picture, colour))
+            assert with_it.data == without.data

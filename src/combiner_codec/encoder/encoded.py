@@ -52,5 +52,7 @@ class Encoded:
     def lagrangian(self, picture: np.ndarray, beta: float) -> float:
         """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
         channels = 1 if picture.shape[2:] in ((), (2,)) else 3
-        error = squared_error(picture, self.pixels) / 255**2 / channels
-        return error + beta * np.log(2) * 8 * len(self.data)
+        rate = beta * np.log(2) * 8 * len(self.data)
+        if self.pixels is picture:
+            return rate
+        return squared_error(picture, self.pixels) / 255**2 / channels + rate

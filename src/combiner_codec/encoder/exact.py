@@ -20,12 +20,8 @@ COLOURS = np.array([[1, 1, 1], [1, 0, -1], [1, -2, 1]]) / np.sqrt([[3], [2], [6]
 
 def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.Speed = exact.USUAL) -> Encoded:
     """The file of a uint8 picture, (H, W) or (H, W, 2 to 4), without loss; shown: what it shows instead."""
-    shown = picture if shown is None else shown
-    colour, alpha = planes.split(shown)
-    content = shown
-    if alpha is not None and alpha.min() == 255:
-        content = colour
-        alpha = None
+    content = planes.without_opaque_alpha(picture if shown is None else shown)
+    colour, alpha = planes.split(content)
     height, width = picture.shape[:2]
     head = Header(
         NO_PRIOR,
@@ -38,7 +34,7 @@ def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.S
     )
     plane = ExactPlane(head, None, *exact.encoded(content, speed))
     data = header.write(head, 0, write(plane), b"")
-    quality = np.inf if shown is picture else psnr(picture, shown)
+    quality = np.inf if shown is None else psnr(picture, shown)
     return Encoded(
         data,
         plane,
@@ -50,28 +46,43 @@ def encoded(picture: np.ndarray, shown: np.ndarray | None = None, speed: exact.S
     )
 
 
-def bound(picture: np.ndarray, beta: float) -> float:
+def bound(picture: np.ndarray, beta: float, enough: float = np.inf) -> float:
     """About the least J of an INR of a picture (H, W) or (H, W, 3) uint8: squared error + beta nats.
 
     A coefficient of energy v, one of C channels, costs v / C if it is left out, and else C beta / 2 of error and the
     nats of a Gaussian of variance v: beta / 2 (1 + ln(2 v / (C beta))).
+
+    enough: where the sum reaches this, the rest is not looked at.
     """
-    channels = 1 if picture.ndim == 2 else 3
-    pixels = picture.reshape(*picture.shape[:2], channels) / np.float32(255)
+    total = 0.0
+    for strip in _strips(picture):
+        total += _least(strip, beta)
+        if total >= enough:
+            break
+    return total
+
+
+def _least(strip: np.ndarray, beta: float) -> float:
+    """`bound` of a row of tiles, (16, W, C) uint8."""
+    channels = strip.shape[2]
+    pixels = strip / np.float32(255)
     if channels == 3:
         pixels = pixels @ COLOURS.T.astype(np.float32)
-    energy = np.concatenate([_energies(strip) for strip in _strips(pixels)])
-    left_out = energy / channels
+    left_out = _energies(pixels) / channels
     share = np.maximum(2 * left_out / beta, 1)
     coded = beta / 2 * (1 + np.log(share))
     return float(np.minimum(left_out, coded).sum(dtype=np.float64))
 
 
-def _strips(pixels: np.ndarray):
-    """Rows of tiles, edges repeated to whole ones: (H, W, C) -> (16, columns * 16, C) each."""
-    height, width = pixels.shape[:2]
-    padded = np.pad(pixels, ((0, -height % TILE), (0, -width % TILE), (0, 0)), mode="edge")
-    return (padded[top : top + TILE] for top in range(0, len(padded), TILE))
+def _strips(picture: np.ndarray):
+    """Rows of tiles, edges repeated to whole ones: (H, W) or (H, W, C) -> (16, columns * 16, C) each."""
+    height, width = picture.shape[:2]
+    missing = (0, -width % TILE), (0, 0)
+    pixels = picture.reshape(height, width, -1)
+    for top in range(0, height, TILE):
+        strip = pixels[top : top + TILE]
+        below = (0, TILE - len(strip))
+        yield np.pad(strip, (below, *missing), mode="edge")
 
 
 def _energies(strip: np.ndarray) -> np.ndarray:

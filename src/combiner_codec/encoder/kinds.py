@@ -16,15 +16,12 @@ from ..picture import planes
 from . import exact
 from .encoded import Encoded
 from .goal import MET, Goal
-from .palettes import FEW_SIZES, Palettes
 from .settings import Progress, Settings, ignore
 from .torch_loading import torch_fits, torch_problem
+from .unfitted import Unfitted
 
-RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 3 (docs/lab.md)
-SAMPLE = 2**16  # pixels that tell a photograph
-STRIP = 32  # rows of them that belong together
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
-SURELY_LARGER = 2  # times that, by some strips of the picture: it need not be made
+SURELY_LARGER = 2  # times that, by a sample of the picture: it need not be made
 
 
 def encode_pictures(
@@ -39,6 +36,7 @@ def encode_pictures(
     Takes, returns and raises what `encode.encode_arrays` does. Raises FormatError for a picture of more pixels than
     `settings.max_pixels`, which by default decoders refuse too.
     """
+    pictures = [planes.without_opaque_alpha(picture) for picture in pictures]
     for picture in pictures:
         check_size(picture, None, settings.max_pixels)
     if settings.kind == "lossless":
@@ -51,7 +49,7 @@ def encode_pictures(
     for i, picture in enumerate(pictures):
         if planes.one_value(picture):
             continue
-        decided, files = _rivals(picture, settings.beta, goal)
+        decided, files = _rivals(Unfitted(picture), settings.beta, goal)
         if decided:
             results[i] = _best(picture, files, settings.beta, goal)
         else:
@@ -96,102 +94,47 @@ def _inrs(pictures, prior, settings, goal, progress):
     return encode_arrays(pictures, prior, settings, goal, progress)
 
 
-def _rivals(picture: np.ndarray, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
+def _rivals(picture: Unfitted, beta: float, goal: Goal | None) -> tuple[bool, list[Encoded]]:
     """Whether no network needs to be tried, and the files without one that may be the best."""
     if goal and goal.size is not None:
         return _of_size(picture, goal.size)
     if goal:
         return _of_psnr(picture, goal.psnr)
-    if _is_photograph(picture, beta):
+    if picture.is_photograph(beta):
         return False, []
-    file = exact.encoded(picture)
-    cost = file.lagrangian(picture, beta)
-    files = [file]
-    fewer = _palettes(picture)
-    found = fewer.cheapest(beta, cost) if fewer else None
-    if found:
-        files.append(found)
-        cost = found.lagrangian(picture, beta)
-    return cost < _surely_less(picture, beta), files
+    file = picture.cheapest(beta)
+    cost = file.lagrangian(picture.picture, beta)
+    return picture.surely_better(cost, beta), [file]
 
 
-def _of_size(picture: np.ndarray, size: int) -> tuple[bool, list[Encoded]]:
+def _of_size(picture: Unfitted, size: int) -> tuple[bool, list[Encoded]]:
     """`_rivals` of at most so many bytes."""
-    strips = _some_strips(picture)
-    if strips is not picture:
-        expected = len(exact.encoded(strips).data) * picture.size / strips.size
+    if picture.sample is not picture:
+        expected = len(picture.sample.whole.data) * picture.pixels / picture.sample.pixels
         if expected > SURELY_LARGER * NEAR * size:
             return False, []
-    file = exact.encoded(picture)
-    if len(file.data) <= size:
-        return True, [file]
-    fewer = _palettes(picture)
-    if fewer is None or len(file.data) > NEAR * size:
+    if len(picture.whole.data) <= size:
+        return True, [picture.whole]
+    if picture.fewer is None or len(picture.whole.data) > NEAR * size:
         return False, []
-    found = fewer.within(size)
+    found = picture.fewer.within(size)
     return False, [found] if found else []
 
 
-def _of_psnr(picture: np.ndarray, psnr: float) -> tuple[bool, list[Encoded]]:
+def _of_psnr(picture: Unfitted, psnr: float) -> tuple[bool, list[Encoded]]:
     """`_rivals` of at least so many dB."""
     if np.isinf(psnr):
-        return True, [exact.encoded(picture)]
+        return True, [picture.whole]
     error = 10 ** (-psnr / 10)  # allowed of a pixel, and about the beta that has it
-    if _is_photograph(picture, error):
+    if picture.is_photograph(error):
         return False, []
-    files = [exact.encoded(picture)]
-    fewer = _palettes(picture)
-    found = fewer.reaching(psnr) if fewer else None
+    files = [picture.whole]
+    found = picture.fewer.reaching(psnr) if picture.fewer else None
     if found:
         files.append(found)
-    pixels = picture.shape[0] * picture.shape[1]
     least = min(len(file.data) for file in files)
-    cost = pixels * error + error * np.log(2) * 8 * least
-    return cost < _surely_less(picture, error), files
-
-
-def _palettes(picture: np.ndarray) -> Palettes | None:
-    """Files of few colours, which pictures with alpha have none of."""
-    return Palettes(picture) if planes.split(picture)[1] is None else None
-
-
-def _is_photograph(picture: np.ndarray, beta: float) -> bool:
-    """Whether strips of the picture are far better as a network's sample, at its best, than in any other way."""
-    strips = _some_strips(picture)
-    most = RIVAL * bound(strips, beta)
-    if exact.encoded(strips).lagrangian(strips, beta) <= most:
-        return False
-    fewer = _palettes(strips)
-    return fewer is None or fewer.cheapest(beta, most, FEW_SIZES) is None
-
-
-def _some_strips(picture: np.ndarray) -> np.ndarray:
-    """At most SAMPLE pixels in strips from all heights of a picture, below each other."""
-    height, width = picture.shape[:2]
-    strips = -(-height // STRIP)
-    wanted = max(1, SAMPLE // (STRIP * width))
-    if wanted >= strips:
-        return picture
-    tops = np.linspace(0, height - STRIP, wanted).astype(int)
-    return np.concatenate([picture[top : top + STRIP] for top in tops])
-
-
-def bound(picture: np.ndarray, beta: float) -> float:
-    """`exact.bound` of the colour, smooth where it is not seen, and of the alpha, which may be without loss there."""
-    colour, alpha = planes.split(picture)
-    if alpha is None:
-        return exact.bound(picture, beta)
-    weight = 1.0 if colour.ndim == 2 else 1 / 3
-    of_colour = exact.bound(planes.filled(colour, alpha > 0), beta)
-    of_alpha = exact.bound(alpha, beta / weight) * weight
-    mask = exact.encoded(alpha).lagrangian(alpha, beta)
-    return of_colour + min(of_alpha, mask)
-
-
-def _surely_less(picture: np.ndarray, beta: float) -> float:
-    """The J below which nothing is fitted: the bound, and half of it with alpha, whose soft edges it counts in full."""
-    least = bound(picture, beta)
-    return least if planes.split(picture)[1] is None else least / 2
+    cost = picture.pixels * error + error * np.log(2) * 8 * least
+    return picture.surely_better(cost, error), files
 
 
 def _best(picture: np.ndarray, files: Sequence[Encoded], beta: float, goal: Goal | None) -> Encoded | None:

@@ -3,7 +3,6 @@
 Dither makes error and file larger, so there is none. WebP's near-lossless levels are worse (docs/lab.md).
 """
 
-from collections.abc import Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +12,7 @@ from . import exact
 from .encoded import Encoded
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)  # colours that are tried
-FEW_SIZES = (8, 32, 128)  # that tell whether any of them is worth it
+FEW_SIZES = (32, 128, 8)  # that tell whether any of them is worth it, the likeliest first
 
 
 class Palettes:
@@ -22,6 +21,7 @@ class Palettes:
     def __init__(self, picture: np.ndarray):
         self.picture = picture
         self._palettes: dict[int, tuple[np.ndarray, np.ndarray]] = {}  # by size: colours, and the nearest to each
+        self._files: dict[int, Encoded] = {}  # by size, as they are asked for
 
     @cached_property
     def histogram(self) -> Histogram:
@@ -39,17 +39,32 @@ class Palettes:
 
     def file(self, size: int) -> Encoded:
         """With so many colours."""
-        shown = self.histogram.shown(*self._palette(size))
-        if self.picture.ndim == 2:
-            shown = np.ascontiguousarray(shown[..., 0])
-        return exact.encoded(self.picture, shown)
+        if size not in self._files:
+            shown = self.shown(size, self.histogram.number)
+            self._files[size] = exact.encoded(self.picture, shown)
+        return self._files[size]
 
-    def cheapest(self, beta: float, most: float, sizes: Sequence[int] = SIZES) -> Encoded | None:
+    def shown(self, size: int, numbers: np.ndarray) -> np.ndarray:
+        """What a palette makes of some pixels, by the numbers of their colours: (h, w) -> (h, w) or (h, w, 3) uint8."""
+        palette, nearest = self._palette(size)
+        shown = palette[nearest][numbers]
+        return shown if self.picture.ndim == 3 else np.ascontiguousarray(shown[..., 0])
+
+    def any_below(self, most: float, beta: float) -> bool:
+        """Whether a palette of FEW_SIZES has a smaller J."""
+        for size in FEW_SIZES:
+            if size not in self.sizes or self.error(size) >= most:
+                continue
+            if self.file(size).lagrangian(self.picture, beta) < most:
+                return True
+        return False
+
+    def cheapest(self, beta: float, most: float) -> Encoded | None:
         """The least J, if one is below `most`: J falls and then rises with the number of colours."""
         best = None
         last = np.inf
-        for size in sizes:
-            if size not in self.sizes or self.error(size) >= most:
+        for size in self.sizes:
+            if self.error(size) >= most:
                 continue
             file = self.file(size)
             cost = file.lagrangian(self.picture, beta)

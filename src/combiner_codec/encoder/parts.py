@@ -33,9 +33,7 @@ class PictureParts:
     @staticmethod
     def of(picture: np.ndarray) -> "PictureParts":
         """Of (H, W), (H, W, 2), (H, W, 3) or (H, W, 4)."""
-        colour, alpha = planes.split(picture)
-        if alpha is not None and alpha.min() == 255:
-            alpha = None
+        colour, alpha = planes.split(planes.without_opaque_alpha(picture))
         if alpha is not None:
             colour = planes.filled(colour, alpha > 0)
         if colour.ndim == 2:

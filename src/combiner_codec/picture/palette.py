@@ -7,6 +7,8 @@ import numpy as np
 SAMPLES = 2**13  # pixels that a palette is learned from
 DISTANCES = 2**20  # between colours and a palette's, that are computed at once
 RED, GREEN = 1 << 16, 1 << 8  # of a colour as one number
+ALL_COLOURS = 1 << 24
+LARGE = 2**18  # pixels from which a table of all colours is faster than to sort them
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Histogram:
             packed = picture.astype(np.uint32) * (RED + GREEN + 1)
         else:
             packed = picture.astype(np.uint32) @ np.array([RED, GREEN, 1], np.uint32)
-        found, number, counts = np.unique(packed, return_inverse=True, return_counts=True)
+        found, number, counts = _different(packed.reshape(-1))
         colours = np.stack([found >> 16, found >> 8 & 255, found & 255], 1).astype(np.uint8)
         return Histogram(colours, counts, number.reshape(height, width))
 
@@ -57,11 +59,20 @@ class Histogram:
             found[part] = (lengths - 2 * products).argmin(1)
         return found
 
-    def shown(self, palette: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-        """The picture with these colours: (H, W, 3) uint8."""
-        return palette[nearest][self.number]
-
     def error(self, palette: np.ndarray, nearest: np.ndarray) -> float:
         """Squared error of that, summed over pixels and channels, in squares of steps."""
         difference = self.colours.astype(np.int64) - palette[nearest]
         return float((difference**2).sum(1) @ self.counts)
+
+
+def _different(packed: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The different ones of packed colours (n,), in order; the place of each there; and how often they are."""
+    if len(packed) < LARGE:
+        return np.unique(packed, return_inverse=True, return_counts=True)
+    seen = np.zeros(ALL_COLOURS, bool)
+    seen[packed] = True
+    found = np.flatnonzero(seen)
+    place = np.empty(ALL_COLOURS, np.int32)  # of which only those are touched that are seen
+    place[found] = np.arange(len(found))
+    number = place[packed]
+    return found, number, np.bincount(number)

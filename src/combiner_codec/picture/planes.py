@@ -18,6 +18,14 @@ def split(picture: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     return picture, None
 
 
+def without_opaque_alpha(picture: np.ndarray) -> np.ndarray:
+    """The picture, or its colour alone where alpha is opaque everywhere."""
+    colour, alpha = split(picture)
+    if alpha is None or alpha.min() < 255:
+        return picture
+    return np.ascontiguousarray(colour)
+
+
 def join(colour: np.ndarray, alpha: np.ndarray | None, rgb: bool = False) -> np.ndarray:
     """The inverse of `split`; rgb: of a grey plane that is shown as RGB."""
     if rgb:
