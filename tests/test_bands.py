@@ -1,9 +1,14 @@
 """Large pictures, encoded band by band."""
 
+import io
+
 import numpy as np
 import pytest
+from click.testing import CliRunner
+from PIL import Image
 
 from combiner_codec import decoder
+from combiner_codec.command import cli
 from combiner_codec.decoder import decode_array
 from combiner_codec.encoder import batch, sample
 from combiner_codec.encoder.batch import Batch
@@ -18,6 +23,7 @@ from combiner_codec.synthesis.bands import Band
 from combiner_codec.synthesis.rectangle import Rectangle
 from conftest import busy_pictures, smooth_pictures
 
+EMPTY = np.empty
 QUICK = Effort(steps=0.2, segments=2, refine=0.1, wider=-2, trials=1)
 
 
@@ -139,3 +145,52 @@ def test_a_goal_looks_at_one_band_after_the_other_and_at_a_sample(goal, several,
     else:
         assert abs(result.psnr - goal.psnr) < MET
         assert encoded[:2] == [64 * 64, 256 * 64] and len(encoded) <= 1 + MOST_FILES
+
+
+@pytest.fixture(scope="module")
+def large_files(tiny_photo_prior):
+    """Pictures of 250 x 75 pixels: RGB, grey as RGB, and with alpha."""
+    colours = np.concatenate([busy_pictures(1, 128)[0], smooth_pictures(1, 128)[0]])[:250, :75]
+    grey = np.repeat(colours[..., :1], 3, 2)
+    transparent = np.dstack([colours, colours[..., 0]])
+    settings = Settings(0.01, QUICK, device="cpu", threads=1, kind="inr")
+    files = encode_arrays([colours, grey, transparent], tiny_photo_prior, settings)
+    return [file.data for file in files]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_large_picture_is_decoded_in_strips(number, large_files, several, tiny_photo_prior):
+    contents = decoder.parse(large_files[number], tiny_photo_prior)
+    assert decoder.decode_strips(contents, 1) is None  # of one band
+    several(2**13)
+    strips = list(decoder.decode_strips(contents, 1))
+    parts = decoder.bands(tiny_photo_prior.architecture, 250, 75)
+    assert [len(strip) for strip in strips] == [len(band.settled.rows) for band in parts]
+    np.testing.assert_array_equal(np.concatenate(strips), decode_array(large_files[number], tiny_photo_prior))
+
+
+@pytest.mark.parametrize("target", ["out.png", "out.ppm", "out.bmp", "-"])
+def test_the_command_writes_rows_as_they_are_decoded(target, large_files, several, tiny_photo_prior, tmp_path):
+    """Where the format has one row after the other, no more than a band is there at once."""
+    several(2**13)
+    (tmp_path / "in.cmb").write_bytes(large_files[0])
+    (tmp_path / "tiny.npz").write_bytes(tiny_photo_prior.data)
+    out = tmp_path / target
+    line = ["decode", str(tmp_path / "in.cmb"), "--prior", str(tmp_path / "tiny.npz"), "--threads", "1"]
+    largest = []
+
+    def allocated(shape, *others, **options):
+        found = EMPTY(shape, *others, **options)
+        if found.dtype == np.uint8:
+            largest.append(found.size)
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(np, "empty", allocated)
+        done = CliRunner().invoke(cli.cli, [*line, "-o", "-" if target == "-" else str(out)])
+    assert done.exit_code == 0, done.output
+    data = done.stdout_bytes if target == "-" else out.read_bytes()
+    with Image.open(io.BytesIO(data)) as image:
+        np.testing.assert_array_equal(np.asarray(image), decode_array(large_files[0], tiny_photo_prior))
+    in_rows = target != "out.bmp"
+    assert (max(largest) < 250 * 75 * 3) == in_rows

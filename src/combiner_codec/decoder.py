@@ -4,7 +4,7 @@ bytes -> Header -> planes (format/plane.py) -> candidates -> latents, section by
 """
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -125,14 +125,38 @@ def decode_array(
     threads: of the processor, 0 takes all. Raises FormatError on anything that is not a whole, undamaged file, and on
     pictures of more than `max_pixels`.
     """
-    contents = parse(data, prior, max_pixels)
-    alpha = None
+    return decode_contents(parse(data, prior, max_pixels), threads)
+
+
+def decode_contents(contents: Contents, threads: int) -> np.ndarray:
+    """A parsed file to uint8, as `decode_array`."""
     if isinstance(contents.colour, ExactPlane):
         return decode_exact(contents.colour, contents.header.mode)
-    if contents.alpha:
-        alpha = sharpened(decode_plane(contents.alpha, threads), contents.header.sharpness)
+    alpha = decode_plane(contents.alpha, threads) if contents.alpha else None
     colour = decode_plane(contents.colour, threads)
-    return join(colour, alpha, rgb=contents.header.channels == GREY_AS_RGB)
+    return joined(contents.header, colour, alpha)
+
+
+def decode_strips(contents: Contents, threads: int) -> Iterator[np.ndarray] | None:
+    """The same a few rows at a time, from top to bottom: what each band settles of a large picture.
+
+    None where there are no several bands of whole rows: of a small or a very wide picture, or one without an INR.
+    """
+    strips = []
+    for plane in (contents.colour, contents.alpha):
+        if plane is None:
+            continue
+        if not isinstance(plane, InrPlane) or not in_rows(plane):
+            return None
+        strips.append(inr_strips(plane, threads))
+    return (joined(contents.header, *of_planes) for of_planes in zip(*strips, strict=True))
+
+
+def joined(head: Header, colour: np.ndarray, alpha: np.ndarray | None = None) -> np.ndarray:
+    """Rows of a picture from those of its planes."""
+    if alpha is not None:
+        alpha = sharpened(alpha, head.sharpness)
+    return join(colour, alpha, rgb=head.channels == GREY_AS_RGB)
 
 
 def decode_exact(plane: ExactPlane, mode: str) -> np.ndarray:
@@ -157,6 +181,34 @@ def decode_plane(plane: AnyPlane, threads: int) -> np.ndarray:
 
 def decode_inr(plane: InrPlane, threads: int, pixels: np.ndarray) -> None:
     """Fill in the pixels of an INR: (H, W, 1 or 3) uint8."""
+    decoded, network = shared_parts(plane)
+    for band in bands_of(plane):
+        decode_band(plane, decoded, band, network, threads, pixels[band.settled.slices])
+
+
+def inr_strips(plane: InrPlane, threads: int) -> Iterator[np.ndarray]:
+    """Rows of an INR whose bands are of whole rows: (h, W) or (h, W, 3) uint8."""
+    decoded, network = shared_parts(plane)
+    channels = 1 if plane.header.grey else 3
+    for band in bands_of(plane):
+        rows = np.empty((*band.settled.shape, channels), np.uint8)
+        decode_band(plane, decoded, band, network, threads or processors(), rows)
+        yield rows[..., 0] if plane.header.grey else rows
+
+
+def bands_of(plane: InrPlane) -> list[Band]:
+    """The bands that an INR is decoded in."""
+    return bands(plane.architecture, plane.header.height, plane.header.width)
+
+
+def in_rows(plane: InrPlane) -> bool:
+    """Whether an INR has several bands, of whole rows."""
+    first, *others = bands_of(plane)
+    return bool(others) and len(first.settled.columns) == plane.header.width
+
+
+def shared_parts(plane: InrPlane) -> tuple[Decoded, Network]:
+    """What all bands of an INR share."""
     dtype = precision(plane)
     decoded = Decoded(plane.shared)
     for section, stream in zip(plane.sections, plane.streams, strict=True):
@@ -174,8 +226,7 @@ def decode_inr(plane: InrPlane, threads: int, pixels: np.ndarray) -> None:
         plane.header.grey,
         single=plane.point.single,
     )
-    for band in bands(plane.architecture, plane.header.height, plane.header.width):
-        decode_band(plane, decoded, band, network, threads, pixels)
+    return decoded, network
 
 
 def precision(plane: InrPlane) -> type:
@@ -209,19 +260,17 @@ def sample(head: Header, section: Section, stream: np.ndarray, dtype: type, bloc
 def decode_band(
     plane: InrPlane, decoded: Decoded, band: Band, network: Network, threads: int, pixels: np.ndarray
 ) -> None:
-    """Fill in what a band settles of the pixels: (H, W, 1 or 3) uint8."""
+    """Fill in the pixels that a band settles: (h, w, 1 or 3) uint8."""
     latents = latents_of(decoded, band, network.architecture.latents, precision(plane), threads)
     of_band = network.of_tiles(band.tiles(network.architecture))
     half = of_band.down(latents)
     del latents  # of large pictures as large as the field
     of_thread = -(-band.visible.size // threads)
     pixels_at_once = min(max(of_thread, SMALLEST_PART), LARGEST_PART)
-    rows, columns = band.pixels.slices
-    of_picture = pixels[rows, columns]
 
     def show(part: Rectangle) -> None:
         shown = of_band.show(lambda support: of_band.across(half, support), part)
-        of_picture[part.slices] = to_uint8(shown[0])
+        pixels[part.within(band.visible).slices] = to_uint8(shown[0])
 
     list(parallel(show, of_band.parts(pixels_at_once, band.visible, WIDEST_PART), threads))
 

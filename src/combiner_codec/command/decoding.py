@@ -1,8 +1,9 @@
 """What `combiner decode` does: files to pictures, one after the other."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ..errors import CombinerError
 from ..format import header
@@ -11,6 +12,9 @@ from .files import label, read_coded
 from .jobs import Job
 from .outputs import Outputs
 from .terminal import collected, named, say
+
+if TYPE_CHECKING:
+    from ..decoder import Contents
 
 
 @dataclass(frozen=True)
@@ -35,19 +39,43 @@ class Decoding:
 
     def _decode(self, job: Job, outputs: Outputs) -> None:
         """One file. Raises CombinerError."""
-        from ..decoder import decode_array
-        from ..picture import saving, scaling
+        from ..decoder import parse
+        from ..picture import saving
 
         kind = self.format_of(job.target)
         started = time.perf_counter()
         with named(job.source):
             data = read_coded(job.source)
             saving.check_mode(kind, header.read(data)[0].mode)  # before the work
-            array = decode_array(data, self.prior, self.threads, self.max_pixels)
-            if self.size:
-                array = scaling.scaled(array, *self.size)
-            picture = saving.save(array, kind, self.quality)
-        if outputs.write(job, picture):
-            height, width = array.shape[:2]
+            contents = parse(data, self.prior, self.max_pixels)
+            picture = self._in_rows(contents, kind) or [self._at_once(contents, kind)]
+        if outputs.write(job, _named_parts(picture, job.source)):
+            width, height = self.size or (contents.header.width, contents.header.height)
             seconds = time.perf_counter() - started
             say(self.quiet, f"{label(job.target)}: {width} x {height}, {seconds:.3f} s")
+
+    def _at_once(self, contents: "Contents", kind: str) -> bytes:
+        """The picture file."""
+        from ..decoder import decode_contents
+        from ..picture import saving, scaling
+
+        array = decode_contents(contents, self.threads)
+        if self.size:
+            array = scaling.scaled(array, *self.size)
+        return saving.save(array, kind, self.quality)
+
+    def _in_rows(self, contents: "Contents", kind: str) -> Iterator[bytes] | None:
+        """The same in parts, of a large picture: as rows are decoded. None where it has to be whole."""
+        from ..decoder import decode_strips
+        from ..picture import writing
+
+        head = contents.header
+        write = None if self.size else writing.writer(kind, head.mode)
+        strips = decode_strips(contents, self.threads) if write else None
+        return write(head.width, head.height, head.mode, strips) if strips else None
+
+
+def _named_parts(parts: Iterable[bytes], source: str) -> Iterator[bytes]:
+    """Parts of an output; what goes wrong while one is made is said of the input."""
+    with named(source):
+        yield from parts

@@ -4,7 +4,7 @@ import errno
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -60,24 +60,28 @@ def read_coded(source: str) -> bytes:
     return read(source, data_url.read_coded)
 
 
-def write(target: str, data: bytes, replace: bool = True, sync: bool = True) -> None:
+def write(target: str, data: bytes | Iterable[bytes], replace: bool = True, sync: bool = True) -> None:
     """Write a file whole or not at all; devices, pipes and standard output are written through, links followed.
 
-    replace, sync: as `whole_file` has them. A file that something is mounted on cannot be replaced: it is written in
-    place. Raises FileExistsError where nothing may be replaced, BrokenPipeError where nobody reads, else FileError.
+    data: all of it, or part after part. replace, sync: as `whole_file` has them. A file that something is mounted on
+    cannot be replaced: it is written in place. Raises FileExistsError where nothing may be replaced, BrokenPipeError
+    where nobody reads, else FileError.
     """
+    parts = [data] if isinstance(data, bytes) else data
     try:
         if target == STDIO:
-            _write_through(data)
+            for part in parts:
+                _write_through(part)
         elif special(target):
-            Path(target).write_bytes(data)
+            with open(target, "wb") as file:
+                file.writelines(parts)
         elif replace and mounted(target):
-            _write_in_place(target, data, sync)
+            _write_in_place(target, parts, sync)
         else:
             path = Path(os.path.realpath(target))
             path.parent.mkdir(parents=True, exist_ok=True)  # below --output-dir
             with whole_file(path, replace, sync) as file:
-                file.write(data)
+                file.writelines(parts)
     except (BrokenPipeError, FileExistsError):
         raise
     except OSError as error:
@@ -92,9 +96,9 @@ def _write_through(data):
     sys.stdout.buffer.flush()
 
 
-def _write_in_place(target, data, sync):
+def _write_in_place(target, parts, sync):
     with open(target, "wb") as file:
-        file.write(data)
+        file.writelines(parts)
         file.flush()
         if sync:
             sync_file(file.fileno())

@@ -1,6 +1,7 @@
 """A command's outputs: whether each is still to be made, and how it is written."""
 
 import os
+from collections.abc import Iterable
 
 from ..errors import FileError
 from .claims import Claims
@@ -41,7 +42,7 @@ class Outputs:
         """A wanted job has been done, or has failed."""
         self.claims.release(job.target)
 
-    def write(self, job: Job, data: bytes) -> bool:
+    def write(self, job: Job, data: bytes | Iterable[bytes]) -> bool:
         """Write the output of a job. False where one has appeared meanwhile, which is left alone. Raises FileError."""
         try:
             write(job.target, data, job.replace, self.sync)
