@@ -21,7 +21,7 @@ from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError, MissingError
 from combiner_codec.format import header
 from combiner_codec.format import prior as priors
-from combiner_codec.picture import heif, image
+from combiner_codec.picture import heif, image, reading
 
 SAMPLES = Path(__file__).parents[1] / "assets" / "samples"
 RAMP = np.add.outer(np.arange(0, 160, 5), np.arange(0, 96, 3)).astype(np.uint8)  # (32, 32)
@@ -436,3 +436,23 @@ def test_a_folder_with_heif_says_what_would_read_it(tmp_path, monkeypatch):
 ])  # fmt: skip
 def test_heif_is_told_by_its_brands(source, found):
     assert heif.is_heif(source) == found
+
+
+@pytest.mark.filterwarnings("ignore:IM image format")
+def test_pictures_of_every_format_are_read_whole_and_other_files_not():
+    pixels = np.random.default_rng(0).integers(0, 256, (200, 200, 3), dtype=np.uint8)
+    Image.init()
+    kinds = []
+    for kind in Image.SAVE:
+        buffer = io.BytesIO()
+        try:
+            Image.fromarray(pixels).save(buffer, kind)
+            Image.open(io.BytesIO(buffer.getvalue())).close()
+        except Exception:
+            continue  # what Pillow cannot write, or not read back
+        data = buffer.getvalue() + bytes(reading.BEGINNING)
+        assert reading.read_picture(io.BytesIO(data)) == data, kind
+        kinds.append(kind)
+    assert {"PNG", "JPEG", "TIFF", "WEBP", "TGA", "PPM", "GIF", "BMP"} <= set(kinds)
+    for other in (bytes(10**6), b"\n" * 10**6, bytes(range(256)) * 4000):
+        assert reading.read_picture(io.BytesIO(other)) == other[: reading.BEGINNING]

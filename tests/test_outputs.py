@@ -285,8 +285,14 @@ def test_a_source_that_never_ends_is_refused_by_its_beginning(folder):
         line = [COMBINER, command, "/dev/zero", *output]
         done = subprocess.run(line, cwd=folder, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stderr) == (1, "combiner: /dev/zero: not a combiner file\n")
+    for command in ("encode", "preview"):
+        done = subprocess.run([COMBINER, command, "/dev/zero"], cwd=folder, capture_output=True, text=True, timeout=60)
+        problem = "combiner: /dev/zero: not a picture that Pillow can read\n"
+        assert (done.returncode, done.stdout.strip(), done.stderr) == (1, "", problem)
     with pytest.raises(combiner_codec.FormatError, match="not a combiner file"):
         combiner_codec.decode("/dev/zero")
+    with pytest.raises(combiner_codec.FormatError, match="not a picture"):
+        combiner_codec.encode("/dev/zero")
 
 
 @pytest.mark.parametrize(("option", "count"), [([], 2), (["--sync"], 2), (["--no-sync"], 0)])

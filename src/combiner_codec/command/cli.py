@@ -367,6 +367,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     from ..inspect.figures import Inspection
     from ..inspect.text import report
     from ..picture import image
+    from ..picture.reading import read_picture
 
     if plot:
         from ..inspect import drawing
@@ -375,7 +376,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
     with named(file):
         data = read_coded(file)
         contents = parse(data, choose_prior(prior), max_pixels)
-    pixels = image.load(read(original), label(original), background, to_8bit) if original else None
+    pixels = image.load(read(original, read_picture), label(original), background, to_8bit) if original else None
     archive = read(posterior) if posterior else None
     with named(posterior):
         fitted = SavedPosterior.parse(archive, data) if posterior else None

@@ -12,6 +12,7 @@ from ..errors import CombinerError, TargetError
 from ..format.plane import InrPlane
 from ..format.prior import Prior
 from ..picture import image, scaling, webp
+from ..picture.reading import read_picture
 from .estimate import Estimate
 from .files import label, read, write
 from .inputs import Input, batches, name_of
@@ -101,7 +102,8 @@ class Encoding:
     def _picture(self, job: Job, number: int) -> Input:
         """An input as it is encoded."""
         request = self.request
-        picture = image.load(read(job.source), label(job.source), note=request.say, **request.loading)
+        source = read(job.source, read_picture)
+        picture = image.load(source, label(job.source), note=request.say, **request.loading)
         height, width = picture.shape[:2]
         if request.side:
             picture = scaling.fitted(picture, request.side)

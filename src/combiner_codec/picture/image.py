@@ -6,7 +6,6 @@ import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from ..format.header import MAX_PIXELS
 from ..reports import Report, unheard
 from . import heif, png, profiles
 from .planes import join, premultiplied, split
+from .reading import read_picture
 from .rounding import to_uint8
 
 if TYPE_CHECKING:
@@ -160,7 +160,9 @@ def as_array(
     from PIL import Image
 
     if isinstance(image, str | os.PathLike):
-        return load(Path(image).read_bytes(), os.fspath(image), background, to_8bit, note, allow_truncated)
+        with open(image, "rb") as file:
+            source = read_picture(file)
+        return load(source, os.fspath(image), background, to_8bit, note, allow_truncated)
     if not isinstance(image, np.ndarray | Image.Image):
         raise TypeError(f"image: a PIL.Image, a uint8 array or a path is wanted, not {type(image).__name__}")
     if isinstance(image, Image.Image):
