@@ -139,6 +139,7 @@ class Header:
     alpha: int | None = None
     sharpness: int = 0
     axes: list[int] | None = None  # of the colour
+    layer: bool = False  # in the place of alpha
     start: int = 0
 
 
@@ -195,6 +196,7 @@ class File:
     header: Header
     colour: Plane
     alpha: Plane | None = None
+    layer: Plane | None = None
 
 
 def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> File:
@@ -215,7 +217,7 @@ def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> 
 
 
 def read_planes(header: Header, priors: Mapping[int, bytes], payload: list[int]) -> tuple[File, int]:
-    """Colour and alpha of a payload's bits, and how many they take."""
+    """Colour, and alpha or layer, of a payload's bits, and how many they take."""
     prior = opened(priors[header.prior]) if header.prior else None
     colour = Plane(header, prior, header.point, grey=header.channels > 0)
     used = read_plane(colour, payload, 0)
@@ -223,6 +225,9 @@ def read_planes(header: Header, priors: Mapping[int, bytes], payload: list[int])
     if header.alpha is not None and header.point != EXACT:
         file.alpha = Plane(header, prior, header.alpha, grey=True)
         used = read_plane(file.alpha, payload, used)
+    if header.layer:
+        file.layer = Plane(header, prior, EXACT, grey=header.channels == 1)
+        used = read_plane(file.layer, payload, used)
     return file, used
 
 
@@ -259,6 +264,10 @@ def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
         alpha = fields.byte()
         header.alpha = alpha & 31
         header.sharpness = alpha >> 5
+        if header.alpha == EXACT and header.sharpness == 1 and header.point != EXACT:
+            header.layer = True
+            header.alpha = None
+            header.sharpness = 0
         refuse_if(header.alpha == EXACT and header.sharpness > 0, "sharpness of an exact alpha")
     header.start = fields.position
     refuse_if((prior_number == 0) != (header.point == EXACT), "a prior, and an exact colour")
@@ -919,6 +928,11 @@ def pixels(file: File) -> np.ndarray:
         a = pixels_of_plane(file.alpha)
         sharper = ((2 * a - 255) * 2**file.header.sharpness + 255) // 2
         shown = np.concatenate([shown, np.clip(sharper, 0, 255)], -1)
+    if file.layer is not None:
+        over = content_pixels(file.layer, "RGBA")
+        opacity = over[..., 3:]
+        refuse_if(not np.isin(opacity, [0, 255]).all(), "a layer that is half transparent")
+        shown = np.where(opacity == 255, over[..., :1] if file.header.channels == 1 else over[..., :3], shown)
     return shown.astype(np.uint8)
 
 

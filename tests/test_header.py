@@ -41,7 +41,17 @@ without_loss = st.builds(
     channels=st.sampled_from([file.RGB, file.GREY]),
     alpha=st.none() | st.just(file.EXACT),
 )
-headers = of_networks | of_turned_networks | without_loss
+below_layers = st.builds(
+    Header,
+    prior=st.integers(1, CUSTOM - 1),
+    point=st.integers(0, 31).filter(lambda point: point != file.EXACT),
+    index_bits=st.sampled_from(file.INDEX_BITS),
+    width=st.just(32) | st.integers(1, file.MAX_SIDE),
+    height=st.just(32) | st.integers(1, file.MAX_SIDE),
+    channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
+    layer=st.just(True),
+)
+headers = of_networks | of_turned_networks | without_loss | below_layers
 
 
 def parse(data):
@@ -68,6 +78,7 @@ def test_bytes_beside_the_indices():
         (Header(1, 0, 20, 32, 32), "cb4d13c01400"),
         (Header(1, 0, 16, 32, 32, seed=3), "cb4d13c01003"),
         (Header(3, 5, 16, 32, 32, channels=file.GREY_AS_RGB, alpha=7, sharpness=2), "cb4d3b6547"),
+        (Header(3, 5, 16, 32, 32, layer=True), "cb4d33653e"),
         (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "cb4df34061626364"),
         (Header(3, 5, 16, 32, 32, axes=(1, -2, 127), alpha=7), "cb4d3f6501fe7f07"),
     ]:
@@ -116,6 +127,8 @@ def test_another_prior_is_noticed():
         (bytes.fromhex("cb4d13c010000000"), "out of range"),  # a seed of 0 and a usual index width, written
         (bytes.fromhex("cb4d13c011010000"), "out of range"),  # an odd index width
         (bytes.fromhex("cb4df340616263"), "truncated"),
+        (bytes.fromhex("cb4d13655e0000"), "out of range"),  # a sharpness of 2 beside an exact alpha
+        (bytes.fromhex("cb4d003e00003e0000"), "out of range"),  # a layer over an exact plane
     ],
 )
 def test_bad_headers_are_explained(data, message):

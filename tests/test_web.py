@@ -26,7 +26,7 @@ from scripts import coarse_prior, web_package, web_prior
 
 NODE = shutil.which("node")
 SCRIPT, WEB = Path(__file__).with_name("web_decode.mjs"), golden.ROOT / "web"
-OTHERS = {"photograph", "lossless", "png-inside", "mask"}  # large, or partly another format's
+OTHERS = {"photograph", "lossless", "png-inside", "mask", "layer"}  # large, or partly another format's
 EXACT = [name for name in golden.manifest()["files"] if name not in OTHERS]
 SIZES = ((1, 1), (7, 5), (16, 16), (32, 32), (33, 20), (64, 64), (40, 24), (9, 70))
 

@@ -14,9 +14,10 @@ def put(part: str, text: str) -> None:
 
 @click.command("golden")
 @click.argument("why")
-def golden_command(why):
+@click.option("--new", is_flag=True, help="Only files that there are not yet: the others stay.")
+def golden_command(why, new):
     """Golden files anew, before 1.0 only; WHY goes to the log in their folder."""
-    line = golden.write(why)
+    line = golden.write(why, new)
     golden.log(line)
     click.echo(line)
 

@@ -74,7 +74,19 @@ def plans() -> list[Golden]:
         Golden(
             "mask", np.dstack([small, np.where(disc(48, 64, 20) > 127, 255, 0).astype(np.uint8)]), 0.02, kind="auto"
         ),
+        Golden("layer", beside_writing(hippos[200:328, 200:296]), 0.005, kind="auto"),
     ]
+
+
+def beside_writing(picture: np.ndarray) -> np.ndarray:
+    """A picture, (H, W, 3) uint8, and right of it as much again of what looks like lines of print."""
+    height, width = picture.shape[:2]
+    rng = np.random.default_rng(0)
+    marks = rng.random((height // 2, width // 2)) < 0.4
+    marks[::4] = False
+    ink = marks.repeat(2, 0).repeat(2, 1)[..., None]
+    page = np.where(ink, np.uint8(30), np.uint8(250)).repeat(3, 2)
+    return np.concatenate([picture, page], 1)
 
 
 def of_strong_colour(picture: np.ndarray) -> np.ndarray:
@@ -166,8 +178,8 @@ def make_custom() -> None:
     priors.save(FOLDER / CUSTOM, prior.metadata, prior.architecture, [changed])
 
 
-def write(why: str) -> str:
-    """Make all golden files anew; the line for the log, which the caller sees to."""
+def write(why: str, new: bool = False) -> str:
+    """Make all golden files anew, or the new ones alone; the line for the log, which the caller sees to."""
     if int(combiner_codec.__version__.split(".")[0]) >= 1:
         raise SystemExit(
             "golden files are frozen since 1.0: a change of what they decode to needs a new format version"
@@ -175,11 +187,13 @@ def write(why: str) -> str:
     if not why.strip():
         raise SystemExit('say why: make golden WHY="new prior for photographs"')
     FOLDER.mkdir(exist_ok=True)
-    for old in FOLDER.iterdir():
-        if old != LOG:
-            old.unlink()
-    make_custom()
-    files = {plan.name: make(plan) for plan in plans()}
+    files = manifest()["files"] if new else {}
+    if not new:
+        for old in FOLDER.iterdir():
+            if old != LOG:
+                old.unlink()
+        make_custom()
+    files |= {plan.name: make(plan) for plan in plans() if plan.name not in files}
     text = json.dumps({"version": combiner_codec.__version__, "files": files}, indent=1)
     (FOLDER / "manifest.json").write_text(text + "\n")
     return f"- `{identity(files)}`, {date.today()}: {why.strip()}"

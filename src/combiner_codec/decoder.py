@@ -17,9 +17,9 @@ from .format import plane as planes
 from .format import prior as priors
 from .format.header import GREY_AS_RGB, MAX_PIXELS, NO_PRIOR, POINTS, Header
 from .format.operating_point import UNMODULATED_PIXELS
-from .format.plane import VP8L, AnyPlane, BitReader, Decoded, ExactPlane, InrPlane, OneColour, Section
+from .format.plane import AnyPlane, BitReader, Decoded, ExactPlane, InrPlane, OneColour, Section
 from .format.prior import Prior
-from .picture.planes import join, sharpened
+from .picture.planes import join, layered, sharpened
 from .picture.rounding import to_uint8
 from .synthesis.bands import Band, bands
 from .synthesis.latents import latent
@@ -44,13 +44,15 @@ class Contents:
     header_bytes: int  # checksum included
     colour: AnyPlane
     alpha: AnyPlane | None = None
+    layer: ExactPlane | None = None  # over the colour
 
     @property
     def kind(self) -> str:
         """How the colour is stored, in words."""
         if isinstance(self.colour, ExactPlane):
-            return f"lossless {'WebP' if self.colour.codec == VP8L else 'PNG'} inside"
-        return "one colour" if isinstance(self.colour, OneColour) else "INR"
+            return f"{self.colour.format} inside"
+        below = "one colour" if isinstance(self.colour, OneColour) else "INR"
+        return f"{below} under {self.layer.format}" if self.layer else below
 
     def facts(self, size: int) -> dict[str, Any]:
         """What `combiner info` tells of a file of so many bytes."""
@@ -59,6 +61,8 @@ class Contents:
         payload_bits = {"colour": colour.length}
         if self.alpha:
             payload_bits["alpha"] = self.alpha.length
+        if self.layer:
+            payload_bits["layer"] = self.layer.length
         return {
             "width": self.header.width,
             "height": self.header.height,
@@ -101,12 +105,15 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     bits = BitReader(np.unpackbits(np.frombuffer(payload, np.uint8)))
     colour = planes.read(bits, head, found)
     alpha = None
-    if head.alpha is not None and not head.alpha_inside:
+    layer = None
+    if head.layer:
+        layer = ExactPlane.code(bits, head.of_layer, found)
+    elif head.alpha is not None and not head.alpha_inside:
         alpha = planes.read(bits, head.of_alpha, found)
     used = -(-bits.position // 8)
     if used != len(payload) or bits.left.any():
         raise FormatError(f"payload of {len(payload)} bytes where {used} are expected")
-    return Contents(head, found, start + header.CHECKSUM.size, colour, alpha)
+    return Contents(head, found, start + header.CHECKSUM.size, colour, alpha, layer)
 
 
 def check_tiles(head: Header, tile: int, max_pixels: int | None) -> None:
@@ -132,16 +139,21 @@ def decode_contents(contents: Contents, threads: int) -> np.ndarray:
     """A parsed file to uint8, as `decode_array`."""
     if isinstance(contents.colour, ExactPlane):
         return decode_exact(contents.colour, contents.header.mode)
+    layer = decode_layer(contents.layer) if contents.layer else None  # first: it may be damaged
     alpha = decode_plane(contents.alpha, threads) if contents.alpha else None
     colour = decode_plane(contents.colour, threads)
-    return joined(contents.header, colour, alpha)
+    shown = joined(contents.header, colour, alpha)
+    return shown if layer is None else layered(shown, layer)
 
 
 def decode_strips(contents: Contents, threads: int) -> Iterator[np.ndarray] | None:
     """The same a few rows at a time, from top to bottom: what each band settles of a large picture.
 
-    None where there are no several bands of whole rows: of a small or a very wide picture, or one without an INR.
+    None where there are no several bands of whole rows: of a small or a very wide picture, or one without an INR; and
+    where there is a layer.
     """
+    if contents.layer:
+        return None
     strips = []
     for plane in (contents.colour, contents.alpha):
         if plane is None:
@@ -157,6 +169,15 @@ def joined(head: Header, colour: np.ndarray, alpha: np.ndarray | None = None) ->
     if alpha is not None:
         alpha = sharpened(alpha, head.sharpness)
     return join(colour, alpha, rgb=head.channels == GREY_AS_RGB)
+
+
+def decode_layer(plane: ExactPlane) -> np.ndarray:
+    """The picture of a layer, (H, W, 2) or (H, W, 4) uint8. Raises FormatError for one that is damaged or half seen."""
+    layer = decode_exact(plane, plane.header.mode)
+    alpha = layer[..., -1]
+    if ((alpha > 0) & (alpha < 255)).any():
+        raise FormatError("a layer is half transparent")
+    return layer
 
 
 def decode_exact(plane: ExactPlane, mode: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Files with exact planes, put together from FORMAT.md: of both codecs, of every kind of picture, beside an INR."""
+"""Files with exact planes, put together from FORMAT.md: both codecs, every kind of picture, beside and over an INR."""
 
 import io
 from collections.abc import Mapping
@@ -66,18 +66,36 @@ def with_exact_alpha(data: bytes, priors: Mapping[int, bytes], codec: int) -> Pa
     """A file of an INR, and behind it an exact plane with its alpha."""
     colour = apart(data, priors)
     header = plain.read_header(data, priors)
-    bits = np.unpackbits(np.frombuffer(colour.payload, np.uint8))
-    _, used = plain.read_planes(header, priors, bits.tolist())
     mask = np.zeros((header.height, header.width, 3), np.uint8)
     mask[: header.height // 2] = 255
-    behind = np.unpackbits(np.frombuffer(plane(mask, codec), np.uint8))
-    payload = np.packbits(np.concatenate([bits[:used], behind])).tobytes()
+    payload = followed(colour, data, priors, plane(mask, codec))
     return Parts(**vars(colour) | {"alpha_flag": 1, "alpha": bytes([plain.EXACT]), "payload": payload})
+
+
+def with_layer(data: bytes, priors: Mapping[int, bytes], codec: int) -> Parts:
+    """A file of an INR, and an exact plane over its upper half."""
+    colour = apart(data, priors)
+    header = plain.read_header(data, priors)
+    layer = np.full((header.height, header.width, 4), (9, 90, 200, 255), np.uint8)
+    layer[header.height // 2 :] = 0
+    alpha = bytes([1 << 5 | plain.EXACT])
+    payload = followed(colour, data, priors, plane(layer, codec))
+    return Parts(**vars(colour) | {"alpha_flag": 1, "alpha": alpha, "payload": payload})
+
+
+def followed(colour: Parts, data: bytes, priors: Mapping[int, bytes], behind: bytes) -> bytes:
+    """A payload and a plane behind it, wherever its bits end."""
+    header = plain.read_header(data, priors)
+    bits = np.unpackbits(np.frombuffer(colour.payload, np.uint8))
+    _, used = plain.read_planes(header, priors, bits.tolist())
+    more = np.unpackbits(np.frombuffer(behind, np.uint8))
+    return np.packbits(np.concatenate([bits[:used], more])).tobytes()
 
 
 def all_kinds(data: bytes, priors: Mapping[int, bytes]) -> list[Parts]:
     """data: a file of an INR without alpha."""
     found = [with_exact_alpha(data, priors, codec) for codec in (VP8L, PNG)]
+    found += [with_layer(data, priors, codec) for codec in (VP8L, PNG)]
     for channels in (0, 1, 2):
         for alpha in (False, True):
             found += [parts(codec, channels, alpha) for codec in (VP8L, PNG)]

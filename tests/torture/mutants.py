@@ -15,6 +15,7 @@ ABSURD_SIDES = (255, 2**14, 2**20, 2**20 + 1, 2**35)
 LARGE = (136, 121)  # just above the 16384 pixels from which a picture may be modulated
 LARGE_SHARE = 0.002
 USUAL_SEEDS = (0, 1, 2**31, 2**62, 2**63 - 1, 2**63, 2**64)
+LAYER = 1 << 5 | plain.EXACT  # in the place of alpha's point and sharpness
 DRAWN_BITS = 6000  # of random payloads; what needs more stays cut off
 
 
@@ -196,7 +197,8 @@ class Mutator:
         if parts.alpha_flag and self.chance(0.5):
             return replace(parts, alpha_flag=0, alpha=b"")
         sharpness = int(self.rng.integers(8))
-        return replace(parts, alpha_flag=1, alpha=bytes([sharpness << 5 | self.point()]))
+        alpha = LAYER if self.chance(0.1) else sharpness << 5 | self.point()
+        return replace(parts, alpha_flag=1, alpha=bytes([alpha]))
 
     def odd_spelling(self, parts: Parts) -> Parts:
         """A varint in a longer form, or without an end; a field that stands where it should not, or the other way."""

@@ -96,7 +96,7 @@ def test_the_page_and_the_package_agree(seed, drawn, prior_files, record_propert
 
 def holds_exact(data, prior_files):
     header = plain.read_header(data, prior_files)
-    return plain.EXACT in (header.point, header.alpha)
+    return header.layer or plain.EXACT in (header.point, header.alpha)
 
 
 @needs_node

@@ -162,6 +162,17 @@ class Batch:
             total = total + self.chooser.total_cost(self.point(number), pixels, self.weights(members, area))
         return total
 
+    def tile_costs(self, number: int, i: int) -> np.ndarray:
+        """The Lagrangian of picture i at an operating point by tiles: (Rt, Ct)."""
+        architecture = self.prior.architecture
+        height, width = self.shape[:2]
+        found = np.empty(counts(width, height, architecture.tile))
+        for band in self.bands:
+            of_band = self.chooser.tile_costs(self.point(number), self.area([i], band.pixels))
+            tiles = band.coded_tiles(architecture)
+            found[tiles.slices] = of_band[0][tiles.within(band.tiles(architecture)).slices]
+        return found
+
     def classes(self, number: int, members: Sequence[int]) -> np.ndarray:
         """Classes of the tiles of some pictures at an operating point: (n, Rt, Ct)."""
         architecture = self.prior.architecture

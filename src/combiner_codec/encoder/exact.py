@@ -56,14 +56,19 @@ def bound(picture: np.ndarray, beta: float, enough: float = np.inf) -> float:
     """
     total = 0.0
     for strip in _strips(picture):
-        total += _least(strip, beta)
+        total += float(_least(strip, beta).sum())
         if total >= enough:
             break
     return total
 
 
-def _least(strip: np.ndarray, beta: float) -> float:
-    """`bound` of a row of tiles, (16, W, C) uint8."""
+def bounds(picture: np.ndarray, beta: float) -> np.ndarray:
+    """`bound` of each tile of a picture (H, W) or (H, W, 3) uint8: (rows, columns) of tiles."""
+    return np.stack([_least(strip, beta) for strip in _strips(picture)])
+
+
+def _least(strip: np.ndarray, beta: float) -> np.ndarray:
+    """`bound` of the tiles of a row, (16, 16 columns, C) uint8: (columns,) float64."""
     channels = strip.shape[2]
     pixels = strip / np.float32(255)
     if channels == 3:
@@ -71,7 +76,7 @@ def _least(strip: np.ndarray, beta: float) -> float:
     left_out = _energies(pixels) / channels
     share = np.maximum(2 * left_out / beta, 1)
     coded = beta / 2 * (1 + np.log(share))
-    return float(np.minimum(left_out, coded).sum(dtype=np.float64))
+    return np.minimum(left_out, coded).sum((1, 2, 3), dtype=np.float64)
 
 
 def _strips(picture: np.ndarray):
@@ -86,11 +91,11 @@ def _strips(picture: np.ndarray):
 
 
 def _energies(strip: np.ndarray) -> np.ndarray:
-    """Squares of the cosine coefficients of a row of tiles: (16, W, C) -> (16 W C,)."""
+    """Squares of the cosine coefficients of a row of tiles: (16, 16 columns, C) -> (columns, C, 16, 16)."""
     columns = strip.shape[1] // TILE
     tiles = strip.reshape(TILE, columns, TILE, -1).transpose(1, 3, 0, 2)  # (columns, C, 16, 16)
     cosines = _cosines()
-    return (cosines @ tiles @ cosines.T).reshape(-1) ** 2
+    return (cosines @ tiles @ cosines.T) ** 2
 
 
 @cache

@@ -13,11 +13,14 @@ from ..format.header import check_pixels
 from ..format.plane import check_whole_tiles
 from ..format.prior import Prior
 from ..picture import planes
-from . import exact
+from . import exact, layers
 from .encoded import Encoded
+from .exact import TILE
 from .goal import MET, Goal
+from .layers import Layer
+from .parts import with_layer
 from .settings import Progress, Settings, ignore
-from .torch_loading import torch_fits, torch_problem
+from .torch_loading import torch_fits, torch_loads, torch_problem
 from .unfitted import Unfitted
 
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
@@ -46,21 +49,56 @@ def encode_pictures(
     torch_fits()
     results: list[Encoded | TargetError | None] = [None] * len(pictures)
     rivals: dict[int, list[Encoded]] = {}
+    over: dict[int, Layer] = {}
     for i, picture in enumerate(pictures):
         if planes.one_value(picture):
             continue
-        decided, files = _rivals(Unfitted(picture), settings.beta, goal)
-        if decided:
+        unfitted = Unfitted(picture)
+        decided, files = _rivals(unfitted, settings.beta, goal)
+        layer = None if goal else _layer_of(unfitted, files, decided, prior, settings)
+        if layer:
+            over[i] = layer
+        if decided and not layer:
             results[i] = _best(picture, files, settings.beta, goal)
         else:
             rivals[i] = files
     left = [i for i, result in enumerate(results) if result is None]
     if left:
-        files = _inrs([pictures[i] for i in left], prior, settings, goal, progress)
-        for i, file in zip(left, files, strict=True):
-            tried = [*rivals.get(i, []), *([] if isinstance(file, TargetError) else [file])]
+        below = [over[i].below if i in over else pictures[i] for i in left]
+        for i, file in zip(left, _inrs(below, prior, settings, goal, progress), strict=True):
+            tried = list(rivals.get(i, []))
+            if i in over:
+                file = with_layer(pictures[i], over[i], file, prior, settings)
+            if not isinstance(file, TargetError):
+                tried.append(file)
             results[i] = _best(pictures[i], tried, settings.beta, goal) or file
     return results
+
+
+def _layer_of(
+    picture: Unfitted, files: Sequence[Encoded], decided: bool, prior: Prior, settings: Settings
+) -> Layer | None:
+    """The layer that makes a network better than it is alone, and than files without one.
+
+    decided: whether these are better than a network alone.
+    """
+    possible = prior.architecture.field.linear and prior.architecture.tile == TILE
+    if not possible or not layers.possible(picture.picture):
+        return None
+    beta = settings.beta
+    cost = min((file.lagrangian(picture.picture, beta) for file in files), default=np.inf)
+    if decided:
+        worth = layers.saved_of_exact(picture, cost, beta)
+    else:
+        worth = layers.saved_of_network(picture.picture, beta)
+    if worth < layers.WORTH or not torch_loads():
+        return None
+    from .encode import predicted_costs
+
+    plan = layers.planned(picture.picture, beta, lambda below: predicted_costs(below, prior, settings))
+    if plan is None or plan.cost > (1 - layers.SURE) * min(plan.network, cost):
+        return None
+    return plan.layer
 
 
 def check_size(picture: np.ndarray, prior: Prior | None, limit: int | None) -> None:

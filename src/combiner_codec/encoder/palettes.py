@@ -44,6 +44,10 @@ class Palettes:
             self._files[size] = exact.encoded(self.picture, shown)
         return self._files[size]
 
+    def colours(self, size: int) -> np.ndarray:
+        """The palette: (K, 3) uint8."""
+        return self._palette(size)[0]
+
     def shown(self, size: int, numbers: np.ndarray) -> np.ndarray:
         """What a palette makes of some pixels, by the numbers of their colours: (h, w) -> (h, w) or (h, w, 3) uint8."""
         palette, nearest = self._palette(size)

@@ -13,12 +13,13 @@ from .. import decoder
 from ..errors import FormatError, TargetError
 from ..format import header
 from ..format.header import GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
-from ..format.plane import InrPlane, OneColour, write
+from ..format.plane import ExactPlane, InrPlane, OneColour, write
 from ..format.prior import Prior
 from ..picture import planes
 from ..picture.image import psnr
 from .encoded import Encoded
 from .goal import Goal
+from .layers import Layer
 from .settings import Settings
 
 
@@ -102,6 +103,18 @@ def assembled(
         ideal_bits=sum(file.ideal_bits for file in files),
         posterior_seconds=sum(file.posterior_seconds for file in files),
     )
+
+
+def with_layer(picture: np.ndarray, layer: Layer, below: Encoded, prior: Prior, settings: Settings) -> Encoded:
+    """The file of a picture from that of what lies below its layer. Raises FormatError if it shows anything else."""
+    channels = PictureParts.of(layer.below).channels
+    head = replace(below.plane.header, channels=channels, layer=True)
+    over = ExactPlane(head.of_layer, prior, layer.codec, layer.content)
+    data = header.write(head, prior.architecture.block, write(below.plane, over), prior.digest)
+    pixels = planes.layered(below.pixels, layer.shown)
+    if settings.verify and (decoder.decode_array(data, prior, settings.threads, max_pixels=None) != pixels).any():
+        raise FormatError("verification failed: the whole file shows another picture than its planes")
+    return replace(below, data=data, pixels=pixels, psnr=psnr(picture, pixels))
 
 
 def sharpest(alpha: np.ndarray, decoded: np.ndarray) -> tuple[int, np.ndarray]:

@@ -23,6 +23,14 @@ def torch_problem() -> str:
     return ""
 
 
+def torch_loads() -> bool:
+    """Whether torch is there and can be loaded, which it then is."""
+    try:
+        return not torch_problem()
+    except ModuleNotFoundError:
+        return False
+
+
 @cache
 def torch_fits() -> bool:
     """Whether torch can be loaded under a limit on memory: asked before a picture's kind takes some of it."""

@@ -28,6 +28,7 @@ ALPHA = 32  # flag
 SHARPNESSES = 8
 ONE_COLOUR = 31  # point of a plane that is the same everywhere
 EXACT = 30  # point of a plane that holds the picture without loss
+LAYER = 1 << 5 | EXACT  # in the place of alpha's point and sharpness: no alpha, but a layer
 POINTS = 30  # numbers below are operating points, those from here on other kinds of planes
 NO_PRIOR = 0  # prior number of a file whose colour is exact
 MAX_SIDE = 1 << 20
@@ -55,6 +56,7 @@ class Header:
     alpha: int | None = None  # the same of the alpha plane; None without one
     sharpness: int = 0  # of alpha: doublings of its contrast
     axes: "Axes | None" = None  # how the prior's colour axes are turned for this picture; None as they are
+    layer: bool = False  # whether an exact plane lies over the colour, in the place of alpha
 
     @property
     def grey(self) -> bool:
@@ -82,6 +84,11 @@ class Header:
         """That of the alpha plane, as of a grey picture."""
         assert self.alpha is not None
         return replace(self, point=self.alpha, channels=GREY, alpha=None, sharpness=0, axes=None)
+
+    @property
+    def of_layer(self) -> "Header":
+        """That of the layer's plane, as of an exact picture with alpha."""
+        return replace(self, point=EXACT, alpha=EXACT, axes=None, layer=False)
 
     def sized(self, side: int) -> "Header":
         """The header with the usual size filled in; `side` is that of the prior's blocks."""
@@ -115,7 +122,10 @@ def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
         optional += bytes([header.index_bits]) + write_varint(header.seed)
     if header.axes:
         optional += AXES.pack(*header.axes)
-    if header.alpha is not None:
+    if header.layer:
+        byte3 |= ALPHA
+        optional += bytes([LAYER])
+    elif header.alpha is not None:
         byte3 |= ALPHA
         optional += bytes([(header.sharpness << 5) | header.alpha])
     data = HEADER.pack(MAGIC, byte2, byte3) + optional + payload
@@ -155,15 +165,18 @@ def read(data: bytes) -> tuple[Header, int]:
         axes = AXES.unpack(optional.take(AXES.size))
     alpha = None
     sharpness = 0
+    layer = False
     _check((prior == NO_PRIOR) == (point == EXACT))
     if point == EXACT:
         _check(coder == 0 and width > 0 and height > 0)
     if byte3 & ALPHA:
         byte = optional.octet()
-        alpha = byte & 31
-        sharpness = byte >> 5
-        _check(alpha == EXACT or point != EXACT)
-        _check(sharpness == 0 or alpha != EXACT)
+        layer = byte == LAYER and point != EXACT
+        if not layer:
+            alpha = byte & 31
+            sharpness = byte >> 5
+            _check(alpha == EXACT or point != EXACT)
+            _check(sharpness == 0 or alpha != EXACT)
     found = Header(
         prior=prior,
         point=point,
@@ -176,6 +189,7 @@ def read(data: bytes) -> tuple[Header, int]:
         alpha=alpha,
         sharpness=sharpness,
         axes=axes,
+        layer=layer,
     )
     return found, optional.position
 

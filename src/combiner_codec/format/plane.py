@@ -1,4 +1,4 @@
-"""A plane: what a file stores of a picture's colour, or of its alpha (FORMAT.md, section 3).
+"""A plane: what a file stores of a picture's colour, of its alpha, or over it (FORMAT.md, section 3).
 
     OneColour    the colour's bytes
     ExactPlane   codec, length and content of a picture file without loss
@@ -312,10 +312,15 @@ class OneColour(Plane):
 
 @dataclass(frozen=True)
 class ExactPlane(Plane):
-    """A plane without loss, as another format codes it; that of a colour holds any alpha too."""
+    """A plane without loss, as another format codes it: a colour with any alpha, an alpha alone, or a layer."""
 
     codec: int  # VP8L or PNG
     content: bytes
+
+    @property
+    def format(self) -> str:
+        """Of its content, in words."""
+        return f"lossless {'WebP' if self.codec == VP8L else 'PNG'}"
 
     @staticmethod
     def code(bits: Bits, header: Header, prior: Prior | None, plane: Any = None) -> "ExactPlane":

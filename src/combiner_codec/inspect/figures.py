@@ -234,6 +234,7 @@ class Inspection:
             "modulations": parts.get("modulations", 0),
             "streams": parts["streams"],
             "alpha": self.contents.alpha.length if self.contents.alpha else 0,
+            "layer": self.contents.layer.length if self.contents.layer else 0,
         }
         file = 8 * len(self.data)
         return {**totals, "padding": file - sum(totals.values()), "file": file}

@@ -20,8 +20,9 @@ def _budget(found: Inspection) -> list[str]:
     if totals["modulations"]:
         rows["modulations"] = {"bits": totals["modulations"]}
     rows |= parts
-    if totals["alpha"]:
-        rows["alpha"] = {"bits": totals["alpha"]}
+    for name in ("alpha", "layer"):
+        if totals[name]:
+            rows[name] = {"bits": totals[name]}
     rows["padding"] = {"bits": totals["padding"]}
     rows["file"] = {
         "latents": sum(part["latents"] for part in parts.values()),

@@ -35,6 +35,14 @@ def join(colour: np.ndarray, alpha: np.ndarray | None, rgb: bool = False) -> np.
     return np.dstack([colour, alpha])
 
 
+def layered(below: np.ndarray, layer: np.ndarray) -> np.ndarray:
+    """A picture, (H, W) or (H, W, 3), with a layer over it, (H, W, 2) or (H, W, 4), where that has opacity: uint8."""
+    colour, alpha = split(layer)
+    assert alpha is not None
+    seen = alpha > 0
+    return np.where(seen if below.ndim == 2 else seen[..., None], colour, below)
+
+
 def sharpened(alpha: np.ndarray, sharpness: int) -> np.ndarray:
     """Alpha with 2^sharpness times its contrast about the middle; what goes beyond the ends stays there: uint8."""
     from_middle = 2 * alpha.astype(np.int64) - 255  # in halves of a step

@@ -13,7 +13,7 @@ import torch
 from ...format.operating_point import OperatingPoint
 from ...format.prior import Prior
 from ...synthesis.colour_axes import Axes
-from ...synthesis.squares import square_sums
+from ...synthesis.squares import as_squares, square_sums
 from ..fit.analysis import ColourMap
 from ..fit.posterior import shared_weights
 from ..looks import component_weights
@@ -82,6 +82,17 @@ class Chooser:
             of_merged = square_sums(costs.least(every))
             of_squares = np.minimum(of_squares, of_merged)
         return of_squares.sum((1, 2))
+
+    def tile_costs(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
+        """`total_cost` by tiles: (P, H, W, 1 or 3) -> (P, Rt, Ct). Four that are better merged share the gain."""
+        costs = self.costs(point, pictures, weights)
+        every = costs.mergeable()
+        of_tiles = costs.least(np.zeros_like(every))
+        if not every.any():
+            return of_tiles
+        of_squares = square_sums(of_tiles)
+        share = np.minimum(square_sums(costs.least(every)) / of_squares, 1)
+        return of_tiles * np.where(every, as_squares(share, every.shape), 1)
 
     def tiling(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Which tiles of (P, H, W, 1 or 3) pictures are merged: (P, Rt, Ct) bool."""
