@@ -8,7 +8,7 @@ SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
-	ablation coarser regions flat table1 table2 cuda profile growth shapes figures golden hostile hard drift
+	ablation coarser regions photographs flat table1 table2 cuda profile growth shapes figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -89,6 +89,7 @@ bench-kodak: ARGS = $(KODAK) --photos $(PHOTOS)/val  ## the Kodak tables; resuma
 bench-graphics: ARGS = --photos $(PHOTOS)/val  ## drawn pictures beside WebP, AVIF and JPEG XL: some minutes; resumable
 coarser: ARGS = --photos $(PHOTOS)/val  ## palettes, dither and near-lossless on drawn pictures: a part of docs/lab.md
 regions: ARGS = --photos $(PHOTOS)/val  ## what regions of their own kind would gain: a part of docs/lab.md
+photographs: ARGS = $(PHOTOS)/val $(PHOTOS)/val2  ## that photographs are networks' alone, by estimates: a part of docs/lab.md
 bench-crop: ARGS = $(SAMPLES)/hippos.png --beta 0.009 --box 380 60 636 316 --effort fast  ## the README's crop beside WebP and JPEG
 bench-thumbnails: ARGS = $(PHOTOS)/val $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png  ## 32x32 to 96x96 pictures at 60 to 400 bytes
 bench-web: ARGS = $(PHOTOS)/val2 --limit 12  ## previews with the priors for the web, and what they download

@@ -23,6 +23,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "hostile": ("reliability.commands", "hostile_command"),
     "kodak": ("kodak", "command"),
     "looks": ("looks", "command"),
+    "photographs": ("photographs", "command"),
     "profile": ("profile", "command"),
     "regions": ("regions", "command"),
     "shapes": ("shapes", "command"),

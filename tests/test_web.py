@@ -100,6 +100,15 @@ def random_plane(head, prior, rng, most):
             pass
 
 
+ANY_KIND = """
+import { readFileSync } from "node:fs";
+import { decodeAny } from "%s";
+for (const file of JSON.parse(readFileSync(0))) {
+  const source = new Uint8Array(Buffer.from(file, "base64"));
+  console.log(await decodeAny([], source).catch(({ name, message }) => name === "FormatError" ? message : name));
+}
+"""
+
 UNPACK = """
 import { readFileSync, writeFileSync } from "node:fs";
 import { pictureInside } from "%s";
@@ -135,6 +144,24 @@ def test_golden_files_have_the_same_pixels(web_priors):
     files = [golden.read(name) for name in EXACT]
     for (*_, pixels), shown in zip(files, in_node([data for data, *_ in files], web_priors), strict=True):
         np.testing.assert_array_equal(shown, np.array(Image.fromarray(pixels).convert("RGBA")))
+
+
+@needs_node
+def test_node_says_that_it_decodes_no_webp(web_priors, tmp_path):
+    """Also of files with other faults, which are told first."""
+    names = ["lossless", "png-inside", "mask", "layer"]
+    wrong = header.HEADER.pack(header.MAGIC, 0x30, 62) + bytes([63, 63, 62, 0, 1, 7])  # a sharpness of 1
+    files = [golden.read(name)[0] for name in names] + [wrong + bytes(2)]
+    script = ANY_KIND % (WEB / "exact.js").as_uri()
+    job = json.dumps([base64.b64encode(data).decode() for data in files])
+    run = subprocess.run([NODE, "--input-type=module", "-e", script], input=job, capture_output=True, text=True)
+    told = run.stdout.splitlines()
+    assert len(told) == 5, run.stderr
+    assert all("Node has no decoder" in line or "made with the prior photo" in line for line in told[:4])
+    assert "Node has no decoder" in told[0]
+    assert told[4] == "a header field is out of range"
+    for line in in_node(files[2:4], web_priors):
+        assert line == "a WebP or PNG is inside, which this decoder leaves to the browser"
 
 
 @needs_node
@@ -278,6 +305,59 @@ def test_the_element_paints_the_same_pixels_in_chromium_and_has_a_limit(web_prio
     told = browser.told(tmp_path, PAGE.format(url=data_url(data)))
     np.testing.assert_array_equal(rgba(told)[..., :3], pixels)
     assert (told["message"], told["limit"]) == ("64 x 48 pixels are more than 3071", 3072)
+
+
+KINDS = """<script type="module">
+import {{ Combiner }} from "./combiner.js";
+const combiner = await Combiner.load("./prior.cmbw");
+const text = (data) => {{
+  const parts = [];
+  for (let at = 0; at < data.length; at += 4096) parts.push(String.fromCharCode(...data.subarray(at, at + 4096)));
+  return btoa(parts.join(""));
+}};
+const found = [];
+for (const name of {names}) {{
+  const bytes = new Uint8Array(await (await fetch(name)).arrayBuffer());
+  const shown = await combiner.decodeAny(bytes).catch((error) => error);
+  const {{ width, height, data, message = "" }} = shown;
+  found.push({{ width, height, data: data ? text(data) : "", message }});
+}}
+tell(found);
+</script>"""
+
+
+@needs_chromium
+def test_chromium_shows_files_with_a_webp_or_png_inside(web_priors, tmp_path):
+    """Alone, as a mask and as a layer; it refuses a layer that is half transparent, and one of another size."""
+    prior = next(Path(path) for path in web_priors if path.endswith("photo.cmbw"))
+    (tmp_path / "prior.cmbw").write_bytes(gzip.compress(prior.read_bytes(), 1))
+    (tmp_path / "combiner.js").write_text(web_package.bundled(WEB / "combiner.js"))
+    names = ["lossless", "png-inside", "mask", "layer", "64x48"]
+    for name in names:
+        (tmp_path / f"{name}.cmb").write_bytes(golden.read(name)[0])
+    contents = decoder.parse(golden.read("layer")[0])
+    half = np.zeros((128, 192, 4), np.uint8)
+    half[3, 3] = 100
+    for name, layer in (("half", half), ("smaller", half[1:])):
+        over = plane.ExactPlane(contents.header.of_layer, contents.prior, *exact.encoded(layer))
+        payload = plane.write(contents.colour, over)
+        (tmp_path / f"{name}.cmb").write_bytes(header.write(contents.header, 64, payload, contents.prior.digest))
+    files = [f"{name}.cmb" for name in [*names, "half", "smaller"]]
+    told = browser.told(tmp_path, KINDS.format(names=json.dumps(files)))
+    for name, shown in zip(names, told, strict=False):
+        assert not shown["message"], name
+        expected = np.array(Image.fromarray(golden.read(name)[2]).convert("RGBA"))
+        found = rgba(shown)
+        opaque = np.isin(expected[..., 3], [0, 255])  # a canvas rounds colours that are half transparent
+        seen = expected[..., 3] > 0
+        assert (found[..., 3] == expected[..., 3]).all(), name
+        steps = np.abs(found[..., :3].astype(int) - expected[..., :3])
+        assert steps[opaque & seen].max() <= (name == "layer"), name  # single precision: see golden.LOOSE
+        assert (steps[seen] > 0).mean() <= 0.05, name
+    assert [shown["message"] for shown in told[5:]] == [
+        "a layer is half transparent",
+        "an exact plane is of another size than its file",
+    ]
 
 
 @needs_chromium

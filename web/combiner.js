@@ -8,6 +8,7 @@
 import { BUDGET, checkedHead, need } from "./checks.js";
 import { check, decodeWith, FormatError, readPrior } from "./core.js";
 import { serve } from "./element.js";
+import { decodeAny } from "./exact.js";
 import { fourierField } from "./fourier.js";
 import { png } from "./png.js";
 
@@ -28,7 +29,7 @@ class Combiner {
 	 */
 	static async load(...urls) {
 		const loaded = Promise.all(urls.map(fetched)).then((files) => new Combiner(...files));
-		serve(loaded.then((combiner) => (source, options) => combiner.decode(source, options)));
+		serve(loaded.then((combiner) => (source, options) => combiner.decodeAny(source, options)));
 		return loaded;
 	}
 
@@ -39,6 +40,14 @@ class Combiner {
 	 */
 	decode(source, options) {
 		return decodeWith(this.priors, source, options);
+	}
+
+	/**
+	 * The same of any file, also one with a WebP or PNG inside, which the browser unpacks.
+	 * @type {(source: Source, options?: Options) => Promise<{width: number, height: number, data: Uint8ClampedArray}>}
+	 */
+	decodeAny(source, options) {
+		return decodeAny(this.priors, source, options);
 	}
 
 	/** @type {(source: Source, options?: Options) => string} the same as a PNG's data: URL */

@@ -11,6 +11,7 @@ const clamp = (i, count) => max(0, min(i, count - 1));
 
 const USUAL_BITS = [14, 16, 18]; // index widths that a header need not write
 export const POINTS = 30; // numbers below are operating points, those from here on other kinds of planes
+export const EXACT = 30;
 const WORD = 2 ** 32;
 const NAMES = ["", "small", "combiner-cifar", "photo", "web", "nano"]; // of released priors, by number
 
@@ -41,7 +42,20 @@ export function bytesOf(source) {
  * Pixels of a file, four bytes each; grey ones have three equal values. Raises FormatError unless it is whole and undamaged.
  * Larger pictures than `maxPixels`, counted in whole tiles, are refused.
  */
-export function decodeWith(priors, source, { maxPixels = 2 ** 20 } = {}) {
+export function decodeWith(priors, source, options) {
+	const { head, planes } = readFile(priors, source, options), { width, height } = head;
+	const [data, alpha] = planes.map((plane) => pixels(plane, width, height));
+	if (alpha) sharpen(data, alpha, head.sharpness);
+	return { width, height, data };
+}
+
+/** Sets the opacity of pixels to a plane's. */
+export function sharpen(data, alpha, sharpness) {
+	for (let i = 3; i < alpha.length; i += 4) data[i] = ((2 * alpha[i - 1] - 255) * 2 ** sharpness + 255) >> 1;
+}
+
+/** Header and planes of a file. `exact` reads planes without loss: (bits, head) -> plane. */
+export function readFile(priors, source, { maxPixels = 2 ** 20, exact } = {}) {
 	const bytes = bytesOf(source);
 	const head = readHeader(bytes), { number, hash } = head;
 	const fits = (width, height, what) =>
@@ -64,12 +78,14 @@ export function decodeWith(priors, source, { maxPixels = 2 ** 20 } = {}) {
 			"get the file again, or decode it with the version of combiner that made it",
 	);
 	const bits = new Bits(bytes.subarray(head.end, -2));
-	const planes = head.points.map((point, i) => readPlane(bits, head, prior, point, i > 0 || head.grey));
+	const stored = head.points.slice(0, head.points[0] === EXACT ? 1 : 2); // that plane has the alpha, too
+	const planes = stored.map((point, i) => {
+		if (point === EXACT && exact) return exact(bits, head);
+		return readPlane(bits, head, prior, point, i > 0 || head.grey);
+	});
 	const need = ceil(bits.at / 8), size = bits.size / 8;
 	check(need === size && !bits.number(bits.at, bits.size), `payload of ${size} bytes where ${need} are expected`);
-	const [data, alpha] = planes.map((plane) => pixels(plane, width, height));
-	for (let i = 3; i < alpha?.length; i += 4) data[i] = ((2 * alpha[i - 1] - 255) * 2 ** head.sharpness + 255) >> 1;
-	return { width, height, data };
+	return { head, planes };
 }
 
 // Section 2: header
@@ -110,8 +126,8 @@ export function readHeader(data) {
 	const axes = channels === 3 && [0, 0, 0].map(() => (byte() << 24) >> 24);
 	const alpha = how & 32 && byte();
 	if (how & 32) points.push(alpha & 31);
-	const grey = channels % 3 > 0;
-	return { number, hash, grey, width, height, indexBits, seed, axes, points, sharpness: alpha >> 5, end };
+	const grey = channels % 3 > 0, oneChannel = channels === 1; // the first: of what is coded; the second: of what is shown
+	return { number, hash, grey, oneChannel, width, height, indexBits, seed, axes, points, sharpness: alpha >> 5, end };
 }
 
 function crc16(data, value = 0xffff) {
@@ -162,6 +178,7 @@ function readPlane(bits, head, prior, number, grey) {
 		return { colour, grey };
 	}
 	const { groupBits, indexBits, side, tile } = prior, point = prior.points[number];
+	check(number !== EXACT, "a WebP or PNG is inside, which this decoder leaves to the browser");
 	check(point, `prior ${prior.name} has no operating point ${number}`);
 	point.unpack();
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
@@ -406,7 +423,7 @@ function mix(data, border, step, hop, before) {
 // Section 7: shared layers
 
 /** Four bytes of every pixel, rounded: colour or three times grey, and opaque. 32 x 32 tiles at once bound the memory. */
-function pixels(plane, width, height) {
+export function pixels(plane, width, height) {
 	const { colour, grey, prior, rows, cols } = plane;
 	const out = new Uint8ClampedArray(width * height * 4).fill(255); // it rounds halves to even
 	if (colour) return out.map((opaque, i) => (i % 4 < 3 ? 255 * colour[i % 4] : opaque));

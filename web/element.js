@@ -51,7 +51,9 @@ async function show(element) {
 	let decode;
 	try {
 		decode = await decoder();
-		if (!stale()) element.paint(decode(source, { maxPixels: element.maxPixels }));
+		if (stale()) return;
+		const image = await decode(source, { maxPixels: element.maxPixels });
+		if (!stale()) element.paint(image);
 	} catch (error) {
 		if (!decode) {
 			page.broken ||= decoder === page.decoder;
