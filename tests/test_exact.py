@@ -303,11 +303,16 @@ def test_the_command_and_python_say_lossless(tmp_path):
         combiner_codec.encode(drawing(), kind="png")
 
 
-def test_a_mask_is_exact_beside_a_network_where_that_is_better(tiny_photo_prior):
-    """A photograph behind a hard mask; with the network alone asked for, the mask is its too."""
+def behind_a_mask():
     picture = np.dstack([busy_pictures(1, 96)[0], np.zeros((96, 96), np.uint8)])
     picture[20:70, 30:80, 3] = 255
     picture[picture[..., 3] == 0, :3] = 0
+    return picture
+
+
+def test_a_mask_is_exact_beside_a_network_where_that_is_better(tiny_photo_prior):
+    """A photograph behind a hard mask; with the network alone asked for, the mask is its too."""
+    picture = behind_a_mask()
     found = choose(picture, tiny_photo_prior, beta=0.01)
     network = choose(picture, tiny_photo_prior, beta=0.01, kind="inr")
     contents_of = decoder.parse(found.data, tiny_photo_prior)
@@ -316,6 +321,31 @@ def test_a_mask_is_exact_beside_a_network_where_that_is_better(tiny_photo_prior)
     decoded = decoder.decode_array(found.data, tiny_photo_prior)
     np.testing.assert_array_equal(decoded[..., 3], picture[..., 3])
     assert found.lagrangian(picture, 0.01) < network.lagrangian(picture, 0.01)
+
+
+@pytest.mark.parametrize("goal", [Goal(size=150), Goal(psnr=25.0)], ids=["size", "psnr"])
+def test_goals_take_an_exact_mask_too(tiny_prior, goal):
+    """A hard mask of 50 bytes, which a network shows with errors in more."""
+    picture = behind_a_mask()[12:44, 20:52]
+    found, network = (choose(picture, tiny_prior, goal, kind=kind) for kind in ("auto", "inr"))
+    decoded = decoder.decode_array(found.data, tiny_prior)
+    assert isinstance(decoder.parse(found.data, tiny_prior).alpha, ExactPlane)
+    np.testing.assert_array_equal(decoded[..., 3], picture[..., 3])
+    if goal.size:
+        assert len(found.data) <= goal.size
+        assert found.psnr > network.psnr
+    else:
+        assert abs(found.psnr - goal.psnr) < 1
+        assert len(found.data) < len(network.data)
+
+
+def test_one_colour_and_an_exact_mask_of_a_size(tiny_photo_prior):
+    picture = np.zeros((64, 64, 4), np.uint8)
+    picture[..., :3] = (200, 30, 60)
+    picture[9:50, 13:40, 3] = 255
+    exact_one = choose(picture, tiny_photo_prior, beta=0.003)
+    found = choose(picture, tiny_photo_prior, Goal(size=len(exact_one.data)))
+    np.testing.assert_array_equal(decoder.decode_array(found.data, tiny_photo_prior), picture)
 
 
 def test_one_colour_behind_an_exact_mask(tiny_photo_prior):

@@ -1,6 +1,6 @@
 """A picture with alpha as a file of a wanted size or PSNR. Needs torch."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -8,6 +8,7 @@ from ..errors import TargetError
 from ..format.prior import Prior
 from ..picture.planes import one_value
 from ..root import next_guess
+from . import exact
 from .batch import Batch
 from .choose.choices import Choices
 from .choose.search import within_size
@@ -15,7 +16,7 @@ from .choose.target import choices_of
 from .encoded import Encoded
 from .goal import MET, Goal
 from .parts import PictureParts, assembled
-from .planes import COLOUR, encode_planes
+from .planes import COLOUR, encode_planes, masks
 from .settings import Progress, Settings, between
 from .threads import Threads
 
@@ -35,15 +36,16 @@ def to_size(
 ) -> Encoded | TargetError:
     """A picture with alpha, (H, W, 2) or (H, W, 4), of which these parts are coded: each to a part of the size."""
     try:
-        colour_goal, alpha_goal = _split(size, parts, prior, settings)
+        split = _split(size, parts, prior, settings)
     except TargetError as error:
         return error
-    (colour,) = encode_planes([parts.colour], prior, settings, colour_goal, threads, between(progress, 0, 1 / 2))
+    (colour,) = encode_planes([parts.colour], prior, settings, split.colour, threads, between(progress, 0, 1 / 2))
     if isinstance(colour, TargetError):
         return colour
-    (alpha,) = encode_planes(
-        [parts.alpha], prior, replace(settings, tune="psnr"), alpha_goal, threads, between(progress, 1 / 2, 1)
-    )
+    alpha = split.alpha
+    if isinstance(alpha, Goal):
+        of_alpha = replace(settings, tune="psnr")
+        (alpha,) = encode_planes([parts.alpha], prior, of_alpha, alpha, threads, between(progress, 1 / 2, 1))
     if isinstance(alpha, TargetError):
         return alpha
     result = assembled(picture, parts, [colour, alpha], prior, settings)
@@ -70,7 +72,7 @@ def to_psnr(
         of_colour = replace(settings, beta=float(np.exp(log_beta)))
         of_alpha = replace(settings, beta=of_colour.beta / parts.alpha_weight, tune="psnr")
         colours = encode_planes([parts.colour], prior, of_colour, None, threads, between(share, 0, COLOUR))
-        alphas = encode_planes([parts.alpha], prior, of_alpha, None, threads, between(share, COLOUR, 1))
+        alphas = masks([parts.alpha], prior, of_alpha, threads, between(share, COLOUR, 1))
         result = assembled(picture, parts, colours + alphas, prior, of_colour)
         results.append(result)
         known.append((log_beta, result.psnr - psnr))
@@ -80,34 +82,66 @@ def to_psnr(
     return min(results, key=lambda result: abs(result.psnr - psnr))
 
 
-def _split(size: int, parts: PictureParts, prior: Prior, settings: Settings) -> tuple[Goal, Goal]:
-    """Goals of colour and alpha: the split of a size for which the least error is predicted.
+@dataclass(frozen=True)
+class Split:
+    """A size shared out between the planes of a picture."""
+
+    colour: Goal
+    alpha: Goal | Encoded  # the file, where it is without loss
+
+
+def _split(size: int, parts: PictureParts, prior: Prior, settings: Settings) -> Split:
+    """The split of a size for which the least error is predicted, alpha without loss or with.
 
     A file of one plane has header and checksum; the whole has one of each, and a byte more. Raises TargetError.
     """
-    planes = parts.colour, parts.alpha
-    values = [one_value(plane) or b"" for plane in planes]
+    mask = _exact_mask(parts, settings)
+    rest = size - 1  # for two files of one plane each, the header of one left out
+    values = [one_value(plane) or b"" for plane in (parts.colour, parts.alpha)]
     if any(values):
-        rest = size - 1 - sum(map(len, values))
-        colour, alpha = (Goal(size=size if value else max(1, rest)) for value in values)
-        return colour, alpha
-    colour = Batch(prior, settings, [parts.colour])
-    alpha = Batch(prior, replace(settings, tune="psnr"), [parts.alpha])
-    usable = size - 1 + colour.empty
-    searches = [choices_of(batch)[0] for batch in (colour, alpha)]
-    of_alpha = np.rint(SHARES * usable).astype(int).tolist()
-    splits = [(usable - second, second) for second in of_alpha]
+        if mask and len(mask.data) + len(values[0]) + len(prior.header_hash) <= rest:
+            return Split(Goal(size=size), mask)
+        left = max(1, rest - sum(map(len, values)))
+        colour, alpha = (Goal(size=size if value else left) for value in values)
+        return Split(colour, alpha)
+    of_colour = Batch(prior, settings, [parts.colour])
+    of_alpha = Batch(prior, replace(settings, tune="psnr"), [parts.alpha])
+    usable = rest + of_colour.empty
+    searches = [choices_of(batch)[0] for batch in (of_colour, of_alpha)]
+    sizes = np.rint(SHARES * usable).astype(int).tolist()
+    splits = [(usable - second, second) for second in sizes]
     error, (first, second) = min((_predicted(parts, searches, split), split) for split in splits)
+    if mask:
+        for_colour = rest - _bytes_of(mask)
+        if _least_error(searches[0], for_colour) < error:
+            return Split(Goal(size=for_colour), mask)
     if np.isinf(error):
         least = sum(search.smallest.size for search in searches) + size - usable
         raise TargetError(f"{size} bytes are too few: the smallest file of this picture has {least}")
-    return Goal(size=first), Goal(size=second)
+    return Split(Goal(size=first), Goal(size=second))
+
+
+def _exact_mask(parts: PictureParts, settings: Settings) -> Encoded | None:
+    """The file of the alpha without loss, where it has several values and may be stored so."""
+    if settings.kind != "auto" or one_value(parts.alpha):
+        return None
+    return exact.encoded(parts.alpha)
+
+
+def _bytes_of(mask: Encoded) -> int:
+    """What the plane of a file without loss takes."""
+    return mask.plane.length // 8
 
 
 def _predicted(parts: PictureParts, searches: list[Choices], split: tuple[int, int]) -> float:
     """Error of the whole at a split of its bytes; infinite where a part is too small."""
+    colour, alpha = (_least_error(search, size) for search, size in zip(searches, split, strict=True))
+    return colour + parts.alpha_weight * alpha
+
+
+def _least_error(search: Choices, size: int) -> float:
+    """Predicted for a plane in so many bytes; infinite where they are too few."""
     try:
-        colour, alpha = (within_size(search, size)[0] for search, size in zip(searches, split, strict=True))
+        return within_size(search, size)[0].error
     except TargetError:
         return np.inf
-    return colour.error + parts.alpha_weight * alpha.error

@@ -79,7 +79,7 @@ def by_beta(
         members = [i for i, part in enumerate(parts) if part.alpha is not None and part.alpha_weight == weight]
         alphas = [parts[i].alpha for i in members]
         milder = replace(settings, beta=settings.beta / weight, tune="psnr")
-        encoded = _masks(alphas, prior, milder, threads, between(progress, COLOUR, 1))
+        encoded = masks(alphas, prior, milder, threads, between(progress, COLOUR, 1))
         for i, file in zip(members, encoded, strict=True):
             files[i].append(file)
     return [
@@ -88,7 +88,7 @@ def by_beta(
     ]
 
 
-def _masks(
+def masks(
     alphas: Sequence[np.ndarray], prior: Prior, settings: Settings, threads: Threads, progress: Progress
 ) -> list[Encoded]:
     """A file for each alpha (H, W): by a network, or without loss where that has the smaller J and may be."""
