@@ -19,6 +19,7 @@ from combiner_codec import decoder
 from combiner_codec.bench import codecs, report
 from combiner_codec.bench.measure import machine
 from combiner_codec.bench.pictures import SMALL
+from combiner_codec.encoder import batch
 from combiner_codec.encoder.choose.chooser import Chooser
 from combiner_codec.encoder.code import pictures as coder
 from combiner_codec.encoder.fit.descent import Descent
@@ -39,7 +40,7 @@ ENCODE = {
     "fit, refinement": (Descent, "run"),
     "candidates": (candidates, "candidates"),
     "scores, Viterbi": (coder, "code_segment"),
-    "verification": (decoder, "decode_array"),
+    "verification": (batch, "shown_over"),
 }
 DECODE = {
     "header, streams": (decoder, "parse"),

@@ -194,3 +194,22 @@ def test_the_command_writes_rows_as_they_are_decoded(target, large_files, severa
         np.testing.assert_array_equal(np.asarray(image), decode_array(large_files[0], tiny_photo_prior))
     in_rows = target != "out.bmp"
     assert (max(largest) < 250 * 75 * 3) == in_rows
+
+
+def test_a_large_picture_is_there_twice_as_it_is_and_as_it_is_shown(several, tiny_photo_prior, monkeypatch):
+    """Neither a sample of the posterior nor what verification decodes is ever there as a whole."""
+    picture = np.concatenate([busy_pictures(1, 128)[0], smooth_pictures(1, 128)[0]])[:, :64]
+    several(2**13)
+    whole = []
+
+    def allocated(shape, *others, **options):
+        found = EMPTY(shape, *others, **options)
+        if found.size >= picture.size and found.dtype == np.uint8:
+            whole.append(found)
+        return found
+
+    monkeypatch.setattr(np, "empty", allocated)
+    settings = Settings(0.004, QUICK, device="cpu", threads=1, point=1)
+    (result,) = encode_arrays([picture], tiny_photo_prior, settings)
+    assert len(whole) == 1 and result.pixels is whole[0]
+    np.testing.assert_array_equal(decode_array(result.data, tiny_photo_prior), result.pixels)

@@ -122,7 +122,7 @@ def test_a_file_that_decodes_to_something_else_is_an_error(tiny_prior, monkeypat
 
 
 def test_no_verify_does_not_decode(tiny_prior, monkeypatch):
-    monkeypatch.setattr(decoder, "decode_array", lambda *a, **k: pytest.fail("decoded"))
+    monkeypatch.setattr(decoder, "decode_contents", lambda *a, **k: pytest.fail("decoded"))
     picture = smooth_pictures(1)[0]
     assert combiner_codec.encode(picture, 0.01, prior=tiny_prior, effort="fast", verify=False)
     with pytest.raises(pytest.fail.Exception):

@@ -8,13 +8,12 @@ from time import perf_counter
 import numpy as np
 import torch
 
-from .. import decoder
 from ..errors import FormatError
 from ..format import header
 from ..format.header import Header
 from ..format.plane import count, write
 from ..format.prior import OperatingPoint, Prior
-from ..picture.image import largest_difference, psnr
+from ..picture.image import psnr, psnr_of
 from ..synthesis.architecture import counts
 from ..synthesis.bands import Band, bands
 from ..synthesis.colour_axes import Axes
@@ -27,6 +26,7 @@ from .looks import seen_error, tile_weights
 from .sample import sample_of
 from .settings import Effort, Progress, Settings, between, resolve_device
 from .threads import ALONE, Threads
+from .verification import shown_over
 
 TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
@@ -231,8 +231,7 @@ class Batch:
         data = self.file(coded.plane.header, write(coded.plane))
         pixels = coded.pixels
         if self.settings.verify:
-            pixels = decoder.decode_array(data, self.prior, self.settings.threads, max_pixels=None)
-            off = largest_difference(pixels, coded.pixels)
+            off = shown_over(pixels, data, self.prior, self.settings.threads)
             if off > SLIP:
                 raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
         return Encoded(
@@ -241,7 +240,7 @@ class Batch:
             pixels,
             psnr=psnr(self.pictures[i], pixels),
             ideal_bits=coded.ideal_bits,
-            sampled_psnr=psnr(self.pictures[i], coded.sampled),
+            sampled_psnr=psnr_of(coded.sampled_error, pixels.size),
             posterior_seconds=coded.seconds,
             saved=coded.saved,
         )

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import decoder
 from ..errors import FormatError, TargetError
 from ..format import header
 from ..format.header import GREY, GREY_AS_RGB, ONE_COLOUR, RGB, SHARPNESSES, USUAL_BITS, Header
@@ -21,6 +20,7 @@ from .encoded import Encoded
 from .goal import Goal
 from .layers import Layer
 from .settings import Settings
+from .verification import shown_over
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def assembled(
     payload = write(*(file.plane for file in files))
     data = header.write(head, prior.architecture.block, payload, prior.digest)
     pixels = parts.shown(files[0].pixels, alpha)
-    if settings.verify and (decoder.decode_array(data, prior, settings.threads, max_pixels=None) != pixels).any():
+    if settings.verify and shown_over(pixels, data, prior, settings.threads):
         raise FormatError("verification failed: the whole file shows another picture than its planes")
     return replace(
         files[0],
@@ -112,7 +112,7 @@ def with_layer(picture: np.ndarray, layer: Layer, below: Encoded, prior: Prior, 
     over = ExactPlane(head.of_layer, prior, layer.codec, layer.content)
     data = header.write(head, prior.architecture.block, write(below.plane, over), prior.digest)
     pixels = planes.layered(below.pixels, layer.shown)
-    if settings.verify and (decoder.decode_array(data, prior, settings.threads, max_pixels=None) != pixels).any():
+    if settings.verify and shown_over(pixels, data, prior, settings.threads):
         raise FormatError("verification failed: the whole file shows another picture than its planes")
     return replace(below, data=data, pixels=pixels, psnr=psnr(picture, pixels))
 

@@ -388,10 +388,14 @@ def png_bytes(array: np.ndarray) -> int:
 
 def psnr(a: np.ndarray, b: np.ndarray) -> float:
     """Peak signal-to-noise ratio of two uint8 arrays in dB, of premultiplied colour and alpha; infinite when equal."""
-    error = squared_error(a, b) / a.size
+    return psnr_of(squared_error(a, b), a.size)
+
+
+def psnr_of(error: float, samples: int) -> float:
+    """The same of a squared error, summed over so many samples of 8 bits."""
     if error == 0:
         return float("inf")
-    return float(10 * np.log10(255**2 / error))
+    return float(10 * np.log10(255**2 / (error / samples)))
 
 
 def squared_error(a: np.ndarray, b: np.ndarray) -> float:

@@ -16,6 +16,8 @@ from ...format import classmap
 from ...format.header import GREY, RGB, Header
 from ...format.plane import Decoded, InrPlane
 from ...format.prior import OperatingPoint, Prior
+from ...picture.image import squared_error
+from ...picture.rounding import to_uint8
 from ...synthesis.bands import Band
 from ...synthesis.colour_axes import Axes, turned
 from ...synthesis.rectangle import Rectangle
@@ -90,8 +92,8 @@ class CodedPicture:
 
     plane: InrPlane
     ideal_bits: float  # KL of the fitted posteriors, and the classes, in bits
-    sampled: np.ndarray  # (H, W) or (H, W, 3) uint8, one posterior sample
-    pixels: np.ndarray  # the same of what the decoder should show
+    sampled_error: float  # of one posterior sample: squared, summed over all samples of 8 bits
+    pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, what the decoder should show
     saved: SavedPosterior | None  # the posterior before coding, where it was asked for
     seconds: float  # its share of the time until posteriors were fitted
 
@@ -104,7 +106,7 @@ class FittedBand:
     posterior: Posterior
     noise: Noise
     ideal_bits: np.ndarray  # (P,)
-    sampled: np.ndarray  # (P, h, W) or (P, h, W, 3) uint8
+    sampled_errors: list[float]  # P of them, of what it settles
     saved: list[SavedPosterior | None]
 
     @property
@@ -119,8 +121,7 @@ class CodedBand:
     band: Band
     streams: list[np.ndarray]  # P b of them, picture by picture
     ideal_bits: np.ndarray  # (P,)
-    sampled: np.ndarray  # (P, h, w) or (P, h, w, 3) uint8, what it settles
-    pixels: np.ndarray  # likewise
+    sampled_errors: list[float]  # P of them, of what it settles
     saved: list[SavedPosterior | None]
     seconds: float
 
@@ -131,7 +132,7 @@ class CodedBand:
 
     def streams_of(self, picture: int) -> list[np.ndarray]:
         """Streams of one picture's blocks."""
-        count = len(self.streams) // len(self.pixels)
+        count = len(self.streams) // len(self.saved)
         first = picture * count
         return self.streams[first : first + count]
 
@@ -206,6 +207,7 @@ class CanvasEncoder:
         self.modulations: list[np.ndarray] = []  # their stream, once they are coded
         self.modulation_bits = 0.0  # their KL
         self.parts: list[CodedBand] = []
+        self.pixels = [np.empty(canvas.shape, np.uint8) for _ in self.planes]  # as far as bands have settled them
 
     def fit(self, band: Band) -> FittedBand:
         """The posterior of a band. Modulations are fitted along, and coded: with a band in the middle, for all."""
@@ -249,11 +251,11 @@ class CanvasEncoder:
     def _fitted(self, descent: Descent, posterior: Posterior, noise: Noise) -> FittedBand:
         subject = descent.subject
         bits = ideal_bits(subject, posterior)
-        sampled = subject.pixels(descent.sample(posterior, noise))
-        saved = [None] * len(sampled)
+        errors = squared_errors(subject, descent.sample(posterior, noise))
+        saved = [None] * len(errors)
         if self.settings.keep_posterior:
             saved = saved_posteriors(subject, posterior)
-        return FittedBand(descent, posterior, noise, bits, sampled, saved)
+        return FittedBand(descent, posterior, noise, bits, errors, saved)
 
     def keep(self, number: int, fit: FittedBand, section: Streams, seconds: float) -> None:
         """What band `number` adds to every picture."""
@@ -264,12 +266,13 @@ class CanvasEncoder:
             bands[number],
             streams(subject.latents, section.bundles),
             fit.ideal_bits,
-            fit.sampled,
-            subject.pixels(mean),
+            fit.sampled_errors,
             fit.saved,
             seconds,
         )
         self.parts.append(part)
+        for pixels, settled in zip(self.pixels, subject.pixels(mean), strict=True):
+            pixels[part.band.settled.slices] = settled
         if number + 1 < len(bands):
             places = subject.places(bands[number + 1].before)
             self.before = mean[as_tensor(places, mean.device)]
@@ -281,13 +284,8 @@ class CanvasEncoder:
     def _picture(self, i: int) -> CodedPicture:
         """One of them. Blocks are in the order of the file, row by row, whatever bands there were."""
         plane = self.planes[i]
-        sampled = np.empty(self.canvas.shape, np.uint8)
-        pixels = np.empty(self.canvas.shape, np.uint8)
         of_blocks = []
         for part in self.parts:
-            settled = part.band.settled.slices
-            sampled[settled] = part.sampled[i]
-            pixels[settled] = part.pixels[i]
             of_blocks += part.streams_of(i)
         order = np.argsort(np.concatenate([part.numbers for part in self.parts]))
         blocks = np.concatenate([*(of_blocks[block] for block in order), NO_BITS])
@@ -295,8 +293,10 @@ class CanvasEncoder:
         if self.settings.keep_posterior:
             saved = SavedPosterior.join([part.saved[i] for part in self.parts]).of(order)
         bits = sum(part.ideal_bits[i] for part in self.parts) + class_bits(plane) + self.modulation_bits
+        error = sum(part.sampled_errors[i] for part in self.parts)
         seconds = sum(part.seconds for part in self.parts)
-        return CodedPicture(replace(plane, streams=(*self.modulations, blocks)), bits, sampled, pixels, saved, seconds)
+        coded = replace(plane, streams=(*self.modulations, blocks))
+        return CodedPicture(coded, bits, error, self.pixels[i], saved, seconds)
 
 
 def plane_of(
@@ -338,6 +338,16 @@ def ideal_bits(subject: Subject, posterior: Posterior) -> np.ndarray:
     in_file = torch.from_numpy(subject.latents.in_file).to(subject.device)
     nats = subject.by_picture(posterior.block_nats(subject.prior) * in_file)
     return (nats / np.log(2)).cpu().numpy()
+
+
+def squared_errors(subject: Subject, latents: torch.Tensor) -> list[float]:
+    """Of what a band settles, if it had (B, D) latents: for each picture, summed over samples of 8 bits."""
+    rows, columns = subject.band.visible.slices
+    errors = []
+    for target, shown in zip(subject.target, subject.pixels(latents), strict=True):
+        original = to_uint8(target[rows, columns].cpu().numpy())
+        errors.append(squared_error(original.reshape(shown.shape), shown))
+    return errors
 
 
 def class_bits(plane: InrPlane) -> float:
