@@ -1,9 +1,11 @@
-"""`make photographs`: that no photograph is stored without loss, or with a layer. Nothing is fitted: estimates decide.
+"""`make photographs`: that no photograph is stored without loss, or with a layer.
 
-A picture is a network's alone if neither the file without loss nor one of few colours comes near the bound on a
-network's J, by a sample of the picture, and no layer saves anything worth a look (`encoder/kinds.py`).
+Estimates decide as a rule: a picture is a network's alone if neither the file without loss nor one of few colours
+comes near the bound on a network's J, by a sample of the picture, and no layer saves anything worth a look
+(`encoder/kinds.py`). What they leave open is encoded.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +15,13 @@ import numpy as np
 from PIL import Image
 
 from combiner_codec.bench import report
+from combiner_codec.decoder import parse
 from combiner_codec.encoder import layers
+from combiner_codec.encoder.kinds import encode_pictures
 from combiner_codec.encoder.palettes import FEW_SIZES
+from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.unfitted import RIVAL, Unfitted
+from combiner_codec.format import prior as priors
 from combiner_codec.reports import Report
 
 from . import options, pages
@@ -47,19 +53,28 @@ def estimates(picture: np.ndarray, beta: float) -> Estimates:
     return Estimates(whole / bound, min(of_palettes) / bound, layers.saved_of_network(picture, beta))
 
 
+def stored(picture: np.ndarray, beta: float) -> str:
+    """What a picture is stored as by `--kind auto`."""
+    prior = priors.default(picture.shape[1], picture.shape[0])
+    (file,) = encode_pictures([picture], prior, Settings(beta, "fast", threads=1))
+    return parse(file.data).kind
+
+
 def run(folders: Sequence[Path], out: Path, betas: Sequence[float], say: Report) -> None:
     """A table into lab.md."""
     paths = sorted(path for folder in folders for path in folder.glob("*.png"))
     found: dict[float, list[Estimates]] = {beta: [] for beta in betas}
-    others = []
+    kinds = []
+    started = time.process_time()
     for path in paths:
         picture = np.asarray(Image.open(path).convert("RGB"))
         for beta in betas:
             one = estimates(picture, beta)
             found[beta].append(one)
             if not one.network_alone:
-                others.append(f"{path.parent.name}/{path.name} at {beta:g}")
-        say(f"{path}: {'; '.join(str(found[beta][-1]) for beta in betas)}")
+                kinds.append(stored(picture, beta))
+                say(f"{path} at {beta:g}: {kinds[-1]}")
+        say(f"{path}: {time.process_time() - started:.0f} s of processor")
     rows = []
     for beta, of_beta in found.items():
         alone = sum(one.network_alone for one in of_beta)
@@ -68,7 +83,8 @@ def run(folders: Sequence[Path], out: Path, betas: Sequence[float], say: Report)
         layer = max(one.layer for one in of_beta)
         rows.append([f"{beta:g}", f"{alone} of {len(of_beta)}", f"{whole:.1f}", f"{palette:.2f}", f"{layer:.2%}"])
     head = ["β", "a network's alone", "exact, × bound, least", "few colours, × bound, least", "layer saves at most"]
-    lines = [*report.table(head, rows), "", f"Others: {', '.join(others) or 'none'}."]
+    counted = [f"{kinds.count(kind)} as {kind}" for kind in sorted(set(kinds))]
+    lines = [*report.table(head, rows), "", f"The others were encoded: {', '.join(counted) or 'none'}."]
     pages.put(out, "photographs", lines)
 
 

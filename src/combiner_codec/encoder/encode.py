@@ -4,7 +4,7 @@ pixels -> planes -> operating point, classes -> start of the posterior -> fit ->
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -66,13 +66,20 @@ def encode_arrays(
         return [results[i] for i in range(len(pictures))]
 
 
-def predicted_costs(picture: np.ndarray, prior: Prior, settings: Settings) -> np.ndarray:
-    """About the J of an INR of an opaque picture, (H, W) or (H, W, 3), by tiles, without a fit: (Rt, Ct)."""
-    colour = PictureParts.of(picture).colour
+def predictor(picture: np.ndarray, prior: Prior, settings: Settings) -> Callable[[np.ndarray], np.ndarray]:
+    """A function that tells about the J of INRs of opaque pictures like this, (H, W) or (H, W, 3), without a fit:
+    by tiles, (Rt, Ct).
+    """
+    settings = replace(settings, tune="psnr")
     with exact_products(), side_by_side(thread_count(settings)) as threads:
-        batch = Batch(prior, replace(settings, tune="psnr"), [colour], threads)
-        likeliest = batch.likeliest()[0]
-        return FITTED * batch.tile_costs(likeliest.point, 0)
+        point = Batch(prior, settings, [picture], threads).likeliest()[0].point
+
+    def predicted(other: np.ndarray) -> np.ndarray:
+        colour = PictureParts.of(other).colour
+        with exact_products(), side_by_side(thread_count(settings)) as threads:
+            return FITTED * Batch(prior, settings, [colour], threads).tile_costs(point, 0)
+
+    return predicted
 
 
 def thread_count(settings: Settings) -> int:

@@ -88,15 +88,17 @@ def _layer_of(
     beta = settings.beta
     cost = min((file.lagrangian(picture.picture, beta) for file in files), default=np.inf)
     if decided:
-        worth = layers.saved_of_exact(picture, cost, beta)
+        saved = layers.saved_of_exact(picture, cost, beta)
+        worth, sure = layers.WORTH_A_FIT, layers.WORTH_A_FIT
     else:
-        worth = layers.saved_of_network(picture.picture, beta)
-    if worth < layers.WORTH or not torch_loads():
+        saved = layers.saved_of_network(picture.picture, beta)
+        worth, sure = layers.WORTH, layers.SURE
+    if saved < worth or not torch_loads():
         return None
-    from .encode import predicted_costs
+    from .encode import predictor
 
-    plan = layers.planned(picture.picture, beta, lambda below: predicted_costs(below, prior, settings))
-    if plan is None or plan.cost > (1 - layers.SURE) * min(plan.network, cost):
+    plan = layers.planned(picture.picture, beta, predictor(picture.picture, prior, settings))
+    if plan is None or plan.cost > (1 - sure) * min(plan.network, cost):
         return None
     return plan.layer
 

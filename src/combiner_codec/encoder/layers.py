@@ -27,10 +27,12 @@ NETWORK = 1.25  # J of a network over the bound, on photographs
 ABOVE = 2.0  # the same at most, on writing
 WORTH = 0.02  # share of J that makes a layer worth a look
 SURE = 0.04  # share of J that makes it worth having
+WORTH_A_FIT = 0.1  # both, where no network is fitted without one
 SCALE = 0.7  # bits of a coded layer over what is estimated, before there is one
 BORDER = 4  # nats that a border between a tile and its neighbour counts
 SWEEPS = 6  # over the tiles, half of them at a time
 ROUNDS = 3  # of choosing tiles and coding them
+RISEN = 1.1  # times the least J: from there on it rises as colours get fewer
 RARE = 0.01  # times that a colour counts which no pixel names
 NATS_PER_BYTE = 8 * np.log(2)
 
@@ -211,9 +213,12 @@ def _coded(picture: np.ndarray, seen: np.ndarray, beta: float) -> tuple[Layer, n
         if fewer.error(size) > best.cost(beta):
             break
         layer = _layer(picture, seen, fewer.shown(size, fewer.histogram.number), below)
-        if layer.cost(beta) < best.cost(beta):
+        cost = layer.cost(beta)
+        if cost < best.cost(beta):
             best = layer
             palette = fewer.colours(size)
+        elif cost > RISEN * best.cost(beta):
+            break
     return best, palette
 
 
