@@ -25,6 +25,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "looks": ("looks", "command"),
     "photographs": ("photographs", "command"),
     "profile": ("profile", "command"),
+    "ranks": ("ranks", "command"),
     "regions": ("regions", "command"),
     "shapes": ("shapes", "command"),
     "speed": ("speed", "command"),

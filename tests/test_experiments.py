@@ -1,6 +1,7 @@
 """The repository's own tables: betas for rates, pages, the paper's experiments on two small pictures."""
 
 import dataclasses
+import os
 import re
 import subprocess
 import sys
@@ -29,6 +30,7 @@ from experiments import (
     paper,
     pipeline,
     profile,
+    ranks,
     rates,
     regions,
     shapes,
@@ -155,6 +157,22 @@ def test_growth_knows_slopes_and_what_a_process_took(tmp_path):
     assert shapes.cells(rows[1], rows[0]) == ["2048×2048", "18432", "100", "1.00", "100", "1.00"]
     growth.plot(tmp_path / "figures" / "growth.png", rows, rows)
     assert Image.open(tmp_path / "figures" / "growth.png").size[0] > 500
+
+
+def test_the_page_of_ranks_counts_pictures_and_their_list(tmp_path):
+    photographs = np.stack(busy_pictures(2, 32))
+    ranks.cut(photographs, tmp_path / ranks.FOLDER, count=7, side=16)
+    assert np.asarray(Image.open(tmp_path / ranks.FOLDER / "000003.png")).tolist() == photographs[1, :16, 16:].tolist()
+    with pytest.raises(FormatError, match="more than there are"):
+        ranks.cut(photographs, tmp_path / "more", count=9, side=16)
+    listed = ranks.list_of(tmp_path)
+    assert 100 < listed.held <= listed.most < 10_000 and listed.microseconds > 0
+    assert ranks.used_by(os.getpid()).megabytes > 10 and ranks.used_by(2**30) is None
+    used = (ranks.Used(30.0, 300.0), ranks.Used(40.0, 310.0))
+    runs = [ranks.Run(1, 20_000, 100.0, used[:1]), ranks.Run(2, 20_000, 50.0, used)]
+    text = "\n".join(ranks.page(runs, listed, 8, "fast", ""))
+    assert "| 2 | 50.0 | 400.0 | 3.50 | 30.0 to 40.0 | 310 |" in text
+    assert "100000 such pictures take 6 minutes of processor" in text
 
 
 def test_mosaics_have_the_size_that_is_asked_for():

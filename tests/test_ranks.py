@@ -212,6 +212,11 @@ def test_a_rank_that_is_killed_under_torchrun_leaves_a_line_about_what_is_missin
     assert process.returncode
     missing = "rank 0 of 2: ended by a signal; 3 of 6 outputs are missing: out/0a.png, out/2.png, out/4.png"
     assert missing in said, said[-2000:]
+    (folder / "tree" / "0a.cmb").unlink()
+    (folder / "tree" / "0a.cmb").write_bytes((folder / "in.cmb").read_bytes())
+    code, said = ended(start(folder, "decode", "tree", "--output-dir", "out", "--skip-existing"))
+    assert code == 0 and said.count("exists, skipped") == 3
+    assert names(folder / "out") == ["0.png", "0a.png", *(f"{k}.png" for k in range(1, 5))]
 
 
 def children(parent):

@@ -5,7 +5,6 @@ the command, or one that rank 0 opens. A thread of its own speaks with it, so th
 thread able to act. Needs torch, from the first word on.
 """
 
-import hashlib
 import os
 import socket
 import time
@@ -25,7 +24,7 @@ FAREWELL = 10.0  # seconds that the store stays open for the others, where it is
 class Meeting(Thread):
     """The thread. The main thread reads its attributes.
 
-    topic: what the processes work on, so that others at the same store are not taken for them.
+    topic: a name of what the processes work on, so that others at the same store are not taken for them.
     """
 
     def __init__(self, ranks: Ranks, topic: str):
@@ -93,7 +92,7 @@ class Meeting(Thread):
     def _speak(self, store, ours: bool) -> None:
         """Everything that is said at a store."""
         restarts = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-        topic = f"combiner/{restarts}/{hashlib.sha256(self.topic.encode()).hexdigest()[:16]}"
+        topic = f"combiner/{restarts}/{self.topic}"
         turn = store.add(f"{topic}/{self.ranks.rank}/turns", 1)  # the same command may have met here before
         around = f"{topic}/{turn}"
         self._beat(store, around)

@@ -52,7 +52,7 @@ class Team:
             if os.environ.get("MASTER_ADDR") and os.environ.get("MASTER_PORT"):
                 from .meeting import Meeting
 
-                self.meeting = Meeting(self.ranks, repr(self.everything))
+                self.meeting = Meeting(self.ranks, digest_of(self.everything))
                 self.meeting.start()
         return self
 
@@ -123,6 +123,16 @@ class Team:
 
     def _say(self, line: str) -> None:
         say(self.quiet, f"combiner: {self._name} {line}")
+
+
+def digest_of(jobs: Sequence[Job]) -> str:
+    """The same for the same jobs, in hexadecimal digits."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for job in jobs:
+        digest.update(repr(job).encode())
+    return digest.hexdigest()
 
 
 def _is_signal(error: BaseException | None) -> bool:
