@@ -13,14 +13,14 @@ from ..format.header import check_pixels
 from ..format.plane import check_whole_tiles
 from ..format.prior import Prior
 from ..picture import planes
-from . import exact, layers
+from . import exact
 from .encoded import Encoded
-from .exact import TILE
 from .goal import MET, Goal
 from .layers import Layer
+from .mixed import layer_of, to_goal
 from .parts import with_layer
-from .settings import Progress, Settings, ignore
-from .torch_loading import torch_fits, torch_loads, torch_problem
+from .settings import Progress, Settings, between, ignore
+from .torch_loading import torch_fits, torch_problem
 from .unfitted import Unfitted
 
 NEAR = 8  # times a wanted size: a file without loss that is larger is no graphic
@@ -55,7 +55,7 @@ def encode_pictures(
             continue
         unfitted = Unfitted(picture)
         decided, files = _rivals(unfitted, settings.beta, goal)
-        layer = None if goal else _layer_of(unfitted, files, decided, prior, settings)
+        layer = None if goal else layer_of(unfitted, files, decided, prior, settings)
         if layer:
             over[i] = layer
         if decided and not layer:
@@ -65,42 +65,27 @@ def encode_pictures(
     left = [i for i, result in enumerate(results) if result is None]
     if left:
         below = [over[i].below if i in over else pictures[i] for i in left]
-        for i, file in zip(left, _inrs(below, prior, settings, goal, progress), strict=True):
+        share = between(progress, 0, 1 / 2) if goal else progress
+        for i, file in zip(left, _inrs(below, prior, settings, goal, share), strict=True):
             tried = list(rivals.get(i, []))
             if i in over:
                 file = with_layer(pictures[i], over[i], file, prior, settings)
             if not isinstance(file, TargetError):
                 tried.append(file)
             results[i] = _best(pictures[i], tried, settings.beta, goal) or file
-    return results
+    if goal is None:
+        return results
+    return _with_layers(pictures, results, goal, prior, settings, progress)
 
 
-def _layer_of(
-    picture: Unfitted, files: Sequence[Encoded], decided: bool, prior: Prior, settings: Settings
-) -> Layer | None:
-    """The layer that makes a network better than it is alone, and than files without one.
-
-    decided: whether these are better than a network alone.
-    """
-    possible = prior.architecture.field.linear and prior.architecture.tile == TILE
-    if not possible or not layers.possible(picture.picture):
-        return None
-    beta = settings.beta
-    cost = min((file.lagrangian(picture.picture, beta) for file in files), default=np.inf)
-    if decided:
-        saved = layers.saved_of_exact(picture, cost, beta)
-        worth, sure = layers.WORTH_A_FIT, layers.WORTH_A_FIT
-    else:
-        saved = layers.saved_of_network(picture.picture, beta)
-        worth, sure = layers.WORTH, layers.SURE
-    if saved < worth or not torch_loads():
-        return None
-    from .encode import predictor
-
-    plan = layers.planned(picture.picture, beta, predictor(picture.picture, prior, settings))
-    if plan is None or plan.cost > (1 - sure) * min(plan.network, cost):
-        return None
-    return plan.layer
+def _with_layers(pictures, results, goal, prior, settings, progress):
+    """The same or, where a layer brings a picture nearer to a goal, files that have one."""
+    better = []
+    for i, (picture, result) in enumerate(zip(pictures, results, strict=True)):
+        share = between(progress, 1 / 2 + i / len(pictures) / 2, 1 / 2 + (i + 1) / len(pictures) / 2)
+        layered = to_goal(picture, result, goal, prior, settings, share)
+        better.append(_best(picture, [result, *layered], settings.beta, goal) if layered else result)
+    return better
 
 
 def check_size(picture: np.ndarray, prior: Prior | None, limit: int | None) -> None:
