@@ -14,14 +14,15 @@ TRIM_THRESHOLD = -1
 ARENA_MAX = -8
 LARGE_BLOCK = 2**25  # bytes from which a block goes back to the system at once
 KEPT_FREE = 2**28  # bytes of smaller ones, free and together, that are kept
+ENDING = {signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)}  # signals that end the command, Ctrl-C apart
 
 
 def run(command: click.Command) -> None:
     """Run and exit: code 0, 1 for bad data, 2 for bad usage, 130 for Ctrl-C, 128 + N for another signal N."""
     open_streams()
-    for number in (signal.SIGTERM, getattr(signal, "SIGHUP", signal.SIGTERM)):
-        if signal.getsignal(number) is signal.SIG_DFL:  # nohup ignores one
-            signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
+    ending = [number for number in ENDING if signal.getsignal(number) is signal.SIG_DFL]  # nohup ignores one
+    for number in ending:
+        signal.signal(number, lambda number, frame: sys.exit(128 + number))  # temporary files are removed
     name = sys.argv[1] if len(sys.argv) > 1 else None
     if name in ("encode", "preview", "decode", "train", "bench"):
         keep_memory()
@@ -51,11 +52,15 @@ def run(command: click.Command) -> None:
             click.echo(f"combiner: {error.strerror or error}", err=True)
         code = 1
     except (MemoryError, RuntimeError) as error:
-        if not lacks_memory(error):
+        interrupted = isinstance(error.__cause__, KeyboardInterrupt)  # while a class was made, in Python 3.11
+        if not interrupted and not lacks_memory(error):
             raise
-        click.echo("combiner: not enough memory", err=True)
-        code = 1
-    sys.exit(flushed(code))
+        click.echo("combiner: interrupted" if interrupted else "combiner: not enough memory", err=True)
+        code = 130 if interrupted else 1
+    code = flushed(code)
+    for number in ending:  # nothing is left to remove, and what runs while Python exits would report an exception
+        signal.signal(number, signal.SIG_DFL)
+    sys.exit(code)
 
 
 def keep_memory() -> None:

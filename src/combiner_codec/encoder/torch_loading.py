@@ -6,6 +6,8 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..signals import signals_wait
+
 KEPT_BACK = 2**26  # bytes, for what a fit begins with
 
 
@@ -15,7 +17,8 @@ def torch_problem() -> str:
     if not torch_fits():
         return "not enough memory (ulimit -v)"
     try:
-        import torch  # noqa: F401
+        with signals_wait():
+            import torch  # noqa: F401
     except ModuleNotFoundError:
         raise
     except (ImportError, OSError, RuntimeError, MemoryError) as error:

@@ -14,6 +14,7 @@ from ..errors import FormatError
 from ..format.header import MAX_PIXELS
 from ..reports import Report, unheard
 from . import heif, png, profiles
+from .formats import load_formats
 from .planes import join, premultiplied, split
 from .reading import read_picture
 from .rounding import to_uint8
@@ -57,6 +58,7 @@ def load(
 
     if heif.is_heif(source):
         heif.register(name)
+    load_formats()
     with _readable(name, note):
         picture = Image.open(io.BytesIO(png.without_text(source)))
     with picture:

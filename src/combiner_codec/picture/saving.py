@@ -7,6 +7,7 @@ from functools import cache
 import numpy as np
 
 from ..errors import FormatError
+from .formats import load_formats
 
 LOSSY = ("JPEG", "WEBP", "AVIF")  # formats that take a quality
 USUAL = ".png, .jpg, .webp, .avif, .tif, .bmp"
@@ -22,6 +23,7 @@ def save(array: np.ndarray, format: str, quality: int | None = None) -> bytes:
     """
     from PIL import Image
 
+    load_formats()
     buffer = io.BytesIO()
     quality = quality or USUAL_QUALITY
     options: dict[str, int] = {}
