@@ -6,7 +6,7 @@ import numpy as np
 
 from ..format.plane import AnyPlane, InrPlane
 from ..format.prior import Prior
-from ..picture.image import png_bytes, squared_error
+from ..picture.image import png_bytes
 from .fit.saved import SavedPosterior
 from .settings import noise_variance
 
@@ -50,9 +50,7 @@ class Encoded:
         return lines
 
     def lagrangian(self, picture: np.ndarray, beta: float) -> float:
-        """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits."""
+        """Squared error, summed over pixels and averaged over channels, + beta ln 2 bits; picture: what was encoded."""
         channels = 1 if picture.shape[2:] in ((), (2,)) else 3
-        rate = beta * np.log(2) * 8 * len(self.data)
-        if self.pixels is picture:
-            return rate
-        return squared_error(picture, self.pixels) / 255**2 / channels + rate
+        error = picture.size * 10 ** (-self.psnr / 10) / channels
+        return error + beta * np.log(2) * 8 * len(self.data)
