@@ -11,7 +11,7 @@ from ..goal import MET, Goal
 from ..settings import EFFORTS
 from .aim import Aim
 from .choices import Choice, Choices
-from .search import of_psnr, sufficient, within_size
+from .search import sufficient, within_size
 
 SMALL = 2**14  # pixels up to which `normal` works harder for a wanted size
 HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 and 100 bytes, in twice the time
@@ -19,6 +19,7 @@ HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 
 # Set on the same photographs as the constants of search.py.
 GAINS = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB of files above the prediction, on photographs
 GAIN_ALONE = 0.9  # dB more of a single tile
+SAMPLE_FILES = 2  # that are made of a sample, at most: its gain is another one far from the wanted PSNR
 AGAIN = 0.5  # share of the work that is left after a file
 AGAIN_SAMPLED = 0.1  # the same where a sample has shown what the file would be: another one is rare
 
@@ -126,19 +127,24 @@ def _to_psnr(aims: Sequence[Aim], batch: Batch) -> Rounds:
 
 
 def _gains_of_samples(aims: Sequence[Aim], batch: Batch, usual: float) -> Generator[Round, list[Encoded], float]:
-    """Encode a sample of each large picture: what it gains over its prediction the picture will, about.
+    """Bring a sample of each large picture to the PSNR: what it gains there over its prediction the picture will, too.
 
     usual: such a gain. Returns the share of the work that this is.
     """
     done = 0.0
     for i, aim in enumerate(aims):
         sample = batch.sample(i)
-        before = done
-        done += sample.pixels / (sample.pixels + batch.pixels) / len(aims)
-        choice = of_psnr(aim.choices.sample, aim.psnr - usual, None)
-        (file,) = yield Round(sample, [job(0, choice)], (before, done))
-        predicted = aim.choices.sample.psnr_of(choice.error)
-        aim.gain = file.psnr - float(predicted)
+        part = sample.pixels / (SAMPLE_FILES * sample.pixels + batch.pixels) / len(aims)
+        of_sample = Aim(aim.choices.sample, aim.psnr)
+        for _ in range(SAMPLE_FILES):
+            choice = of_sample.next_choice(usual, batch.settings.effort)
+            (file,) = yield Round(sample, [job(0, choice)], (done, done + part))
+            done += part
+            of_sample.seen(batch.settings.effort, choice, file)
+            if of_sample.off <= MET:
+                break
+        predicted, real = min(of_sample.known, key=lambda pair: abs(pair[1] - aim.psnr))
+        aim.gain = real - predicted
     return done
 
 
