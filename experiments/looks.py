@@ -73,6 +73,7 @@ class Settings:
     limit: int | None
     minutes: float  # no picture is begun after so many
     effort: str
+    others: tuple[str, ...] = OTHERS  # codecs beside ours
 
 
 def run(settings: Settings, say: Report) -> None:
@@ -111,7 +112,7 @@ def all_codecs(settings: Settings) -> tuple[list[Codec], list[str]]:
                   folder=settings.work)
         for tune in TUNES
     ]  # fmt: skip
-    found, missing = codecs.others(OTHERS)
+    found, missing = codecs.others(settings.others)
     return [*ours, *(replace(codec, settings=codec.settings[:LADDER]) for codec in found)], missing
 
 
@@ -238,6 +239,7 @@ def flattest(variance: np.ndarray) -> tuple[int, int]:
 @options.limit
 @click.option("--minutes", type=float, default=600, show_default=True, help="No picture is begun after so many.")
 @options.effort("fast")
+@click.option("--others", type=options.NAMES, default=",".join(OTHERS), show_default=True, help="Codecs beside ours.")
 @click.option("--crops", "count", type=click.IntRange(0), default=0, help="Only write flat crops of so many pictures.")
 def command(count, **settings):
     """Measures of what people see, ours beside others at equal bytes."""

@@ -17,7 +17,17 @@ class Numbers(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
+class Names(click.ParamType):
+    """Words with commas between them, as a tuple."""
+
+    name = "A,B,..."
+
+    def convert(self, value, param, ctx):
+        return tuple(value.split(",")) if isinstance(value, str) else tuple(value)
+
+
 NUMBERS = Numbers()
+NAMES = Names()
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 EFFORTS = click.Choice(["fast", "normal", "best"])
 

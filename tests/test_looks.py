@@ -61,7 +61,7 @@ def test_smooth_errors_weigh_more_and_colour_less():
     weights = looks.latent_weights(16, (1.0, 0.5, 0.5)).reshape(16, 16, 3)
     lightness = weights[..., 0]
     assert (np.diff(lightness, axis=0) < 0).all() and lightness == pytest.approx(lightness.T)
-    assert 1 < lightness[-1, -1] < lightness[0, 0] < looks.SMOOTH
+    assert looks.FINE < lightness[-1, -1] < lightness[0, 0] < looks.SMOOTH
     assert weights[..., 1] == pytest.approx(lightness / 2)
 
 

@@ -19,8 +19,9 @@ from ..synthesis.bands import Band, bands
 from ..synthesis.colour_axes import Axes
 from ..synthesis.rectangle import Rectangle
 from .choose.chooser import Chooser
-from .code.pictures import Canvas, CodedPicture, encode_canvases, header_of, plane_of
+from .code.pictures import Canvas, CodedPicture, Seen, encode_canvases, header_of, plane_of
 from .encoded import Encoded
+from .fit.structure import log_contrast
 from .fit.subject import MOST_PIXELS
 from .looks import seen_error, tile_weights
 from .sample import sample_of
@@ -29,6 +30,7 @@ from .threads import ALONE, Threads
 from .verification import shown_over
 
 TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
+LOOKED_AT = 2**10  # pixels along the side of what is looked at together for its contrast
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 
 
@@ -70,6 +72,19 @@ class Batch:
         if self.settings.tune == "psnr":
             return None
         return np.stack([tile_weights(picture, self.prior.architecture.tile) for picture in self.pictures])
+
+    @cached_property
+    def contrast(self) -> torch.Tensor | None:
+        """What `structural_error` takes, of every picture: (P, S, L); None where the settings' tune has no need."""
+        if self.settings.tune == "psnr":
+            return None
+        logs = 0
+        windows = 0
+        for part in Rectangle.of(*self.shape[:2]).cut(LOOKED_AT, LOOKED_AT):
+            of_part, count = log_contrast(self.area(range(len(self.pictures)), part))
+            logs = logs + of_part
+            windows = windows + count
+        return torch.exp(logs / windows[:, None])
 
     def weights(self, members: Iterable[int], area: Rectangle) -> np.ndarray | None:
         """The same of an area of some pictures: (n, rt, ct)."""
@@ -221,8 +236,10 @@ class Batch:
             classes = np.stack([job.classes for job in jobs])
         device = resolve_device(self.settings.device)
         pixels = partial(self.area, members)
-        weights = None if self.tile_weights is None else partial(self.weights, members)
-        return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes, weights)
+        seen = None
+        if self.tile_weights is not None:
+            seen = Seen(partial(self.weights, members), self.contrast[members].to(device))
+        return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes, seen)
 
     def finish(self, i: int, coded: CodedPicture) -> Encoded:
         """File of one picture, decoded by the real decoder if it is to be verified. Raises FormatError if that shows

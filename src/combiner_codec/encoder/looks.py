@@ -9,7 +9,7 @@ meaning.
 
 v, of a latent, is for contrast sensitivity, which falls with frequency, and sooner for colour than for lightness
 (Mullen, 1985, "The contrast sensitivity of human colour vision"). A lightness of f cycles per pixel has
-1 + (SMOOTH - 1) / (1 + (f / FALLS)^2), pure colour COLOUR times that.
+FINE + (SMOOTH - FINE) / (1 + (f / FALLS)^2), pure colour COLOUR times that.
 
 The constants are tuned on crops of validation photographs by SSIMULACRA 2 (docs/lab.md). Shapes: Rt x Ct tiles.
 """
@@ -25,10 +25,11 @@ from ..synthesis.colour_axes import UNTURNED, Axes, rotation
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 CELL = 8  # pixels along the side of what a variance is of
 BUSY = 465.0  # variance, in squared levels of 255, beyond which a square hides little more
-PLAIN = 0.2  # what a square of one colour hides, against a busy one
-SMOOTH = 2.5  # weight of the smoothest error
-FALLS = 0.06  # cycles per pixel where half of what is above 1 is gone
-COLOUR = 0.6  # of an error that changes no lightness
+PLAIN = 0.4  # what a square of one colour hides, against a busy one
+SMOOTH = 2.9  # weight of the smoothest error
+FINE = 0.85  # weight of the finest, about: so that sizes of files at one beta stay what they are
+FALLS = 0.06  # cycles per pixel where half of what is above FINE is gone
+COLOUR = 0.5  # of an error that changes no lightness
 
 ComponentWeights = tuple[float, ...]  # of the three colour components
 
@@ -81,7 +82,7 @@ def latent_weights(tile: int, components: ComponentWeights) -> np.ndarray:
     """v of every latent of a tile of cosines: (U,) float64. A merged tile's four have about the same frequencies."""
     frequency = (np.arange(tile) + 0.5) / (2 * tile)  # cycles per pixel
     squares = frequency[:, None] ** 2 + frequency**2  # (v, h)
-    lightness = 1 + (SMOOTH - 1) / (1 + squares / FALLS**2)
+    lightness = FINE + (SMOOTH - FINE) / (1 + squares / FALLS**2)
     return (lightness[..., None] * np.array(components)).reshape(-1)
 
 

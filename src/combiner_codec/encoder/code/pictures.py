@@ -38,6 +38,14 @@ FITTED = 0.2  # share of the work that is done when the posterior is fitted, abo
 
 
 @dataclass(frozen=True)
+class Seen:
+    """What error as people see it asks of P pictures."""
+
+    weights_of: Callable[[Rectangle], np.ndarray]  # tiles of an area (looks.py): (P, rt, ct)
+    contrast: torch.Tensor  # what `structural_error` takes: (P, S, L), on the pictures' device
+
+
+@dataclass(frozen=True)
 class Canvas:
     """What is coded together: P pictures of one shape at one operating point, band by band."""
 
@@ -49,7 +57,7 @@ class Canvas:
     area_of: Callable[[Rectangle], torch.Tensor]  # an area of all pictures, whole tiles: (P, h, w, 1 or 3)
     device: torch.device  # where they are fitted
     axes: Axes | None = None  # of their colours
-    weights_of: Callable[[Rectangle], np.ndarray] | None = None  # of squared error: (P, rt, ct); None where all are 1
+    seen: Seen | None = None  # None where squared error counts
 
     @property
     def point(self) -> OperatingPoint:
@@ -77,9 +85,10 @@ class Canvas:
         shape = (*band.pixels.shape, *self.shape[2:])
         pixels = self.area_of(band.pixels).to(self.device)
         subject = Subject.of(self.prior, self.point, pixels, shape, classes, band, threads)
-        if self.weights_of is not None:
+        if self.seen is not None:
             components = component_weights(self.prior.architecture, self.point, self.axes)
-            subject = subject.with_tile_weights(self.weights_of(band.pixels), components)
+            weights = self.seen.weights_of(band.pixels)
+            subject = subject.with_tile_weights(weights, components).with_structure(self.seen.contrast)
         if self.axes is None:
             return subject
         shared = turned(self.point.shared, self.prior.architecture.colour, self.axes)

@@ -27,6 +27,7 @@ from .analysis import decompose
 from .gradients import LappedColumns, LappedRows, layers, modulated_layers
 from .latents import Latents
 from .posterior import Gaussians, Posterior, as_tensor, closed_form, distortion, reachable, shared_weights
+from .structure import STRUCTURE, structural_error
 
 MOST_PIXELS = 2**18  # of pictures fitted together; also the most that the layers compute at once
 FEWEST_PIXELS = 2**14  # the least that the layers compute at once, where threads share the work
@@ -44,6 +45,7 @@ class Subject:
     band: Band
     threads: Threads
     pixel_weights: torch.Tensor | None = None  # of squared error, (P, H, W); None where all are 1
+    contrast: torch.Tensor | None = None  # what `structural_error` takes, (P, S, L), where that counts too
 
     @staticmethod
     def of(
@@ -93,6 +95,10 @@ class Subject:
         seen = torch.where(seen > 0, seen, 1.0)  # 0 beyond the picture
         prior = replace(self.prior, posterior_scale=self.prior.posterior_scale / seen.sqrt())
         return replace(weighted, latents=replace(self.latents, prior=prior))
+
+    def with_structure(self, contrast: torch.Tensor) -> "Subject":
+        """The same with structural error for a part of the squared error; contrast: (P, S, L)."""
+        return replace(self, contrast=contrast)
 
     def with_weights(self, shared: dict) -> "Subject":
         """The same with other weights of the shared layers."""
@@ -189,12 +195,23 @@ class Subject:
             shown = modulated_layers(x, modulation_leaf, network, area)
         if network.grey:
             shown = shown.mean(-1, keepdim=True)
-        rows, columns = area.slices
-        error = distortion(shown, self.target[pictures, rows, columns]) * self.inside[rows, columns]
-        if self.pixel_weights is not None:
-            error = error * self.pixel_weights[pictures, rows, columns]
-        nats = error.sum((1, 2)) / self.point.beta
+        nats = self.error(shown, pictures, area) / self.point.beta
         return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
+
+    def error(self, shown: torch.Tensor, pictures: slice, area: Rectangle) -> torch.Tensor:
+        """Distortion of an area of some pictures that shows (p, h, w, 1 or 3), summed over pixels: (p,)."""
+        rows, columns = area.slices
+        target = self.target[pictures, rows, columns]
+        inside = self.inside[rows, columns]
+        of_pixels = distortion(shown, target) * inside
+        if self.pixel_weights is not None:
+            of_pixels = of_pixels * self.pixel_weights[pictures, rows, columns]
+        squared = of_pixels.sum((1, 2))
+        if self.contrast is None:
+            return squared
+        shown_inside = target + inside[..., None] * (shown - target)
+        structural = structural_error(shown_inside, target, self.contrast[pictures])
+        return torch.lerp(squared, structural, STRUCTURE)
 
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
