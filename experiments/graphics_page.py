@@ -97,8 +97,8 @@ def write(
         "",
         "## What is chosen, and J",
         "",
-        "How many are exact / have few colours / are a network's sample, and the J of others as a",
-        "multiple of ours: a network alone (`--kind inr`, of some pictures), and the best setting of each format.",
+        "How many are exact / have few colours / are a network's sample below a layer / or alone, and the J of others",
+        "as a multiple of ours: a network alone (`--kind inr`, of some pictures), and the best setting of each format.",
         "Geometric means.",
         "",
         *by_j(found, kinds, betas),
@@ -177,7 +177,7 @@ def by_j(found: Sequence[Measured], kinds: Sequence[str], betas: Sequence[float]
                 pairs = [(file, one.ours(beta)) for file, one in zip(files, members, strict=True) if file]
                 ratios.append(mean_ratio([file.lagrangian(beta) / ours.lagrangian(beta) for file, ours in pairs]))
             rows.append([kind, f"{beta:g}", counts, *ratios])
-    return report.table(["kind", "β", "exact / few colours / INR", "INR alone", *names], rows)
+    return report.table(["kind", "β", "exact / few colours / layer / INR", "INR alone", *names], rows)
 
 
 def lagrangian_at(beta: float) -> Callable[[File], float]:
@@ -186,10 +186,11 @@ def lagrangian_at(beta: float) -> Callable[[File], float]:
 
 
 def chosen(files: Sequence[File]) -> str:
-    """How many are exact, of few colours, and samples of a network."""
+    """How many are exact, of few colours, samples of a network below a layer, and alone."""
     exact = sum(file.psnr == EXACT for file in files)
+    below = sum(file.stored.startswith(f"{INR} under") for file in files)
     networks = sum(file.stored == INR for file in files)
-    return f"{exact} / {len(files) - exact - networks} / {networks}"
+    return f"{exact} / {len(files) - exact - below - networks} / {below} / {networks}"
 
 
 def at_equal_psnr(found: Sequence[Measured], kinds: Sequence[str], betas: Sequence[float]) -> list[str]:

@@ -281,7 +281,7 @@ def test_graphics_page_has_a_row_for_every_picture_and_must(tmp_path):
     text = (tmp_path / "page.md").read_text()
     assert "| plots, bars, 8×8 | lossless WebP inside | 100 | exact | 900 | 30.0 | 1,000 | 1,000 |" in text
     assert "| its bytes over lossless WebP's | ≤ 1.03 | 0.100 |" in text
-    assert "| plots | 0.003 | 1 / 0 / 0 |" in text
+    assert "| plots | 0.003 | 1 / 0 / 0 / 0 |" in text
     assert "| plots | 0.003 | 10.00 |" in text  # bytes at equal PSNR
     assert text.endswith("JPEG XL: not installed\n")
 
@@ -305,13 +305,27 @@ def test_pictures_are_drawn_the_same_every_time(kind):
         np.testing.assert_array_equal(one.pixels, other.pixels)
 
 
+def test_photographs_are_networks_alone_by_estimates(tmp_path):
+    """Two crops at two betas; nothing is fitted."""
+    for name in ("hippos", "lighthouse"):
+        with Image.open(ROOT / "assets" / "samples" / f"{name}.png") as image:
+            image.convert("RGB").crop((200, 100, 360, 228)).save(tmp_path / f"{name}.png")
+    page = tmp_path / "page.md"
+    page.write_text("<!-- photographs -->\n<!-- end of photographs -->\n")
+    how = [str(tmp_path), "--out", str(page), "--betas", "0.003,0.00025", "--encode", "0"]
+    run = CliRunner().invoke(main, ["photographs", *how])
+    assert run.exit_code == 0, run.output
+    assert "| 0.003 | 2 of 2 |" in page.read_text() and "| 0.00025 | 2 of 2 |" in page.read_text()
+
+
 def test_regions_of_a_mixed_picture_have_kinds_of_their_own(tiny_photo_prior, monkeypatch):
     """A drawing beside noise: both kinds are taken, and together they are better than either."""
     monkeypatch.setattr(priors, "default", lambda *_: tiny_photo_prior)
-    picture = np.full((128, 128, 3), 240, np.uint8)
+    picture = np.full((64, 128, 3), 240, np.uint8)
     picture[10:50:4, 5:60] = (20, 60, 200)
-    picture[:, 64:] = busy_pictures(1, 128)[0][:, 64:]
+    picture[:, 64:] = busy_pictures(1, 128)[0][:64, 64:]
     found = regions.measured(picture, 0.01)
-    assert found.regions == 4
-    assert 1 <= found.of_network <= 3
+    assert found.regions == 2
+    assert found.of_network == 1
     assert found.by_region < min(found.network, found.without)
+    assert found.stored <= min(found.network, found.without)

@@ -52,10 +52,6 @@ class Layer:
         """J of the layer alone."""
         return self.error + beta * NATS_PER_BYTE * len(self.content)
 
-    def over(self, pixels: np.ndarray) -> np.ndarray:
-        """The layer over a network's sample: (H, W) or (H, W, 3) uint8."""
-        return planes.layered(pixels, self.shown)
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -90,7 +86,8 @@ def saved_of_network(picture: np.ndarray, beta: float) -> float:
     """About the share of a network's J that a layer saves, at most."""
     costs = ABOVE * exact.bounds(picture, beta)
     gains = costs - Estimate.of(picture, beta).costs
-    return gains[_coherent(gains, BORDER * beta)].sum() / costs.sum()
+    tiles = _coherent(gains, BORDER * beta)
+    return float(gains[tiles].sum() / costs.sum())
 
 
 def saved_of_exact(picture: Unfitted, cost: float, beta: float) -> float:
@@ -100,7 +97,8 @@ def saved_of_exact(picture: Unfitted, cost: float, beta: float) -> float:
     cost_here = cost * looked_at.pixels / picture.pixels
     costs *= cost_here / costs.sum()
     gains = costs - NETWORK * exact.bounds(looked_at.picture, beta)
-    return gains[_coherent(gains, BORDER * beta)].sum() / cost_here
+    tiles = _coherent(gains, BORDER * beta)
+    return float(gains[tiles].sum() / cost_here)
 
 
 def possible(picture: np.ndarray) -> bool:
@@ -155,14 +153,15 @@ def _pixel_bits(numbers: np.ndarray) -> np.ndarray:
     bits = np.empty(numbers.shape, np.float32)
     for same in (False, True):
         here = alike == same
-        count = max(int(here.sum()), 1)
-        share = np.clip((known & here).sum() / count, 1 / count, 1 - 1 / count)
-        which = 0 if same else 1  # of the two neighbours it is like
-        bits[here & known] = which - np.log2(share)
+        like = here & known
+        share = (like.sum() + 1) / (here.sum() + 2)  # neither 0 nor 1
+        which = 0 if same else 1  # bit: of the two neighbours it is like
+        bits[like] = which - np.log2(share)
         bits[here & ~known] = -np.log2(1 - share)
     new = numbers[~known]
     counts = np.bincount(new) + RARE
-    bits[~known] += np.log2(counts.sum() / counts).astype(np.float32)[new]
+    of_colours = np.log2(counts.sum() / counts).astype(np.float32)
+    bits[~known] += of_colours[new]
     return bits
 
 
@@ -176,9 +175,10 @@ def _errors(histogram: Histogram, palette: np.ndarray, nearest: np.ndarray) -> n
 def _tile_sums(values: np.ndarray) -> np.ndarray:
     """Sums over tiles: (H, W) -> (R, C)."""
     height, width = values.shape
-    padded = np.pad(values, ((0, -height % TILE), (0, -width % TILE)))
-    rows, columns = padded.shape[0] // TILE, padded.shape[1] // TILE
-    return padded.reshape(rows, TILE, columns, TILE).sum((1, 3), dtype=np.float64)
+    missing = (0, -height % TILE), (0, -width % TILE)
+    rows = -(-height // TILE)
+    tiles = np.pad(values, missing).reshape(rows, TILE, -1, TILE)
+    return tiles.sum((1, 3), dtype=np.float64)
 
 
 def _pixels_of(tiles: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -230,4 +230,5 @@ def _layer(picture: np.ndarray, seen: np.ndarray, some: np.ndarray, below: np.nd
     shown[seen, -1] = 255
     difference = some[0].astype(np.float64) - picture[seen]
     error = float((difference**2).sum() / 255**2 / channels)
-    return Layer(seen, shown, *contents.encoded(shown), error, below)
+    codec, content = contents.encoded(shown)
+    return Layer(seen, shown, codec, content, error, below)

@@ -84,7 +84,8 @@ class Unfitted:
         scale = self.pixels / self.sample.pixels
         made: dict[int, Encoded] = {}
         while True:
-            costs = {colours: errors[colours] + beta * np.log(2) * 8 * scale * sizes[colours] for colours in sizes}
+            per_byte = beta * np.log(2) * 8 * scale
+            costs = {colours: errors[colours] + per_byte * size for colours, size in sizes.items()}
             colours = min(costs, key=costs.__getitem__)
             if colours in made:
                 return list(made.values())
