@@ -8,7 +8,7 @@ SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
-	ablation coarser regions photographs flat table1 table2 cuda profile growth ranks shapes figures golden hostile hard drift
+	ablation coarser regions photographs flat table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -99,6 +99,7 @@ bench-looks: ARGS = $(KODAK) $(PHOTOS)/val $(PHOTOS)/val2  ## SSIMULACRA 2 and B
 flat: ARGS = $(PHOTOS)/val/05.png $(PHOTOS)/val/12.png $(PHOTOS)/val/17.png $(PHOTOS)/val2/19.png  ## errors in skies, ours beside AVIF's
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour
+goals: ARGS = $(PHOTOS)/val  ## what a size and a PSNR cost against a beta: half an hour
 ranks: ARGS = $(CIFAR)/train.npy  ## pictures a second under torchrun, against processes: some minutes
 shapes: ARGS = $(PHOTOS)/val  ## memory for a square and for lines of as many pixels: an hour
 ablation: ARGS = $(PHOTOS)  ## what each part of the family for photographs is worth; resumable

@@ -16,6 +16,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "drift": ("reliability.commands", "drift_command"),
     "figures": ("figures", "command"),
     "flat": ("flat", "command"),
+    "goals": ("growth", "goals_command"),
     "golden": ("reliability.commands", "golden_command"),
     "graphics": ("graphics", "command"),
     "growth": ("growth", "command"),

@@ -60,6 +60,64 @@ class Row:
         return 8 * self.bytes / self.pixels
 
 
+@dataclass(frozen=True)
+class Reached:
+    """A picture encoded to a goal, or to a beta."""
+
+    picture: str
+    goal: str  # an option of the command
+    bytes: int
+    cost: Cost
+    usual: Cost  # of encoding it to a beta
+
+    def cells(self) -> list[str]:
+        """Of a table."""
+        times = self.cost.seconds / self.usual.seconds
+        return [self.picture, self.goal, str(self.bytes), f"{self.cost.seconds:.3g}", f"{times:.2f}",
+                f"{self.cost.megabytes:.3g}"]  # fmt: skip
+
+
+def run_goals(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, effort: str, threads: int,
+              psnr: float, note: str, say: Report) -> None:  # fmt: skip
+    """Part `goals` of performance.md: every picture to a beta, to the size of that file, and to a PSNR."""
+    photographs = [picture.pixels for picture in required(sources)]
+    rows = []
+    for size in sizes:
+        width, height = map(int, size.split("x"))
+        rows += reached(mosaic(photographs, width, height), beta, effort, threads, psnr, say)
+    head = ["picture", "goal", "bytes", "s of processor", "times that of the beta", "MB, at most"]
+    lines = [
+        f"Made by `make goals`: the command as a process, start-up included, `--effort {effort}`.",
+        "",
+        *report.table(head, [row.cells() for row in rows]),
+        "",
+        f"Measured on {machine()}.",
+    ]
+    if note:
+        lines.append(note)
+    pages.put(out, "goals", lines)
+
+
+def reached(picture: np.ndarray, beta: float, effort: str, threads: int, psnr: float, say: Report) -> list[Reached]:
+    """One picture to a beta, a size and a PSNR."""
+    found: list[Reached] = []
+    name = f"{picture.shape[1]}×{picture.shape[0]}"
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        Image.fromarray(picture).save(folder / "in.png")
+        options_of = ["in.png", "-o", "out.cmb", "--force", "--effort", effort]
+        if threads:
+            options_of += ["--threads", str(threads)]
+        for option in ("beta", "target-size", "target-psnr"):
+            value = {"beta": beta, "target-psnr": psnr}.get(option) or found[0].bytes
+            taken = cost(["encode", *options_of, f"--{option}", str(value)], folder)
+            size = (folder / "out.cmb").stat().st_size
+            usual = found[0].cost if found else taken
+            found.append(Reached(name, f"`--{option} {value}`", size, taken, usual))
+            say(" ".join(found[-1].cells()))
+    return found
+
+
 def run(sources: Sequence[Path], out: Path, sizes: Sequence[str], beta: float, betas: Sequence[float], effort: str,
         threads: int, note: str, say: Report) -> None:  # fmt: skip
     """Table and picture, into performance.md and beside it."""
@@ -178,3 +236,17 @@ def plot(path: Path, sizes: Sequence[Row], rates: Sequence[Row]) -> None:
 def command(sizes, **settings):
     """How seconds and memory grow with pixels and rate."""
     run(sizes=sizes.split(","), **settings, say=click.echo)
+
+
+@click.command("goals")
+@options.sources
+@options.out("docs/performance.md")
+@click.option("--sizes", default="1024x1024,4096x3072", show_default=True)
+@click.option("--beta", type=float, default=0.0055, show_default=True)
+@click.option("--psnr", type=float, default=30.0, show_default=True, help="dB.")
+@options.effort("fast")
+@options.threads
+@options.note
+def goals_command(sizes, **settings):
+    """What a wanted size and a wanted PSNR cost, against a beta."""
+    run_goals(sizes=sizes.split(","), **settings, say=click.echo)

@@ -159,6 +159,22 @@ def test_growth_knows_slopes_and_what_a_process_took(tmp_path):
     assert Image.open(tmp_path / "figures" / "growth.png").size[0] > 500
 
 
+def test_goals_are_compared_with_a_beta_and_the_size_is_that_of_its_file(tmp_path, monkeypatch):
+    Image.fromarray(busy_pictures(1, 40)[0]).save(tmp_path / "photo.png")
+    asked = []
+
+    def taken(arguments, folder):
+        asked.append(arguments[-2:])
+        (folder / "out.cmb").write_bytes(bytes(100 + len(asked)))
+        return growth.Cost(10.0 * len(asked), 1.0, 300.0)
+
+    monkeypatch.setattr(growth, "cost", taken)
+    page = page_with("goals", tmp_path)
+    growth.run_goals([tmp_path / "photo.png"], page, ["32x32"], 0.01, "fast", 1, 30.0, "", lambda line: None)
+    assert asked == [["--beta", "0.01"], ["--target-size", "101"], ["--target-psnr", "30.0"]]
+    assert "| 32×32 | `--target-psnr 30.0` | 103 | 30 | 3.00 | 300 |" in page.read_text()
+
+
 def test_the_page_of_ranks_counts_pictures_and_their_list(tmp_path):
     photographs = np.stack(busy_pictures(2, 32))
     ranks.cut(photographs, tmp_path / ranks.FOLDER, count=7, side=16)

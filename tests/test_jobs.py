@@ -14,6 +14,9 @@ import pytest
 from PIL import Image
 
 import warm
+from combiner_codec.command.inputs import Input, batches
+from combiner_codec.command.jobs import Job
+from combiner_codec.format import prior as priors
 from conftest import smooth_pictures
 
 COMBINER = str(Path(sys.executable).parent / "combiner")
@@ -266,3 +269,12 @@ def test_the_bar_names_the_file_and_counts(folder, tiny_prior_file):
         pass
     assert process.wait(60) == 0
     assert b"file 2 of 2: large.png" in shown and b"in.cmb: " in shown
+
+
+@pytest.mark.parametrize(("side", "most"), [(2, 256), (8, 256), (32, 256), (64, 64)])
+def test_a_batch_has_as_many_latents_whatever_the_size_of_its_pictures(side, most):
+    """A picture smaller than a block has all latents of one: 100,000 tiny pictures are no batch."""
+    picture = np.zeros((side, side, 3), np.uint8)
+    waiting = (Input(Job("in", "out"), number, picture, picture.shape[:2]) for number in range(600))
+    sizes = [len(batch) for _, batch in batches(waiting, priors.load("small"))]
+    assert max(sizes) == most and sum(sizes) == 600

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..format.prior import Prior
 
 BATCH_PIXELS = 2**18  # of pictures that are encoded together: no more are fitted at once
+LEAST_PIXELS = 2**10  # that a picture counts as: a smaller one has as many latents, those of a block
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,9 +32,9 @@ class Input:
 
     @property
     def pixels(self) -> int:
-        """Of the picture."""
+        """Of the picture, as they count."""
         height, width = self.picture.shape[:2]
-        return height * width
+        return max(height * width, LEAST_PIXELS)
 
 
 def batches(inputs: Iterable[Input], prior: "Prior | None") -> Iterator[tuple["Prior", list[Input]]]:
@@ -62,7 +63,7 @@ def batches(inputs: Iterable[Input], prior: "Prior | None") -> Iterator[tuple["P
 
 
 def pixels_of(batch: list[Input]) -> int:
-    """Of all pictures of a batch."""
+    """Of all pictures of a batch, as they count."""
     return sum(entry.pixels for entry in batch)
 
 
