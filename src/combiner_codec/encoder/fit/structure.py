@@ -21,8 +21,7 @@ import torch
 from torch.nn.functional import avg_pool2d
 
 STRUCTURE = 0.5  # share of it in what is fitted, beside the weighed squared error
-WINDOW = 8  # pixels along its side, at every scale
-APART = 4  # pixels between windows
+CELL = 4  # pixels between windows, at every scale; these have twice as many along their sides
 SCALE_WEIGHTS = (0.25, 0.75, 2.0, 3.0)  # finest first
 COLOUR_WEIGHT = 0.1  # of each colour without lightness
 LEAST = 0.0016  # variance that is always there: 0.04^2, ten levels of 255
@@ -57,8 +56,8 @@ def structural_error(shown: torch.Tensor, target: torch.Tensor, contrast: torch.
         of_error = variances(x - y)
         structure = of_error / (of_target + variances(y) + constant)
         lightness = windows(x - y) ** 2 / (2 * of_target + constant)
-        errors = usual * (structure + lightness) * covered(x)
-        pixels = (APART * 2**scale) ** 2  # that a window stands for
+        errors = usual * (structure + lightness) * covered(lightness)
+        pixels = (CELL * 2**scale) ** 2  # that a window stands for
         total = total + SCALE_WEIGHTS[scale] * pixels * (errors.sum((2, 3)) * weights).sum(1)
     return total
 
@@ -79,8 +78,9 @@ def scales(x: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def windows(x: torch.Tensor) -> torch.Tensor:
-    """Means of windows, of what of them is within: (P, L, H, W) -> (P, L, h, w)."""
-    return avg_pool2d(x, WINDOW, APART, padding=WINDOW // 2, count_include_pad=False)
+    """Means of windows of 2 x 2 cells, of what of them is within: (P, L, H, W) -> (P, L, h, w)."""
+    cells = avg_pool2d(x, CELL, ceil_mode=True, count_include_pad=False)
+    return avg_pool2d(cells, 2, 1, padding=1, count_include_pad=False)
 
 
 def variances(x: torch.Tensor) -> torch.Tensor:
@@ -88,6 +88,7 @@ def variances(x: torch.Tensor) -> torch.Tensor:
     return (windows(x * x) - windows(x) ** 2).clamp(min=0)
 
 
-def covered(x: torch.Tensor) -> torch.Tensor:
-    """Share of every window that is within: (P, L, H, W) -> (1, 1, h, w)."""
-    return avg_pool2d(torch.ones_like(x[:1, :1]), WINDOW, APART, padding=WINDOW // 2)
+def covered(means: torch.Tensor) -> torch.Tensor:
+    """Share of every window that is within: (P, L, h, w) -> (1, 1, h, w)."""
+    cells = torch.ones_like(means[:1, :1, 1:, 1:])
+    return avg_pool2d(cells, 2, 1, padding=1)
