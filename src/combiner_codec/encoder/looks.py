@@ -1,4 +1,5 @@
-"""Weights of squared error as people see it: `--tune iq`. numpy only.
+"""Weights of squared error as people see it: `--tune iq`. numpy only. The fit knows structural error too
+(fit/structure.py).
 
     seen error = sum over tiles of w * sum over latents of v * (what the latent is off)^2
 
