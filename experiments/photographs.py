@@ -43,7 +43,7 @@ class Estimates:
 
 def estimates(picture: np.ndarray, betas: Sequence[float]) -> list[Estimates]:
     """Of an opaque picture in colour, (H, W, 3), at each beta."""
-    sample = Unfitted(picture).sample
+    sample = Unfitted(picture).few_pieces
     assert sample.fewer
     sizes = [size for size in FEW_SIZES if size in sample.fewer.sizes]
     palettes = [sample.fewer.file(size) for size in sizes]

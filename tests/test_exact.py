@@ -422,12 +422,12 @@ def test_a_large_drawing_is_decided_by_a_sample(monkeypatch):
 
 def test_a_sample_comes_from_all_over_a_picture():
     rows, columns = np.indices((1080, 1920))
-    pieces = unfitted.some_pieces(np.stack([rows // 270, columns // 480], -1))
+    pieces = unfitted.some_pieces(np.stack([rows // 270, columns // 480], -1), unfitted.SAMPLE)
     assert pieces.shape[0] * pieces.shape[1] <= unfitted.SAMPLE
     assert {0, 1, 2, 3} == {*np.unique(pieces[..., 0]).tolist()} == {*np.unique(pieces[..., 1]).tolist()}
     for shape in ((3, 5), (1, 2**16), (2**16, 1), (256, 256)):
         picture = np.zeros(shape, np.uint8)
-        assert unfitted.some_pieces(picture) is picture
+        assert unfitted.some_pieces(picture, unfitted.SAMPLE) is picture
 
 
 def test_a_small_drawing_is_coded_without_loss_once(tiny_photo_prior, monkeypatch):

@@ -12,7 +12,7 @@ from . import exact
 from .encoded import Encoded
 
 SIZES = (2, 4, 8, 16, 32, 64, 128, 256)  # colours that are tried
-FEW_SIZES = (32, 128, 8)  # that tell whether any of them is worth it, the likeliest first
+FEW_SIZES = (8, 32, 128)  # that tell whether any of them is worth it
 
 
 class Palettes:
@@ -55,12 +55,17 @@ class Palettes:
         return shown if self.picture.ndim == 3 else np.ascontiguousarray(shown[..., 0])
 
     def any_below(self, most: float, beta: float) -> bool:
-        """Whether a palette of FEW_SIZES has a smaller J."""
+        """Whether a palette of FEW_SIZES has a smaller J, which falls and then rises with the number of colours."""
+        last = np.inf
         for size in FEW_SIZES:
             if size not in self.sizes or self.error(size) >= most:
                 continue
-            if self.file(size).lagrangian(self.picture, beta) < most:
+            cost = self.file(size).lagrangian(self.picture, beta)
+            if cost < most:
                 return True
+            if cost > last:
+                break
+            last = cost
         return False
 
     def cheapest(self, beta: float, most: float) -> Encoded | None:

@@ -12,6 +12,7 @@ from .palettes import Palettes
 
 RIVAL = 2.2  # times the bound: beyond it nothing beats a network, which lies at 1.2 to 3 (docs/lab.md)
 SAMPLE = 2**17  # pixels that stand for a picture
+FEWER = 3 * 2**14  # the same where it only has to tell a photograph
 PIECE = 32, 512  # rows and columns of them that belong together, at most
 HOPELESS = 2  # times the least J: a palette of so much error is not looked at, nor are smaller ones
 
@@ -35,7 +36,15 @@ class Unfitted:
     @cached_property
     def sample(self) -> "Unfitted":
         """Some of the picture, or all where it is small."""
-        pieces = some_pieces(self.picture)
+        return self._some(SAMPLE)
+
+    @cached_property
+    def few_pieces(self) -> "Unfitted":
+        """Fewer, which are enough to tell a photograph."""
+        return self._some(FEWER)
+
+    def _some(self, pixels: int) -> "Unfitted":
+        pieces = some_pieces(self.picture, pixels)
         return self if pieces is self.picture else Unfitted(pieces)
 
     @property
@@ -62,7 +71,7 @@ class Unfitted:
 
     def is_photograph(self, beta: float) -> bool:
         """Whether a sample is far better as a network's, at its best, than in any other way."""
-        sample = self.sample
+        sample = self.few_pieces
         most = RIVAL * sample.bound(beta)
         if sample.whole.lagrangian(sample.picture, beta) <= most:
             return False
@@ -99,7 +108,7 @@ class Unfitted:
         sizes = {every: len(self.sample.whole.data)}
         per_byte = beta * np.log(2) * 8 * self.pixels / self.sample.pixels
         least = per_byte * sizes[every]
-        numbers = some_pieces(fewer.histogram.number)
+        numbers = some_pieces(fewer.histogram.number, SAMPLE)
         for colours in reversed(fewer.sizes):
             error = fewer.error(colours)
             if error > HOPELESS * least:
@@ -111,12 +120,12 @@ class Unfitted:
         return errors, sizes
 
 
-def some_pieces(picture: np.ndarray) -> np.ndarray:
-    """At most about SAMPLE pixels in pieces from all over a picture, below each other; a smaller picture as it is."""
+def some_pieces(picture: np.ndarray, pixels: int) -> np.ndarray:
+    """At most about so many pixels in pieces from all over a picture, below each other; a smaller picture as it is."""
     height, width = picture.shape[:2]
     rows = min(height, PIECE[0])
     columns = min(width, PIECE[1])
-    wanted = max(1, SAMPLE // (rows * columns))
+    wanted = max(1, pixels // (rows * columns))
     if wanted >= -(-height // rows) * -(-width // columns):
         return picture
     tops = np.linspace(0, height - rows, wanted).astype(int)
