@@ -32,6 +32,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "speed": ("speed", "command"),
     "table1": ("paper", "table1_command"),
     "table2": ("paper", "table2_command"),
+    "texture": ("texture", "command"),
     "thumbnails": ("thumbnails", "command"),
     "web": ("web", "command"),
     "web-speed": ("web_speed", "command"),
