@@ -165,7 +165,7 @@ def regions(pixels: np.ndarray) -> list[list[np.ndarray]]:
 @click.command("regions")
 @click.option("--photos", type=options.FOLDER, required=True, help="Photographs that are in the pictures.")
 @options.out("docs/lab.md")
-@click.option("--betas", type=options.NUMBERS, default=(0.005, 0.001), show_default=True)
+@click.option("--betas", type=options.NUMBERS, default=(0.003,), show_default=True)
 def command(**settings):
     """What regions of their own kind would gain."""
     run(**settings, say=click.echo)
