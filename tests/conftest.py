@@ -35,16 +35,21 @@ SLOW = {  # files of more than some seconds, or of whole commands, which `make c
     "test_sizes", "test_small", "test_target", "test_tile", "test_train", "test_web", "test_web_package", "test_webp",
     "test_wheel", "test_width",
 }  # fmt: skip
-NIGHT = {  # tests of ten seconds and more that have a smaller one beside them: `make torture` runs them
+NIGHT = {  # tests of many seconds that have a smaller one beside them: `make torture` runs them
     "test_a_command_goes_on_where_it_was_cut_off[more.npz]",
     "test_a_command_goes_on_where_it_was_cut_off[train-photo]",
+    "test_a_goal_looks_at_one_band_after_the_other_and_at_a_sample[goal1]",
     "test_a_gpus_page_can_be_tried_on_the_processor",
     "test_a_psnr_counts_both_planes",
     "test_a_size_counts_both_planes",
     "test_bands_of_columns_share_modulations_and_meet_sizes",
     "test_encoding_takes_no_more_memory_for_a_line_than_for_a_square",
+    "test_files_are_as_good_as_those_of_one_band[tiny_photo_prior-3-True]",
+    "test_goals_take_an_exact_mask_too[psnr]",
     "test_hard_pictures_end_well[40]",
+    "test_large_ones_are_decoded_in_parts[size2]",
     "test_learning_begins_with_a_prior",
+    "test_linear_priors_have_no_network_and_encode[single]",
     "test_modulations_are_the_same_on_both",
     "test_no_larger_size_buys_a_worse_picture[web]",
     "test_operating_points_that_are_coded_at_once_give_the_files_of_each_alone[normal]",
