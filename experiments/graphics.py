@@ -31,7 +31,7 @@ from combiner_codec.picture.image import psnr, squared_error
 from combiner_codec.reports import Report
 
 from . import drawings, graphics_page, options
-from .drawings import KINDS, Drawing, browser
+from .drawings import KINDS, PACKAGED, Drawing, browser, packaged
 from .graphics_page import EXACT, INR, File, Measured, Pace
 
 BETAS = (0.003,)  # the usual one
@@ -125,6 +125,7 @@ def run(
     networks: int,
     kept: bool,
     rounds: int,
+    files: Path,
     note: str,
     say: Report,
 ) -> None:
@@ -135,20 +136,20 @@ def run(
     others, missing = rivals()
     found = []
     pace = None
-    for kind in kinds or KINDS:
+    for kind in kinds or (*KINDS, PACKAGED):
         try:
-            of_kind = list(drawings.drawings(photographs, [kind]))
+            of_kind = list(packaged(files) if kind == PACKAGED else drawings.drawings(photographs, [kind]))
         except MissingError as error:
             missing.append(f"{kind}: left out ({error})")
             continue
         for number, drawing in enumerate(of_kind):
             try:
-                files = {codec.name: files_of(codec, drawing, store, kept) for codec in others}
-                files |= files_of_ours(drawing, betas, store, number < networks, kept)
+                measured = {codec.name: files_of(codec, drawing, store, kept) for codec in others}
+                measured |= files_of_ours(drawing, betas, store, number < networks, kept)
             except LookupError:
                 missing.append(f"{kind}, {drawing.name}: not measured yet")
                 continue
-            found.append(Measured(drawing, files))
+            found.append(Measured(drawing, measured))
             say(f"{kind}, {drawing.name}: {time.process_time() - started:.0f} s of processor")
         if kind == "browser pages":
             pace = paces(browser.screen(photographs), rounds)
@@ -240,7 +241,9 @@ def processor_seconds(job: Callable) -> float:
 @click.option("--work", type=click.Path(path_type=Path), default="build/graphics.json", show_default=True,
               help="Results; a second run goes on from them.")  # fmt: skip
 @click.option("--betas", type=options.NUMBERS, default=BETAS, show_default=True)
-@click.option("--kind", "kinds", multiple=True, type=click.Choice(list(KINDS)), help="Only these kinds.")
+@click.option("--kind", "kinds", multiple=True, type=click.Choice([*KINDS, PACKAGED]), help="Only these kinds.")
+@click.option("--files", type=click.Path(path_type=Path), default="build/debian", show_default=True,
+              help="Pictures from Debian packages.")  # fmt: skip
 @click.option("--networks", type=click.IntRange(0), default=1, show_default=True,
               help="Pictures of each kind that a network alone is fitted to, chosen or not.")  # fmt: skip
 @click.option("--kept", is_flag=True, help="Measure nothing: leave out what an earlier run has not measured.")

@@ -10,7 +10,7 @@ from combiner_codec.bench import report
 from combiner_codec.bench.measure import machine
 
 from . import pages
-from .drawings import KINDS, Drawing
+from .drawings import KINDS, PACKAGED, Drawing
 
 EXACT = 100.0  # dB that stand for no error at all
 INR = "INR"  # what a file of ours holds, of a network
@@ -76,7 +76,7 @@ def write(
     path: Path, found: Sequence[Measured], betas: Sequence[float], pace: Pace | None, remarks: Sequence[str]
 ) -> None:
     """The whole page."""
-    kinds = [kind for kind in KINDS if any(one.drawing.kind == kind for one in found)]
+    kinds = [kind for kind in (*KINDS, PACKAGED) if any(one.drawing.kind == kind for one in found)]
     lines = [
         "# Graphics",
         "",

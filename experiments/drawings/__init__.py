@@ -11,8 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from combiner_codec.errors import MissingError
+from combiner_codec.picture.image import load
+
 from . import browser, captions, line_art, logos, pixel_art, plots, scans, terminal
 
+PACKAGED = "Debian packages"  # a kind of which the pictures are files: scripts/debian_pictures.sh
 PHOTOGRAPHS = 10  # that are taken from the folder
 
 
@@ -42,6 +46,15 @@ def drawings(photographs: Sequence[Image.Image], kinds: Sequence[str] = tuple(KI
     for kind in kinds:
         for name, image in KINDS[kind](photographs).items():
             yield Drawing(kind, name, np.asarray(image))
+
+
+def packaged(folder: Path) -> Iterator[Drawing]:
+    """Pictures of a folder, as they are. Raises MissingError where there is none."""
+    paths = sorted(folder.glob("*.png"))
+    if not paths:
+        raise MissingError(f"no pictures in {folder}: make debian-pictures")
+    for path in paths:
+        yield Drawing(PACKAGED, path.stem, load(path.read_bytes(), path.name))
 
 
 def photographs_of(folder: Path) -> list[Image.Image]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..errors import TargetError
+from ..format.plane import ExactPlane
 from ..format.prior import Prior
 from ..picture.planes import one_value
 from ..root import next_guess
@@ -22,6 +23,7 @@ from .threads import Threads
 
 SHARES = np.arange(0.05, 0.96, 0.05)  # of a size, for the alpha
 ENCODINGS = 5  # at most, for a PSNR
+MASK = 0.1  # share of the work for a PSNR that is done when the kind of mask is known
 SLOPE = -2.6  # dB per unit of log beta, where nothing is known yet
 
 
@@ -63,7 +65,39 @@ def to_psnr(
     threads: Threads,
     progress: Progress,
 ) -> Encoded:
-    """A picture with alpha, of which these parts are coded: one file after another, by what the last ones showed."""
+    """A picture with alpha, of which these parts are coded, as the smallest file that reaches a PSNR.
+
+    Its mask is a network's, or without loss where that is better by J at about the right beta: then PSNR may lie far
+    above the goal for fewer bytes. Where none reaches the goal, the nearest is taken.
+    """
+    beta = 10 ** (-psnr / 10)  # about the mean squared error
+    of_alpha = replace(settings, beta=beta / parts.alpha_weight, tune="psnr")
+    (mask,) = masks([parts.alpha], prior, of_alpha, threads, between(progress, 0, MASK))
+    files = []
+    if isinstance(mask.plane, ExactPlane):
+        files.append(_nearest(psnr, picture, parts, mask, prior, settings, threads, between(progress, MASK, 1 / 2)))
+    if not files or abs(files[0].psnr - psnr) > MET:
+        files.append(_nearest(psnr, picture, parts, None, prior, settings, threads, between(progress, 1 / 2, 1)))
+    reached = [file for file in files if file.psnr >= psnr - MET]
+    if reached:
+        return min(reached, key=lambda file: len(file.data))
+    return max(files, key=lambda file: file.psnr)
+
+
+def _nearest(
+    psnr: float,
+    picture: np.ndarray,
+    parts: PictureParts,
+    mask: Encoded | None,
+    prior: Prior,
+    settings: Settings,
+    threads: Threads,
+    progress: Progress,
+) -> Encoded:
+    """The file nearest to a PSNR, of those made one after another by what the last ones showed.
+
+    mask: the file of the alpha, where it is without loss.
+    """
     known = []  # log beta, and dB above the goal
     results = []
     log_beta = -psnr * np.log(10) / 10  # where beta is the mean squared error
@@ -71,14 +105,19 @@ def to_psnr(
         share = between(progress, 1 - 0.5**attempt, 1 - 0.5 ** (attempt + 1))
         of_colour = replace(settings, beta=float(np.exp(log_beta)))
         of_alpha = replace(settings, beta=of_colour.beta / parts.alpha_weight, tune="psnr")
-        colours = encode_planes([parts.colour], prior, of_colour, None, threads, between(share, 0, COLOUR))
-        alphas = masks([parts.alpha], prior, of_alpha, threads, between(share, COLOUR, 1))
-        result = assembled(picture, parts, colours + alphas, prior, of_colour)
+        planes = encode_planes([parts.colour], prior, of_colour, None, threads, between(share, 0, COLOUR))
+        if mask is None:
+            planes += encode_planes([parts.alpha], prior, of_alpha, None, threads, between(share, COLOUR, 1))
+        else:
+            planes.append(mask)
+        result = assembled(picture, parts, planes, prior, of_colour)
         results.append(result)
         known.append((log_beta, result.psnr - psnr))
         if abs(result.psnr - psnr) <= MET or np.isinf(result.psnr):
             break
         log_beta = next_guess(known, SLOPE)
+        if any(log_beta == before for before, _ in known):  # beyond what betas change
+            break
     return min(results, key=lambda result: abs(result.psnr - psnr))
 
 
