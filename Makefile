@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
 	ablation coarser regions photographs flat texture table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -117,6 +117,8 @@ hostile: setup  ## its part about damaged and malicious files
 hard: setup  ## its part about pictures that no prior expects
 drift: build/numpy-oldest/.ready build/numpy-newest/.ready  ## its part about other ways to decode
 drift: ARGS = build/numpy-oldest/bin/python build/numpy-newest/bin/python
+debian-pictures:  ## pictures from Debian packages into build/debian, for bench-graphics
+	scripts/debian_pictures.sh build/debian
 fuzz: fuzz-files fuzz-priors  ## the decoder under atheris, for 15 minutes with files and for 5 with priors
 fuzz-files: SECONDS = 900
 fuzz-priors: SECONDS = 300
