@@ -31,7 +31,7 @@ SLOW = {  # files of more than some seconds, or of whole commands, which `make c
     "test_experiments", "test_faults", "test_graphics", "test_grow", "test_hostile_priors",
     "test_image", "test_inspection", "test_jobs",
     "test_joint", "test_limits", "test_long", "test_modulation", "test_mutants", "test_numerics", "test_outputs",
-    "test_planes", "test_preview", "test_previews", "test_ranks", "test_readme", "test_resume", "test_signals",
+    "test_planes", "test_preview", "test_previews", "test_ranks", "test_readme", "test_resume", "test_late_signals",
     "test_sizes", "test_small", "test_target", "test_tile", "test_train", "test_web", "test_web_package", "test_webp",
     "test_wheel", "test_width",
 }  # fmt: skip

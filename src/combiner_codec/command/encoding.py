@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ..encoder.settings import Settings
+from ..encoder.torch_loading import load_under_a_limit
 from ..errors import CombinerError, TargetError
 from ..format.plane import InrPlane
 from ..format.prior import Prior
@@ -69,6 +70,8 @@ class Encoding:
 
     def run(self, jobs: Sequence[Job], ranks: Ranks) -> None:
         """Encode and write, a batch after the other."""
+        if self.request.settings.kind != "lossless":
+            load_under_a_limit()
         with progress(len(jobs), self.request.quiet, ranks.beside == 1) as bar:
             for prior, batch in batches(self._inputs(jobs, bar), self.request.prior):
                 ranks.take_gpu()

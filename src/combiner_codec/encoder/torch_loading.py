@@ -34,6 +34,12 @@ def torch_loads() -> bool:
         return False
 
 
+def load_under_a_limit() -> None:
+    """Load torch, if memory is limited, before pictures take of it; what keeps it from that is told later."""
+    if _room() is not None:
+        torch_loads()
+
+
 @cache
 def torch_fits() -> bool:
     """Whether torch can be loaded under a limit on memory: asked before a picture's kind takes some of it."""
