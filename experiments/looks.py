@@ -29,7 +29,8 @@ TUNES = ("psnr", "iq")
 OTHERS = ("avif-default", "avif", "webp", "jxl", "heic")
 LADDER = 6  # settings of other codecs, from the coarsest on: beyond them files are larger than any here
 EXTENDED = 0.25  # share of a file's size by which a curve goes on beyond its ends
-FLAT = 64  # pixels along the side of a crop
+FLAT = 64  # pixels along the side of a flat crop
+WORST = 160  # the same of a crop where others are better
 
 
 @dataclass(frozen=True)
@@ -222,10 +223,54 @@ def crops(settings: Settings, beta: float, count: int, say: Report) -> None:
             return
 
 
+def worst(settings: Settings, beta: float, count: int, say: Report) -> None:
+    """Crops of the pictures whose scores are furthest behind AVIF's, where our error exceeds AVIF's most: as JPEG.
+
+    Each row: the original, ours with both tunes, AVIF as by default at the bytes of `psnr`. Needs a measured store.
+    """
+    from .flat import at_size as shown_at_size
+
+    store = Store(settings.work / "looks.json")
+    ours = [codec for codec in all_codecs(settings)[0] if isinstance(codec, KeptCodec)]
+    avif = replace(codecs.OTHERS["avif-default"], settings=codecs.OTHERS["avif-default"].settings[:LADDER])
+    behind = []
+    for picture in chosen(settings):
+        group = Group((picture,))
+        records = [[store.find(codec, setting, group) for setting in codec.settings] for codec in (ours[1], avif)]
+        plain = store.find(ours[0], beta, group)
+        if plain and all(record for own in records for record in own):
+            tuned, other = (at_size(own, "ssimulacra2", plain["bytes"][0]) for own in records)
+            behind.append((other - tuned, picture))
+    behind.sort(key=lambda pair: -pair[0])
+    rows = []
+    for points, picture in behind[:count]:
+        data = [file_of(codec, picture.pixels, beta) for codec in ours]
+        shown = [codec.decode(file) for codec, file in zip(ours, data, strict=True)]
+        other = shown_at_size(avif, picture.pixels, len(data[0])).pixels
+        row, column = most_behind(picture.pixels, shown[1], other)
+        place = slice(row, row + WORST), slice(column, column + WORST)
+        rows.append(np.concatenate([pixels[place] for pixels in (picture.pixels, *shown, other)], 1))
+        say(f"{picture.name}: {points:+.1f} points behind, {[len(file) for file in data]} bytes, row {row}, {column}")
+    path = settings.out / "looks-worst.jpg"
+    Image.fromarray(np.concatenate(rows)).save(path, quality=90)
+    say(f"{path} written")
+
+
+def most_behind(original: np.ndarray, ours: np.ndarray, other: np.ndarray) -> tuple[int, int]:
+    """Row and column of the square of WORST x WORST pixels where our squared error exceeds another's most."""
+    more = ((original.astype(float) - ours) ** 2 - (original.astype(float) - other) ** 2).sum(2)
+    return lowest(-more, WORST)
+
+
 def flattest(variance: np.ndarray) -> tuple[int, int]:
     """Row and column of the square of FLAT x FLAT pixels with the least variance around them: (H, W)."""
-    sums = np.pad(variance.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    total = sums[FLAT:, FLAT:] - sums[:-FLAT, FLAT:] - sums[FLAT:, :-FLAT] + sums[:-FLAT, :-FLAT]
+    return lowest(variance, FLAT)
+
+
+def lowest(values: np.ndarray, side: int) -> tuple[int, int]:
+    """Row and column of the square of pixels with the least sum of some values: (H, W)."""
+    sums = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    total = sums[side:, side:] - sums[:-side, side:] - sums[side:, :-side] + sums[:-side, :-side]
     row, column = np.unravel_index(total.argmin(), total.shape)
     return int(row), int(column)
 
@@ -241,10 +286,13 @@ def flattest(variance: np.ndarray) -> tuple[int, int]:
 @options.effort("fast")
 @click.option("--others", type=options.NAMES, default=",".join(OTHERS), show_default=True, help="Codecs beside ours.")
 @click.option("--crops", "count", type=click.IntRange(0), default=0, help="Only write flat crops of so many pictures.")
-def command(count, **settings):
+@click.option("--worst", "worst_count", type=click.IntRange(0), default=0, help="Only write crops of the worst ones.")
+def command(count, worst_count, **settings):
     """Measures of what people see, ours beside others at equal bytes."""
     plan = Settings(**settings)
-    if count:
+    if worst_count:
+        worst(plan, plan.betas[len(plan.betas) // 2], worst_count, click.echo)
+    elif count:
         crops(plan, plan.betas[len(plan.betas) // 2], count, click.echo)
     else:
         run(plan, click.echo)
