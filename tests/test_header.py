@@ -9,25 +9,28 @@ from combiner_codec.format import header as file
 from combiner_codec.format.header import CUSTOM, Header
 
 DIGEST = hashlib.sha256(b"prior").digest()
+of_any_network = {
+    "prior": st.integers(1, CUSTOM - 1),
+    "index_bits": st.sampled_from(file.INDEX_BITS),
+    "width": st.just(32) | st.integers(1, file.MAX_SIDE),
+    "height": st.just(32) | st.integers(1, file.MAX_SIDE),
+}
+without_axes = {
+    "point": st.integers(0, 31).filter(lambda point: point != file.EXACT),
+    "channels": st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
+}
 of_networks = st.builds(
     Header,
-    prior=st.integers(1, CUSTOM - 1),
-    point=st.integers(0, 31).filter(lambda point: point != file.EXACT),
-    index_bits=st.sampled_from(file.INDEX_BITS),
-    width=st.just(32) | st.integers(1, file.MAX_SIDE),
-    height=st.just(32) | st.integers(1, file.MAX_SIDE),
+    **of_any_network,
+    **without_axes,
     seed=st.just(0) | st.integers(0, file.MAX_SEED),
-    channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
     alpha=st.none() | st.integers(0, 31),
 )
 part_of_axes = st.integers(-128, 127)
 of_turned_networks = st.builds(
     Header,
-    prior=st.integers(1, CUSTOM - 1),
+    **of_any_network,
     point=st.integers(0, file.POINTS - 1),
-    index_bits=st.sampled_from(file.INDEX_BITS),
-    width=st.just(32) | st.integers(1, file.MAX_SIDE),
-    height=st.just(32) | st.integers(1, file.MAX_SIDE),
     alpha=st.none() | st.integers(0, 31),
     axes=st.tuples(part_of_axes, part_of_axes, part_of_axes),
 )
@@ -41,16 +44,7 @@ without_loss = st.builds(
     channels=st.sampled_from([file.RGB, file.GREY]),
     alpha=st.none() | st.just(file.EXACT),
 )
-below_layers = st.builds(
-    Header,
-    prior=st.integers(1, CUSTOM - 1),
-    point=st.integers(0, 31).filter(lambda point: point != file.EXACT),
-    index_bits=st.sampled_from(file.INDEX_BITS),
-    width=st.just(32) | st.integers(1, file.MAX_SIDE),
-    height=st.just(32) | st.integers(1, file.MAX_SIDE),
-    channels=st.sampled_from([file.RGB, file.GREY, file.GREY_AS_RGB]),
-    layer=st.just(True),
-)
+below_layers = st.builds(Header, **of_any_network, **without_axes, layer=st.just(True))
 headers = of_networks | of_turned_networks | without_loss | below_layers
 
 

@@ -35,7 +35,8 @@ def log_contrast(target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     sums = []
     counts = []
     for x in scales(colours(target)):
-        logs = torch.log(2 * variances(x) + LEAST)
+        _, variances = moments(x)
+        logs = torch.log(2 * variances + LEAST)
         sums.append(logs.sum((2, 3)))
         counts.append(logs.shape[2] * logs.shape[3])
     return torch.stack(sums, 1), torch.tensor(counts)
@@ -52,10 +53,11 @@ def structural_error(shown: torch.Tensor, target: torch.Tensor, contrast: torch.
     for scale, (x, y) in enumerate(pairs):
         usual = contrast[:, scale, :, None, None]
         constant = LEAST + SHARE * usual
-        of_target = variances(x)
-        of_error = variances(x - y)
-        structure = of_error / (of_target + variances(y) + constant)
-        lightness = windows(x - y) ** 2 / (2 * of_target + constant)
+        _, of_target = moments(x)
+        _, of_shown = moments(y)
+        off, of_error = moments(x - y)
+        structure = of_error / (of_target + of_shown + constant)
+        lightness = off**2 / (2 * of_target + constant)
         errors = usual * (structure + lightness) * covered(lightness)
         pixels = (CELL * 2**scale) ** 2  # that a window stands for
         total = total + SCALE_WEIGHTS[scale] * pixels * (errors.sum((2, 3)) * weights).sum(1)
@@ -83,9 +85,11 @@ def windows(x: torch.Tensor) -> torch.Tensor:
     return avg_pool2d(cells, 2, 1, padding=1, count_include_pad=False)
 
 
-def variances(x: torch.Tensor) -> torch.Tensor:
-    """Variances of windows, likewise."""
-    return (windows(x * x) - windows(x) ** 2).clamp(min=0)
+def moments(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Means and variances of windows, likewise."""
+    means = windows(x)
+    variances = windows(x * x) - means**2
+    return means, variances.clamp(min=0)
 
 
 def covered(means: torch.Tensor) -> torch.Tensor:
