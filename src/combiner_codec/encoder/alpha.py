@@ -77,7 +77,8 @@ def to_psnr(
     if isinstance(mask.plane, ExactPlane):
         files.append(_nearest(psnr, picture, parts, mask, prior, settings, threads, between(progress, MASK, 1 / 2)))
     if not files or abs(files[0].psnr - psnr) > MET:
-        files.append(_nearest(psnr, picture, parts, None, prior, settings, threads, between(progress, 1 / 2, 1)))
+        left = between(progress, 1 / 2 if files else MASK, 1)
+        files.append(_nearest(psnr, picture, parts, None, prior, settings, threads, left))
     reached = [file for file in files if file.psnr >= psnr - MET]
     if reached:
         return min(reached, key=lambda file: len(file.data))

@@ -93,8 +93,7 @@ def assembled(
     payload = write(*(file.plane for file in files))
     data = header.write(head, prior.architecture.block, payload, prior.digest)
     pixels = parts.shown(files[0].pixels, alpha)
-    if settings.verify and shown_over(pixels, data, prior, settings.threads):
-        raise FormatError("verification failed: the whole file shows another picture than its planes")
+    _verify(pixels, data, prior, settings)
     return replace(
         files[0],
         data=data,
@@ -112,9 +111,14 @@ def with_layer(picture: np.ndarray, layer: Layer, below: Encoded, prior: Prior, 
     over = ExactPlane(head.of_layer, prior, layer.codec, layer.content)
     data = header.write(head, prior.architecture.block, write(below.plane, over), prior.digest)
     pixels = planes.layered(below.pixels, layer.shown)
+    _verify(pixels, data, prior, settings)
+    return replace(below, data=data, pixels=pixels, psnr=psnr(picture, pixels))
+
+
+def _verify(pixels: np.ndarray, data: bytes, prior: Prior, settings: Settings) -> None:
+    """Raises FormatError for a file that shows anything but the pixels of its planes, where that is to be asked."""
     if settings.verify and shown_over(pixels, data, prior, settings.threads):
         raise FormatError("verification failed: the whole file shows another picture than its planes")
-    return replace(below, data=data, pixels=pixels, psnr=psnr(picture, pixels))
 
 
 def sharpest(alpha: np.ndarray, decoded: np.ndarray) -> tuple[int, np.ndarray]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from . import heif
+from .formats import load_formats
 
 BEGINNING = 2**16  # bytes that tell
 PREFIX = 16  # of them that Pillow asks a format about
@@ -24,11 +25,11 @@ def begins_like_a_picture(data: bytes) -> bool:
 
     if heif.is_heif(data):
         return True
-    Image.preinit()  # the usual formats
+    load_formats()
     if _known(data, set(Image.OPEN)):
         return True
     usual = set(Image.OPEN)
-    Image.init()  # all others: slow
+    load_formats(every=True)
     return _known(data, set(Image.OPEN) - usual)
 
 

@@ -58,7 +58,7 @@ def _writable(name: str) -> str | None:
     """Pillow's format of a name or suffix, if it can write that: tried with a few pixels."""
     from PIL import Image
 
-    Image.init()  # imports every format: slow
+    load_formats(every=True)
     kind = name.upper()
     if kind not in Image.SAVE:
         kind = Image.EXTENSION.get(_suffix(name), "")
