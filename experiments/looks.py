@@ -27,7 +27,7 @@ METRICS = ("psnr", "msssim", "ssimulacra2", "butteraugli")
 SHOWN = {"psnr": ("PSNR, dB", 2), "ssimulacra2": ("SSIMULACRA 2", 1), "butteraugli": ("Butteraugli", 2)}
 TUNES = ("psnr", "iq")
 OTHERS = ("avif-default", "avif", "webp", "jxl", "heic")
-LADDER = 6  # settings of other codecs, from the coarsest on: beyond them files are larger than any here
+LADDER = 8  # settings of other codecs, from the coarsest on: beyond them files are larger than any here
 EXTENDED = 0.25  # share of a file's size by which a curve goes on beyond its ends
 FLAT = 64  # pixels along the side of a flat crop
 WORST = 160  # the same of a crop where others are better
@@ -78,7 +78,7 @@ class Settings:
 
 
 def run(settings: Settings, say: Report) -> None:
-    """Measure picture after picture; write looks.md."""
+    """Measure picture after picture; write the part of looks.md about whole pictures, or that about crops."""
     started = time.monotonic()
     store = Store(settings.work / "looks.json")
     groups = [Group((picture,)) for picture in chosen(settings)]
@@ -155,7 +155,7 @@ def write(settings: Settings, store: Store, encoders: Sequence[Codec], groups: S
         *codecs.versions([codec.name for codec in encoders]),
         *(f"Measured {line}" for line in store.machines(encoders, groups)),
     ]
-    pages.put(settings.out / "looks.md", "measured", lines)
+    pages.put(settings.out / "looks.md", "crops" if settings.side else "measured", lines)
 
 
 def gain(settings: Settings, store: Store, encoders: Sequence[Codec], groups: Sequence[Group]) -> str:
@@ -279,7 +279,7 @@ def lowest(values: np.ndarray, side: int) -> tuple[int, int]:
 @options.sources
 @options.out()
 @options.work("build/looks")
-@click.option("--betas", type=options.NUMBERS, default=(0.02, 0.0085, 0.0035), show_default=True)
+@click.option("--betas", type=options.NUMBERS, default=(0.02, 0.0085, 0.0035, 0.0013), show_default=True)
 @click.option("--side", type=click.IntRange(0), default=384, show_default=True, help="Of centre crops; 0: whole.")
 @options.limit
 @click.option("--minutes", type=float, default=600, show_default=True, help="No picture is begun after so many.")
