@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
 	ablation coarser regions photographs flat texture table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web web-package serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web web-package web-recipes serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,9 @@ web: setup  ## the page that shows files, and its prior, in build/web; WEB=photo
 	PYTHONPATH=build/thumbhash $(BIN)/python -m experiments.web_page build/web $(GALLERY)
 web-package: setup  ## the npm package combiner-preview in build/npm; needs no npm
 	$(BIN)/python -m scripts.web_package
+web-recipes: setup  ## web/recipes in build/web-recipes, installed with npm, built with Vite and tried in headless Chromium
+	$(BIN)/python -m scripts.web_recipes
+	$(BIN)/pytest -m torture tests/torture/test_web_recipes.py
 serve: web  ## the same at http://localhost:8000
 	$(BIN)/python -m http.server -d build/web 8000
 dist: setup  ## wheel and sdist in dist/, each checked in an environment of its own

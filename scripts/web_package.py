@@ -10,6 +10,7 @@ import gzip
 import json
 import re
 import shutil
+import subprocess
 import zlib
 from pathlib import Path
 
@@ -80,6 +81,13 @@ def build(folder: Path) -> None:
         (folder / name).write_text(text)
     shutil.copy(WEB / "README.md", folder)
     shutil.copy(ROOT / "LICENSE", folder)
+
+
+def pack(package: Path, folder: Path) -> Path:
+    """The package as npm packs it, in a folder."""
+    command = ["npm", "pack", "--silent", "--pack-destination", str(folder)]
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=True)
+    return folder / done.stdout.strip()
 
 
 def main() -> None:

@@ -46,15 +46,9 @@ def project(package, tmp_path_factory):
     """An empty project with the packed package installed."""
     folder = tmp_path_factory.mktemp("project")
     (folder / "package.json").write_text('{"type": "module"}')
-    offline = ("--offline", "--no-audit", "--no-fund", "--silent")
-    packed = subprocess.run(
-        ["npm", "pack", "--silent", "--pack-destination", folder],
-        cwd=package,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    subprocess.run(["npm", "install", *offline, f"./{packed.stdout.strip()}"], cwd=folder, check=True)
+    tarball = web_package.pack(package, folder)
+    options = ("--offline", "--no-audit", "--no-fund", "--silent")
+    subprocess.run(["npm", "install", *options, tarball], cwd=folder, check=True)
     return folder
 
 

@@ -1,0 +1,4 @@
+import { hydrateRoot } from "react-dom/client";
+import { Gallery } from "./gallery.jsx";
+
+hydrateRoot(document.querySelector("main"), <Gallery />);
