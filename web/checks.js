@@ -1,6 +1,6 @@
 /** Priors that come from a stranger: each is checked as a whole before anything of it is used (FORMAT.md, section 8). */
 
-import { check, POINTS } from "./core.js";
+import { check, POINTS } from "./header.js";
 
 export const BUDGET = 2 ** 26; // bytes unpacked
 const ARCHITECTURE = { features: "", tile: 0, layers: [], side: 1 };

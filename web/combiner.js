@@ -6,10 +6,11 @@
  */
 
 import { BUDGET, checkedHead, need } from "./checks.js";
-import { check, decodeWith, FormatError, readPrior } from "./core.js";
+import { decodeWith, readPrior } from "./core.js";
 import { serve } from "./element.js";
 import { decodeAny } from "./exact.js";
 import { fourierField } from "./fourier.js";
+import { check, FormatError } from "./header.js";
 import { png } from "./png.js";
 
 /** A decoder with the priors that it knows. */

@@ -3,40 +3,16 @@
  * bytes -> header -> classes of tiles -> indices -> latents -> field -> pixels. Integers are exact, floats are double.
  */
 
+import { bytesOf, check, EXACT, FormatError, POINTS, readHeader } from "./header.js";
+
 const { abs, ceil, clz32, cos, exp, floor, fround, max, min, PI, round, sin, sqrt } = Math;
 export const floats = (length) => new Float64Array(length);
 export const filled = (length, of) => floats(length).map((_, i) => of(i));
 export const split = (n, by) => [floor(n / by), n % by];
 const clamp = (i, count) => max(0, min(i, count - 1));
 
-const USUAL_BITS = [14, 16, 18]; // index widths that a header need not write
-export const POINTS = 30; // numbers below are operating points, those from here on other kinds of planes
-export const EXACT = 30;
 const WORD = 2 ** 32;
 const NAMES = ["", "small", "combiner-cifar", "photo", "web", "nano"]; // of released priors, by number
-
-/** A file or a prior that cannot be used; messages are those of the command. */
-export class FormatError extends Error {
-	name = "FormatError";
-}
-
-export function check(fine, message) {
-	if (!fine) throw new FormatError(message);
-}
-
-/** Bytes of a source: bytes themselves, or a data: URL in base64. */
-export function bytesOf(source) {
-	if (source instanceof ArrayBuffer) return new Uint8Array(source);
-	if (ArrayBuffer.isView(source)) return new Uint8Array(source.buffer, source.byteOffset, source.byteLength);
-	check(typeof source === "string", "neither bytes nor a data: URL");
-	const [, base64] = /^data:[^,]*;base64,(.*)$/is.exec(source) ?? [];
-	check(base64 !== undefined, "not a data: URL in base64");
-	try {
-		return Uint8Array.from(atob(decodeURIComponent(base64)), (c) => c.charCodeAt(0));
-	} catch {
-		throw new FormatError("its data: URL is damaged");
-	}
-}
 
 /**
  * Pixels of a file, four bytes each; grey ones have three equal values. Raises FormatError unless it is whole and undamaged.
@@ -86,48 +62,6 @@ export function readFile(priors, source, { maxPixels = 2 ** 20, exact } = {}) {
 	const need = ceil(bits.at / 8), size = bits.size / 8;
 	check(need === size && !bits.number(bits.at, bits.size), `payload of ${size} bytes where ${need} are expected`);
 	return { head, planes };
-}
-
-// Section 2: header
-
-export function readHeader(data) {
-	const [magic = 0xcb, letter = 0x4d, what, how] = data;
-	const version = magic === 0xcb && letter - 0x4c;
-	check(version < 2 || version > 14, `format version ${version} is not supported (this is version 1): update combiner`);
-	check(version === 1, "not a combiner file");
-	check(data.length >= 6, `truncated: ${data.length} bytes are too few for a header`);
-	const inRange = (fine) => check(fine, "a header field is out of range");
-	let end = 4;
-	const byte = () => {
-		check(end < data.length - 2, "truncated in the header");
-		return data[end++];
-	};
-	const varint = (bits) => {
-		for (let value = 0n, shift = 0n; ; shift += 7n) {
-			const next = byte();
-			value |= BigInt(next & 127) << shift;
-			inRange(!(value >> bits));
-			if (next > 127) continue;
-			check(next || !shift, "a header field is not in its shortest form");
-			return value;
-		}
-	};
-	const side = (usual) => (usual ? 0 : Number(varint(20n)) + 1);
-	const number = what >> 4, channels = (what >> 2) & 3, points = [how & 31];
-	const hash = number === 15 && [0, 0, 0, 0].map(() => byte().toString(16).padStart(2, "0")).join("");
-	const width = side(what & 1), height = side(what & 2);
-	let indexBits = USUAL_BITS[how >> 6], seed = 0n;
-	if (!indexBits) {
-		indexBits = byte();
-		seed = varint(63n);
-		inRange(indexBits >= 8 && indexBits <= 22 && indexBits % 2 === 0 && (seed || !USUAL_BITS.includes(indexBits)));
-	}
-	inRange(channels < 3 || points[0] < POINTS);
-	const axes = channels === 3 && [0, 0, 0].map(() => (byte() << 24) >> 24);
-	const alpha = how & 32 && byte();
-	if (how & 32) points.push(alpha & 31);
-	const grey = channels % 3 > 0, oneChannel = channels === 1; // the first: of what is coded; the second: of what is shown
-	return { number, hash, grey, oneChannel, width, height, indexBits, seed, axes, points, sharpness: alpha >> 5, end };
 }
 
 function crc16(data, value = 0xffff) {

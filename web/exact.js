@@ -3,7 +3,8 @@
  * picture, or as a layer over it. The browser unpacks it.
  */
 
-import { bytesOf, check, EXACT, FormatError, pixels, readFile, readHeader, sharpen } from "./core.js";
+import { pixels, readFile, sharpen } from "./core.js";
+import { bytesOf, check, EXACT, FormatError, readHeader } from "./header.js";
 
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const CHUNKS = ["IHDR", "PLTE", "tRNS", "IDAT", "IEND"];

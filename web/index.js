@@ -1,6 +1,6 @@
 /** The package `combiner-preview`: README.md tells the use. */
 
-import { FormatError } from "./core.js";
+import { FormatError } from "./header.js";
 import { png } from "./png.js";
 import { decode } from "./preview.js";
 import { averageColor, size } from "./size.js";

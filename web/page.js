@@ -1,7 +1,7 @@
 /** For pages without a build: scripts/web_package.py makes one file of it and all that it imports, but for the prior. */
 
-import { FormatError } from "./core.js";
 import { serve } from "./element.js";
+import { FormatError } from "./header.js";
 import { decode } from "./preview.js";
 import { averageColor, size } from "./size.js";
 

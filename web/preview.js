@@ -1,6 +1,7 @@
 /** Pixels of previews of up to 64 x 64 pixels, made with `combiner preview` or `combiner encode --preview`. */
 
-import { bytesOf, decodeWith, readPrior } from "./core.js";
+import { decodeWith, readPrior } from "./core.js";
+import { bytesOf } from "./header.js";
 import { inflate } from "./inflate.js";
 import { NANO, UNPACKED } from "./nano.js";
 

@@ -1,6 +1,6 @@
 /** What a preview tells without its prior. */
 
-import { bytesOf, readHeader } from "./core.js";
+import { bytesOf, readHeader } from "./header.js";
 
 const BLOCKS = [0, 32, 32, 64, 64, 64]; // pixels of a side that a file leaves out, by the prior's number
 

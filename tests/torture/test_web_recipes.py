@@ -103,34 +103,49 @@ const options = { write: false, copyPublicDir: false, rolldownOptions: { input: 
 const { output } = await build({ logLevel: "silent", build: options });
 console.log(JSON.stringify(output.map(({ code, modules }) => ({ code, modules: Object.keys(modules) }))));
 """
-DECODER = {"core.js", "inflate.js", "nano.js", "preview.js"}
+DECODER = ["core.js", "inflate.js", "nano.js", "preview.js"]
+ELEMENT = ["define.js", "element.js", "header.js", "size.js"]
+
+
+def bundled(script):
+    """What Vite makes of a module: modules of the package in each file, the one with the prior last."""
+    folder = PLACE / "vite"
+    (folder / "used.js").write_text(script)
+    command = ["node", "--input-type=module", "--eval", BUNDLED]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    files = []
+    for file in json.loads(done.stdout):
+        modules = [Path(module) for module in file["modules"]]
+        names = sorted(module.name for module in modules if "combiner-preview" in module.parts)
+        assert file["code"].count(prior_text()) == ("nano.js" in names)
+        files.append(names)
+    return sorted(files, key=lambda names: "nano.js" in names)
 
 
 @pytest.mark.parametrize(
     ("script", "modules"),
     [
-        ('import "combiner-preview";', set()),
-        ('import { averageColor } from "combiner-preview"; tell(averageColor(name));', {"size.js"}),
-        ('import { size } from "combiner-preview"; tell(size(name));', {"core.js", "size.js"}),
-        ('import { decode } from "combiner-preview"; tell(decode(name));', DECODER),
-        ('import { toDataURL } from "combiner-preview"; tell(toDataURL(name));', DECODER | {"index.js", "png.js"}),
-        ('import "combiner-preview/element";', DECODER | {"define.js", "element.js", "size.js"}),
+        ('import "combiner-preview";', []),
+        ('import { averageColor } from "combiner-preview"; tell(averageColor(name));', ["size.js"]),
+        ('import { size } from "combiner-preview"; tell(size(name));', ["header.js", "size.js"]),
+        ('import { decode } from "combiner-preview"; tell(decode(name));', ["header.js", *DECODER]),
+        (
+            'import { toDataURL } from "combiner-preview"; tell(toDataURL(name));',
+            ["header.js", "index.js", "png.js", *DECODER],
+        ),
         (
             'import { decode } from "combiner-preview"; import "combiner-preview/element"; tell(decode(name));',
-            DECODER | {"define.js", "element.js", "size.js"},
+            [*DECODER, *ELEMENT],
         ),
     ],
 )
 def test_bundles_hold_what_is_used(script, modules):
     """And nothing twice; without a use nothing."""
-    folder = PLACE / "vite"
-    (folder / "used.js").write_text(script)
-    command = ["node", "--input-type=module", "--eval", BUNDLED]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
-    chunks = json.loads(done.stdout)
-    found = [module for chunk in chunks for module in chunk["modules"] if "combiner-preview" in module]
-    assert sorted(Path(module).name for module in found) == sorted(modules)
-    assert sum(chunk["code"].count(prior_text()) for chunk in chunks) == ("nano.js" in modules)
+    assert bundled(script) == [sorted(modules)]
+
+
+def test_what_decodes_for_elements_is_in_a_file_of_its_own():
+    assert bundled('import "combiner-preview/element";') == [ELEMENT, DECODER]
 
 
 @pytest.mark.parametrize("mode", ["production", "development"])  # the second tells of every attribute that differs
