@@ -8,7 +8,7 @@ SAMPLES := assets/samples
 WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
-	ablation coarser regions photographs flat texture table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
+	ablation coarser regions photographs flat texture corners table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
 .PHONY: help setup demo check types fast test torture lint format docs web web-package web-recipes serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
@@ -101,6 +101,7 @@ bench-speed: ARGS = $(SAMPLES)/hippos.png $(SAMPLES)/lighthouse.png $(SAMPLES)/h
 bench-looks: ARGS = $(KODAK) $(PHOTOS)/val $(PHOTOS)/val2  ## SSIMULACRA 2 and Butteraugli beside others at equal bytes; resumable
 flat: ARGS = $(PHOTOS)/val/05.png $(PHOTOS)/val/12.png $(PHOTOS)/val/17.png $(PHOTOS)/val2/19.png  ## errors in skies, ours beside AVIF's
 texture: ARGS = --train $(PHOTOS)/train $(PHOTOS)/val2/10.png $(PHOTOS)/val/00.png $(PHOTOS)/val/02.png  ## crops with grain that a decoder might draw, to look at
+corners: ARGS = $(PHOTOS)/val $(PHOTOS)/val2  ## dots where tiles of two sizes meet, and a decoder that would leave them out
 profile: ARGS = $(PHOTOS)/val  ## where the seconds of encoding and decoding go
 growth: ARGS = $(PHOTOS)/val  ## how seconds and memory grow with pixels and rate: half an hour
 goals: ARGS = $(PHOTOS)/val  ## what a size and a PSNR cost against a beta: half an hour

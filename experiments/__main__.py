@@ -11,6 +11,7 @@ PLACES = {  # name -> module and command; imported when they are asked for: host
     "ablation": ("ablation", "command"),
     "cifar": ("cifar", "command"),
     "coarser": ("coarser", "command"),
+    "corners": ("corners", "command"),
     "crop": ("crop", "command"),
     "cuda": ("cuda", "command"),
     "drift": ("reliability.commands", "drift_command"),
