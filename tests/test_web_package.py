@@ -183,6 +183,13 @@ for (let i = 0; i < 30; i++) changed.src = i % 2 ? "URL" : "broken";
 told.changed = await last;
 changed.src = null;
 told.cleared = [changed.hasAttribute("src"), changed.shadowRoot.children.length];
+const waiting = make({ hidden: "", src: "URL" });
+told.emptied = [];
+for (const name of ["load", "error"]) waiting.addEventListener(name, () => told.emptied.push(name));
+await new Promise((done) => setTimeout(done, 100)); // it is observed, and not near
+waiting.src = null;
+waiting.hidden = false;
+waiting.width = waiting.height = 10;
 const small = make({ "max-pixels": 100, src: "URL" });
 told.limit = await heard(small);
 const cloned = early.cloneNode(true), copied = heard(cloned);
@@ -209,6 +216,7 @@ def test_the_element_keeps_a_pages_rules(package):
     *refused, shown = told["events"]
     assert [kind for kind, _ in refused] == ["error"] * 3 and shown == ["load"]
     assert told["changed"] == ["load"] and told["cleared"] == [False, 0]
+    assert told["emptied"] == []
     assert told["limit"] == ["error", "64 x 32 pixels are more than 100"] and told["cloned"] == ["load"]
     assert told["ticks"] >= 50  # of 100 pictures: the page had turns between them
 

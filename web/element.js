@@ -47,6 +47,7 @@ async function work() {
 
 async function show(element) {
 	const source = element.getAttribute("src"), { decoder } = page;
+	if (source === null) return; // taken away while the element waited
 	const stale = () => element.getAttribute("src") !== source || !element.isConnected;
 	let decode;
 	try {
