@@ -11,6 +11,7 @@ from scripts import web_package
 RECIPES = web_package.WEB / "recipes"
 PLACE = web_package.ROOT / "build" / "web-recipes"
 NAMES = ("vite", "react-ssr")
+TYPES = ("typescript", "@types/react")  # what looks at the package's types, in the second
 PHOTOGRAPHS = ("hippos.png", "lighthouse.png")
 
 
@@ -38,7 +39,8 @@ def install(offline: bool = False) -> None:
         project = PLACE / name
         shutil.copytree(RECIPES / name, project, dirs_exist_ok=True)
         make_previews(project)
-        subprocess.run(["npm", "install", *options, tarball], cwd=project, check=True)
+        more = TYPES if name == "react-ssr" else ()
+        subprocess.run(["npm", "install", *options, tarball, *more], cwd=project, check=True)
 
 
 def main() -> None:

@@ -160,3 +160,29 @@ def test_react_hydrates_what_its_server_rendered(mode):
         (dist / "index.html").write_text(page.replace("<img-cmb ", '<img-cmb class="other" '))
         (complaint,) = told(dist, hydrates=True)["complaints"]
         assert "didn't match" in complaint  # so what is empty above would not hide one
+
+
+TYPED = """
+import "combiner-preview/react";
+import type { ImgCmb } from "combiner-preview/element";
+import { useRef } from "react";
+export function Shown({ cmb }: { cmb: string | null }) {
+	const element = useRef<ImgCmb>(null);
+	const fine = ({ type }: Event) => type;
+	const failed = ({ message }: ErrorEvent) => message;
+	const rest = { width: 64, hidden: true, className: "preview", onload: fine, onerror: failed };
+	return <img-cmb ref={element} src={cmb} alt="" max-pixels={4096} {...rest} />;
+}
+// @ts-expect-error
+export const number = <img-cmb src={7} />;
+"""
+
+
+@pytest.mark.parametrize("modules", [["--module", "nodenext"], ["--module", "esnext", "--moduleResolution", "bundler"]])
+def test_jsx_knows_the_element(modules):
+    folder = PLACE / "react-ssr"
+    (folder / "typed.tsx").write_text(TYPED)
+    options = ["--noEmit", "--strict", "--jsx", "react-jsx", "--target", "es2022", "--lib", "es2022,dom"]
+    command = ["npx", "--offline", "tsc", *options, *modules, "typed.tsx"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
