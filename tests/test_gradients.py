@@ -11,7 +11,7 @@ from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, laye
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.threads import ALONE, side_by_side
 from combiner_codec.synthesis.architecture import Architecture, Layer
-from combiner_codec.synthesis.lapped import Borders
+from combiner_codec.synthesis.borders import Borders
 from combiner_codec.synthesis.modulation import count, modulated
 from combiner_codec.synthesis.network import Network
 from combiner_codec.synthesis.rectangle import Rectangle

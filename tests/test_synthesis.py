@@ -7,8 +7,9 @@ import torch
 from combiner_codec.encoder.fit.analysis import decompose
 from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
+from combiner_codec.synthesis.borders import Borders
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
-from combiner_codec.synthesis.lapped import Borders, analyse, synthesise
+from combiner_codec.synthesis.lapped import analyse, synthesise
 from combiner_codec.synthesis.network import WIDEST, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
 from combiner_codec.synthesis.rectangle import Rectangle

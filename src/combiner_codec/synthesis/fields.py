@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .lapped import Borders, coefficients, synthesise
+from .borders import Borders
+from .lapped import coefficients, synthesise
 from .rectangle import Rectangle
 
 if TYPE_CHECKING:

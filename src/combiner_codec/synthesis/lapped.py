@@ -2,140 +2,22 @@
 section 7, "Field").
 
 The modified discrete cosine transform with a sine window (Princen and Bradley, 1986): first every tile's cosines, then
-samples mirrored at a border are mixed, over half of the smaller neighbour; mirrored at the picture's ends, plain
-cosines in the last tile. Four tiles may be merged into one of twice the side. Its coefficient (v, h) stands in tile
-(v % 2, h % 2) of the four, at (v // 2, h // 2): a place stands for about the same frequency in tiles of both sizes.
-Borders between rows of tiles are mixed before those between columns, so any choice of merged tiles is orthonormal.
+samples are mixed at borders (borders.py); mirrored at the picture's ends, plain cosines in the last tile. Four tiles
+may be merged into one of twice the side. Its coefficient (v, h) stands in tile (v % 2, h % 2) of the four, at (v // 2,
+h // 2): a place stands for about the same frequency in tiles of both sizes.
 
-Shapes: P pictures of R x C tiles of `hop` pixels, H x W pixels in all, three colour components. `merged` (P, R, C) bool
-marks all four tiles of a merged one, which begins at an even row and an even column.
+Shapes: as in borders.py.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cache, lru_cache, partial
+from functools import cache
 from itertools import product
 
 import numpy as np
 
-from .array import Array
-from .rectangle import Rectangle, grown
-
-REMEMBERED_TILES = 2**12  # of pictures whose borders are remembered, at most
-REMEMBERED_PICTURES = 16
+from .borders import Borders
 
 Kind = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]  # cells of some tiles, matrices down and across
-
-
-@dataclass(frozen=True)
-class Borders:
-    """Borders along one axis of S pixels, for each of the n tiles across it: y = keep * x + mix * (x mirrored)."""
-
-    hop: int
-    keep: np.ndarray  # (P, n, S)
-    mix: dict[int, np.ndarray]  # by pixels mirrored on either side of a border: (P, n, S)
-    # what `_between_rows` has made
-    known: dict[tuple[object, ...], Array] = field(default_factory=dict, compare=False, repr=False)
-
-    @staticmethod
-    def of(merged: np.ndarray, hop: int) -> "Borders":
-        """Of tiles in order along the axis: (P, n, S / hop)."""
-        if merged.size <= REMEMBERED_TILES:
-            return _known(merged.tobytes(), merged.shape, hop)
-        return Borders._of(merged, hop)
-
-    @staticmethod
-    def _of(merged: np.ndarray, hop: int) -> "Borders":
-        pictures, lines, tiles = merged.shape
-        left, right = merged[:, :, :-1], merged[:, :, 1:]
-        even = np.arange(1, tiles) % 2 == 0  # where a merged tile may begin
-        wide = left & right & even
-        inside = left & ~even  # the middle of a merged tile is no border
-        narrow = ~wide & ~inside
-        places = {hop // 2: narrow, hop: wide[:, :, 1::2]}
-        size = tiles * hop
-        keep = np.ones((pictures, lines, size))
-        mix = {}
-        for half, where in places.items():
-            if where.any():
-                sin, cos = window(half)
-                keep += _spread(where, sin - 1, size)
-                mix[half] = _spread(where, cos, size)
-        return Borders(hop, keep, mix)
-
-    def of_pictures(self, some: slice) -> "Borders":
-        """Of some of the pictures only."""
-        mix = {half: values[some] for half, values in self.mix.items()}
-        return Borders(self.hop, self.keep[some], mix)
-
-    def reached(self, line: range) -> range:
-        """Pixels along the axis that have to be mixed at once for some of them: from one widest border to another, with
-        more than what a border mirrors on either side.
-        """
-        size = self.keep.shape[2]
-        return grown(line, self.hop, 2 * self.hop, size)
-
-    def mixed_part(self, y, part: Rectangle, ops):
-        """Borders between columns mixed in a part of the pictures: (P, h, 3, w'), its rows and the columns `reached`,
-        -> (P, h, 3, w).
-        """
-        reached = self.reached(part.columns)
-        mixed = self.mixed(y, 3, ops, 1, part.rows.start, reached.start)
-        start = part.columns.start - reached.start
-        return mixed[..., start : start + len(part.columns)]
-
-    def mixed_part_back(self, y, part: Rectangle, ops):
-        """The transpose: (P, h, 3, w) -> (P, h, 3, w')."""
-        reached = self.reached(part.columns)
-        start = part.columns.start - reached.start
-        if reached != part.columns:
-            wide = ops.zeros((*y.shape[:3], len(reached)), y)
-            wide[..., start : start + len(part.columns)] = y
-            y = wide
-        return self.mixed(y, 3, ops, -1, part.rows.start, reached.start)
-
-    def mixed(self, y, axis: int, ops, sign: int = 1, first: int = 0, along: int = 0):
-        """Pixels (P, H, 3, W) with borders along axis 1 or 3 mixed; sign -1 undoes it.
-
-        first: number of the first of y's lines across the axis; along: of the first of its columns, for axis 3.
-        """
-        placed = self._between_rows if axis == 1 else partial(self._between_columns, along)
-        total = y * placed(self.keep, 0, y, ops, first)
-        for half, values in self.mix.items():
-            other = mirrored(y, half, axis, ops)
-            other *= placed(values, half, y, ops, first)
-            total += other if sign > 0 else -other
-        return total
-
-    def _between_columns(self, along: int, values, half: int, y, ops, first: int):
-        """Values where the pixels of y have them: (P, n, S) -> (P, H, 1, W)."""
-        tiles = (first + np.arange(y.shape[1])) // self.hop
-        here = values[:, tiles[0] : tiles[-1] + 1, along : along + y.shape[3]]
-        return ops.constant(here, y)[:, tiles - tiles[0]][:, :, None]
-
-    def _between_rows(self, values, half: int, y, ops, first: int):
-        """The same for borders between rows: (P, n, H) -> (P, H, 1, W)."""
-        if not ops.KEEPS:
-            return self._turned(values, y, ops, first)
-        key = half, first, y.shape[3], y.dtype, y.device
-        found = self.known.get(key)
-        if found is None:
-            found = self._turned(values, y, ops, first).contiguous()
-            if values.size <= REMEMBERED_TILES * self.hop:
-                self.known[key] = found
-        return found
-
-    def _turned(self, values, y, ops, first: int):
-        """A fit, which asks for these in every step, has them made once."""
-        tiles = (first + np.arange(y.shape[3])) // self.hop
-        here = values[:, tiles[0] : tiles[-1] + 1]
-        return ops.constant(here, y)[:, tiles - tiles[0]].swapaxes(1, 2)[:, :, None]
-
-
-@lru_cache(REMEMBERED_PICTURES)
-def _known(merged: bytes, shape: tuple[int, ...], hop: int) -> Borders:
-    """Borders of pictures that are not large."""
-    return Borders._of(np.frombuffer(merged, bool).reshape(shape), hop)
 
 
 def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0, None)):
@@ -224,43 +106,6 @@ def split_pixels(tiles, hop: int, ops):
     n, colours, side, _ = tiles.shape
     squares = tiles.reshape(n, colours, side // hop, hop, side // hop, hop)
     return ops.permute(squares, (0, 2, 4, 1, 3, 5))
-
-
-def _spread(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
-    """Values around borders, at equal distances and in order along the last axis: (P, n, k) (2 half,) -> (P, n, S)."""
-    half = len(values) // 2
-    pictures, lines, _ = where.shape
-    around = where[..., None] * values  # (P, n, k, 2 half)
-    flat = around.reshape(pictures, lines, -1)
-    before, after = half, size - half - flat.shape[2]
-    return np.pad(flat, ((0, 0), (0, 0), (before, after)))
-
-
-def mirrored(y, half: int, axis: int, ops):
-    """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
-    shape = y.shape
-    size = shape[axis]
-    across = int(np.prod(shape[axis + 1 :]))
-    y = y.reshape(*shape[:axis], size, across)
-    end = size - (size - half) % (2 * half)
-    before = y[..., :half, :]
-    around = y[..., half:end, :]
-    after = y[..., end:, :]
-    count = (end - half) // (2 * half)
-    pairs = around.reshape(*shape[:axis], count, 2 * half, across)
-    turned = ops.flip(pairs, axis + 1).reshape(around.shape)
-    return ops.concatenate([before, turned, after], axis).reshape(shape)
-
-
-@cache
-def window(half: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sine window: the shares that pixels around a border keep and take from their mirror images: (2 half,) each."""
-    distance = (np.arange(half) + 0.5) / half
-    angle = np.pi / 4 * (1 + distance)
-    sin, cos = np.sin(angle), np.cos(angle)
-    kept = np.concatenate([sin[::-1], sin])
-    taken = np.concatenate([cos[::-1], -cos])
-    return kept, taken
 
 
 @cache

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ..synthesis.lapped import Borders, cosines, join_frequencies, join_pixels, lapped, mirrored, split_frequencies
+from ..synthesis.borders import Borders, mirrored
+from ..synthesis.lapped import cosines, join_frequencies, join_pixels, lapped, split_frequencies
 from ..synthesis.torch_ops import TorchOps
 
 

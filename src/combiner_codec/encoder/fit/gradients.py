@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.nn.grad import conv2d_weight
 
 from ...synthesis.architecture import Layer
-from ...synthesis.lapped import Borders
+from ...synthesis.borders import Borders
 from ...synthesis.modulation import modulated, parts
 from ...synthesis.network import Network, refold
 from ...synthesis.rectangle import Rectangle

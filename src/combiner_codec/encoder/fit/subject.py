@@ -16,8 +16,8 @@ from ...format.prior import OperatingPoint, Prior
 from ...picture.rounding import to_uint8
 from ...synthesis.architecture import blocks_of, counts
 from ...synthesis.bands import Band, whole
+from ...synthesis.borders import Borders
 from ...synthesis.fields import blocks_from
-from ...synthesis.lapped import Borders
 from ...synthesis.network import Network
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
