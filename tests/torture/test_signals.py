@@ -15,7 +15,12 @@ KILLS = 20
 ENCODE = ("encode", "in.png", "-o", "out/out", "--effort", "fast", "-q")
 DECODE = ("decode", "in.cmb", "-o", "out/out", "--format", "png", "-q")
 # What Python says of a signal before the command's own code
-PYTHON_STARTS = ("Fatal Python error: init_", "Error processing line ", "Error calling __set_name__ ")
+PYTHON_STARTS = (
+    "Fatal Python error: init_",
+    "Error processing line ",
+    "Error calling __set_name__ ",
+    "Could not import runpy module",
+)
 CODES = {signal.SIGKILL: -signal.SIGKILL, signal.SIGTERM: 143, signal.SIGINT: 130}
 
 
