@@ -251,10 +251,12 @@ def untrained_classes(point: OperatingPoint) -> np.ndarray:
     if not biases:
         return np.zeros(point.classes, bool)
     table = biases[0]
-    speaking = table.max(1) > SILENT
-    last = np.flatnonzero(speaking[: point.single])[-1:]
-    alike = speaking & (table == table[last]).all(1)
-    return alike if alike.sum() > 1 else np.zeros_like(alike)
+    speaking = np.flatnonzero(table[: point.single].max(1) > SILENT)
+    alike = np.zeros(point.classes, bool)
+    if len(speaking):
+        alike[: point.single] = (table[: point.single] == table[speaking[-1]]).all(1)
+    some = 1 < alike.sum() < point.single  # all are alike where no network was trained
+    return alike if some else np.zeros_like(alike)
 
 
 def tile_nats(point: OperatingPoint) -> np.ndarray:

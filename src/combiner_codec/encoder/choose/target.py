@@ -15,7 +15,7 @@ from .search import sufficient, within_size
 
 SMALL = 2**14  # pixels up to which `normal` works harder for a wanted size
 HARDER = replace(EFFORTS["normal"], trials=2, wider=2)  # 0.07 dB more at 64x64 and 100 bytes, in twice the time
-FEW_POINTS = 3  # that a prior for previews has: there it would be 0.02 to 0.04 dB more, in three times the time
+PREVIEW_POINTS = 3  # that a prior for previews has: there it would be 0.02 to 0.04 dB more, in three times the time
 
 # Set on the same photographs as the constants of search.py.
 GAINS = {"fast": -0.3, "normal": 0.0, "best": 0.15}  # dB of files above the prediction, on photographs
@@ -44,8 +44,8 @@ def rounds(goal: Goal, batch: Batch) -> Rounds:
     """
     if goal.size is None:
         return _to_psnr([Aim(choices, goal.psnr) for choices in choices_of(batch)], batch)
-    few = len(batch.prior.betas) <= FEW_POINTS
-    if batch.pixels <= SMALL and batch.settings.effort == "normal" and not few:
+    for_previews = len(batch.prior.betas) <= PREVIEW_POINTS
+    if batch.pixels <= SMALL and batch.settings.effort == "normal" and not for_previews:
         batch = batch.with_effort(HARDER)
     return _to_size(goal.size, choices_of(batch), batch)
 
