@@ -1,5 +1,6 @@
 """What is decided before a fit: tilings, costs of classes, operating points, files within limits."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from combiner_codec.encoder.batch import Batch
 from combiner_codec.encoder.choose.choices import SIZE_ALONE
-from combiner_codec.encoder.choose.class_costs import costs_by_size
+from combiner_codec.encoder.choose.class_costs import costs_by_size, untrained_classes
 from combiner_codec.encoder.choose.search import constrained
 from combiner_codec.encoder.choose.solve import GRID, LOG_BETAS, Limit, first_log_beta, guess, solve
 from combiner_codec.encoder.choose.target import choices_of, job
@@ -202,3 +203,19 @@ def test_guesses_find_a_root(function):
         x = next_guess(known, 1.0)
         known.append((x, float(function(x)) - 0.5))
     assert min(abs(y) for _, y in known) < 0.01
+
+
+AVERAGE_TWICE = (1, 2, 7, 7, -60, 9)  # the last class is of merged tiles
+UNTRAINED = (7, 7, 7, 7, 7, 9)
+SILENT = (-60, -60, -60, -60, -60, -60)
+
+
+@pytest.mark.parametrize(("biases", "found"), [(AVERAGE_TWICE, [2, 3]), (UNTRAINED, []), (SILENT, [])])
+def test_classes_that_no_network_was_trained_with_share_the_average_biases(tiny_prior, biases, found):
+    point = tiny_prior.operating_point(0)
+    columns = point.kl_index.shape[1]
+    single = np.zeros((5, columns), np.uint8)
+    merged = np.zeros((1, 4, columns), np.uint8)
+    table = np.repeat(np.array(biases, np.float32)[:, None], 4, 1)
+    of_six = replace(point, kl_index=single, merged=merged, shared={"b2": table})
+    assert np.flatnonzero(untrained_classes(of_six)).tolist() == found
