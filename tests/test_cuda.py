@@ -13,10 +13,13 @@ from torch.utils._pytree import tree_flatten, tree_map
 
 from combiner_codec import decoder
 from combiner_codec.encoder import batch, encode
+from combiner_codec.encoder.code import device_candidates
 from combiner_codec.encoder.code import pictures as coder
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.descent import Descent
 from combiner_codec.encoder.settings import Effort, Settings
+from combiner_codec.format import candidates
+from combiner_codec.format.header import MAX_SEED
 from combiner_codec.format.prior import load
 from conftest import ELSEWHERE, REGISTERED, busy_pictures
 
@@ -100,6 +103,32 @@ def test_the_imagined_device_behaves(device):
     assert y.grad.cpu().tolist() == [0, 2, 4]
     assert (x.sum() > 1).item()
     assert len(device.waits) == 2
+
+
+CANDIDATES = {0: 3, 5: 16, 70000: 37, 2**32 - 1: 1}  # group numbers, and latents of each
+
+
+@pytest.mark.parametrize("seed", [0, 7, MAX_SEED])
+def test_candidates_are_numpys_on_both(device, seed):
+    """Philox in wrapping int64, many groups at once, against numpy's own in uint64, one by one."""
+    for where in ("cpu", ELSEWHERE):
+        drawn = device_candidates.candidates(seed, CANDIDATES, 100, torch.device(where))
+        for group, dims in CANDIDATES.items():
+            expected = candidates.candidates(seed, group, 100, dims)
+            np.testing.assert_array_equal(numbers(drawn[group]), expected)
+    assert not device.waits
+
+
+def test_groups_are_drawn_ahead_and_no_more_than_fit(device, monkeypatch):
+    monkeypatch.setattr(device_candidates, "AT_ONCE", 300)
+    ahead = device_candidates.DrawnAhead(1, 100, torch.device(ELSEWHERE))
+    ahead.expect(CANDIDATES)
+    there = []
+    for group, dims in CANDIDATES.items():
+        expected = candidates.candidates(1, group, 100, dims)
+        np.testing.assert_array_equal(numbers(ahead.of(group)), expected)
+        there.append(list(ahead.drawn))
+    assert there == [[5], [], [], []]
 
 
 @pytest.mark.parametrize("shape", [(30, 40), (40, 24, 3)])

@@ -19,6 +19,7 @@ from ...synthesis.latents import latent
 from ..fit.latents import Latents
 from ..fit.posterior import Posterior, as_tensor
 from ..threads import Threads
+from .device_candidates import DrawnAhead
 from .layout import Layout
 from .trellis import Candidates, Chain, Independent, Ratio, StreamCoder
 
@@ -161,17 +162,34 @@ class Draws:
     def __init__(self, settings: CoderSettings, device: torch.device):
         self.settings = settings
         self.device = device
+        self.count = 1 << settings.index_bits
         self.kept: dict[int, torch.Tensor] = {}  # of groups that a segment has looked ahead at
+        self.ahead = None
+        if device.type != "cpu":  # on a processor numpy is many times faster
+            self.ahead = DrawnAhead(settings.seed, self.count, device)
+
+    def expect(self, dims: dict[int, int]) -> None:
+        """Groups of so many latents each are asked for next, in this order."""
+        for group, latents in dims.items():
+            if group in self.kept and len(self.kept[group]) < latents:
+                del self.kept[group]
+        if self.ahead:
+            missing = {group: latents for group, latents in dims.items() if group not in self.kept}
+            self.ahead.expect(missing)
 
     def of(self, group: int, dims: int, keep: bool) -> Candidates:
-        """Those of a group; keep: it will be asked for again."""
+        """Those of a group that is expected; keep: it will be asked for again."""
         eps = self.kept.pop(group, None)
-        if eps is None or len(eps) < dims:
-            drawn = candidates.candidates(self.settings.seed, group, 1 << self.settings.index_bits, dims)
-            eps = as_tensor(drawn, self.device)
+        if eps is None:
+            eps = self._drawn(group, dims)
         if keep:
             self.kept[group] = eps
         return Candidates.of(eps[:dims])
+
+    def _drawn(self, group: int, dims: int) -> torch.Tensor:
+        if self.ahead:
+            return self.ahead.of(group)
+        return as_tensor(candidates.candidates(self.settings.seed, group, self.count, dims))
 
     def again(self, dims: dict[int, int], start: int) -> set[int]:
         """Of groups of so many latents each, those to keep for a segment that begins at `start`."""
@@ -211,6 +229,7 @@ def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, thread
         dims[group] = max(span.bundle.layout.dims(group) for span in active[group])
     next_start = min((span.bundle.segment(segment).stop for span in spans), default=0)
     again = draws.again(dims, next_start)
+    draws.expect(dims)
 
     def draw(group):
         return draws.of(group, dims[group], group in again)
