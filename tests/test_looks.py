@@ -12,10 +12,12 @@ import combiner_codec
 from combiner_codec.command import cli
 from combiner_codec.encoder import looks
 from combiner_codec.encoder.batch import Batch
+from combiner_codec.encoder.choose.class_costs import silent_classes
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.subject import Subject
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
+from combiner_codec.format import prior as priors
 from combiner_codec.synthesis.rectangle import Rectangle
 from conftest import smooth_pictures
 from experiments import flat
@@ -102,6 +104,24 @@ def test_tune_iq_moves_error_from_plain_to_busy_parts(tiny_photo_prior):
     plain, busy = zip(*(errors_by_half(picture, files[tune].pixels) for tune in ("psnr", "iq")), strict=True)
     assert plain[1] < plain[0] and busy[1] > busy[0] * 0.98
     assert all(len(file.data) <= 600 for file in files.values())
+
+
+def fence(side, width):
+    """Pickets of 4 pixels in the first columns of a smooth picture."""
+    (picture,) = smooth_pictures(1, side)
+    pickets = np.where(np.arange(width) % 4 < 2, 250, 30)
+    picture[:, :width] = pickets[:, None]
+    return picture
+
+
+@pytest.mark.parametrize(("tune", "width", "kept"), [("psnr", 32, True), ("iq", 32, False), ("iq", 128, True)])
+def test_tune_iq_has_no_patterns_among_other_tiles(tune, width, kept):
+    """Dots in colour stand between them and the rest; a drawing of patterns has no rest."""
+    prior = priors.load("photo")
+    point = prior.operating_point(3)
+    batch = Batch(prior, Settings(point.beta, tune=tune), [fence(128, width)])
+    classes = batch.classes(3, [0])
+    assert silent_classes(point)[classes].any() == kept
 
 
 def test_weights_scale_the_pull_of_pixels_and_sharpen_posteriors(tiny_photo_prior):

@@ -18,9 +18,12 @@ from ..fit.analysis import ColourMap
 from ..fit.posterior import shared_weights
 from ..looks import component_weights
 from ..threads import ALONE, Threads
+from .class_costs import silent_classes
 from .class_maps import cheapest
 from .picture_costs import PictureCosts, TileWeights
 from .tiling import choose_tiling
+
+MOSTLY = 0.5  # share of a picture's tiles from which on silent classes make it what it is: a drawing
 
 # costs of some pictures, by their numbers (n,), at an operating point: (n,)
 CostOf = Callable[[int, np.ndarray], np.ndarray]
@@ -104,7 +107,21 @@ class Chooser:
         """Classes of the tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct)."""
         merged = self.tiling(point, pictures, weights)
         costs = self.costs(point, pictures, weights).costs(merged)
-        return cheapest(point, costs, self.beta)
+        classes = cheapest(point, costs, self.beta)
+        if weights is None:
+            return classes
+        dotted = self._dotted(point, classes)
+        if dotted.any():
+            costs[dotted] = np.where(silent_classes(point), np.inf, costs[dotted])
+            classes[dotted] = cheapest(point, costs[dotted], self.beta)
+        return classes
+
+    def _dotted(self, point: OperatingPoint, classes: np.ndarray) -> np.ndarray:
+        """Pictures with tiles of silent classes among many others, (P, Rt, Ct) -> (P,) bool. Between the two kinds
+        biases are those of no class, and a network draws coloured dots, which cost little and are seen.
+        """
+        share = silent_classes(point)[classes].mean((1, 2))
+        return (share > 0) & (share < MOSTLY)
 
     def costs(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> PictureCosts:
         """Of the tiles of (P, H, W, 1 or 3) pictures."""

@@ -247,16 +247,31 @@ def untrained_classes(point: OperatingPoint) -> np.ndarray:
     """Classes that no network was trained with, but whose layers speak: those of writing and drawings, which share the
     average biases (training/finish/graphics.py). (K,) bool.
     """
-    biases = [table for name, table in sorted(point.shared.items()) if name[0] == "b" and table.ndim == 2]
-    if not biases:
+    table = _first_biases(point)
+    if table is None:
         return np.zeros(point.classes, bool)
-    table = biases[0]
-    speaking = np.flatnonzero(table[: point.single].max(1) > SILENT)
+    speaking = np.flatnonzero(~silent_classes(point)[: point.single])
     alike = np.zeros(point.classes, bool)
     if len(speaking):
         alike[: point.single] = (table[: point.single] == table[speaking[-1]]).all(1)
     some = 1 < alike.sum() < point.single  # all are alike where no network was trained
     return alike if some else np.zeros_like(alike)
+
+
+def silent_classes(point: OperatingPoint) -> np.ndarray:
+    """Classes whose first layer says nothing, so that a tile shows its cosines as they are: those of patterns, which a
+    network would blur (training/finish/graphics.py). (K,) bool.
+    """
+    table = _first_biases(point)
+    if table is None:
+        return np.zeros(point.classes, bool)
+    return table.max(1) <= SILENT
+
+
+def _first_biases(point: OperatingPoint) -> np.ndarray | None:
+    """Biases of the first layer that has them by class: (K, O)."""
+    biases = [table for name, table in sorted(point.shared.items()) if name[0] == "b" and table.ndim == 2]
+    return biases[0] if biases else None
 
 
 def tile_nats(point: OperatingPoint) -> np.ndarray:
