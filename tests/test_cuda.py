@@ -1,20 +1,14 @@
-"""The GPU's path without a GPU: tensors that say they are on another device and compute on the processor.
-
-An operation that mixes devices fails as it would there, and so does numpy; what waits for the device is counted.
-"""
-
-from collections import Counter
+"""The GPU's path without a GPU, on a device of the imagination."""
 
 import numpy as np
 import pytest
 import torch
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from combiner_codec import decoder
 from combiner_codec.encoder import batch, encode
 from combiner_codec.encoder.code import device_candidates
 from combiner_codec.encoder.code import pictures as coder
+from combiner_codec.encoder.code.streams import Span
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit.descent import Descent
 from combiner_codec.encoder.settings import Effort, Settings
@@ -22,64 +16,7 @@ from combiner_codec.format import candidates
 from combiner_codec.format.header import MAX_SEED
 from combiner_codec.format.prior import load
 from conftest import ELSEWHERE, REGISTERED, busy_pictures
-
-aten = torch.ops.aten
-COPIES = {aten._to_copy.default, aten.copy_.default}
-BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
-
-
-class There(torch.Tensor):
-    """A tensor on a device of the imagination; `here` has its numbers."""
-
-    @staticmethod
-    def __new__(cls, here):
-        there = torch.Tensor._make_wrapper_subclass(
-            cls, here.shape, here.stride(), here.storage_offset(), dtype=here.dtype, device=f"{ELSEWHERE}:0"
-        )
-        there.here = here
-        return there
-
-    def __repr__(self):
-        return f"There({self.here})"
-
-    @classmethod
-    def __torch_dispatch__(cls, function, types, args=(), kwargs=None):
-        raise AssertionError(f"{function} outside the device's mode")
-
-
-class Device(TorchDispatchMode):
-    """What happens to such tensors. waits: how often the processor waited for them, by operation."""
-
-    def __init__(self):
-        super().__init__()
-        self.waits = Counter()
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = dict(kwargs or {})
-        given = tree_flatten((args, kwargs))[0]
-        there = any(isinstance(x, There) for x in given)
-        wanted = kwargs.get("device")
-        here = [x for x in given if isinstance(x, torch.Tensor) and not isinstance(x, There) and x.ndim]
-        if there and here and function not in COPIES | BY_INDEX:
-            raise AssertionError(f"{function} mixes devices")
-        if wanted is not None:
-            kwargs["device"] = "cpu"
-        found = function(*tree_map(numbers, args), **tree_map(numbers, kwargs))
-        leaves = wanted is not None and torch.device(wanted).type == "cpu"
-        if there and (leaves or not isinstance(tree_flatten(found)[0][0], torch.Tensor)):
-            self.waits[str(function)] += 1
-            return found
-        if function._schema.is_mutable:
-            if there and not isinstance(tree_flatten(args[0])[0][0], There):
-                self.waits[str(function)] += 1  # a copy to the processor
-            return args[0] if function._schema.returns else None
-        if there or (wanted is not None and torch.device(wanted).type == ELSEWHERE):
-            return tree_map(lambda x: There(x) if isinstance(x, torch.Tensor) else x, found)
-        return found
-
-
-def numbers(x):
-    return x.here if isinstance(x, There) else x
+from imagined_device import Device, numbers
 
 
 @pytest.fixture
@@ -99,7 +36,7 @@ def test_the_imagined_device_behaves(device):
         x + torch.ones(3)
     y = x.requires_grad_()
     (y**2).sum().backward()
-    assert not device.waits
+    assert device.totals() == (0, 1, 7)
     assert y.grad.cpu().tolist() == [0, 2, 4]
     assert (x.sum() > 1).item()
     assert len(device.waits) == 2
@@ -144,30 +81,38 @@ def test_both_devices_write_the_same_file(device, shape, tiny_photo_prior):
 
 
 @pytest.fixture
-def waits(device, monkeypatch):
-    """How often every fit and every segment of coding waited: a list each."""
-    found = {"run": [], "code_segment": []}
+def counts(device, monkeypatch):
+    """What every fit, every segment of coding and every group of a bundle asked for: lists of `Device.totals`."""
+    found = {"run": [], "code_segment": [], "push": []}
 
-    def counted(name, work):
+    def counted(owner, name):
+        work = getattr(owner, name)
+
         def run(*args, **kwargs):
-            before = device.waits.total()
+            before = device.totals()
             result = work(*args, **kwargs)
-            found[name].append(device.waits.total() - before)
+            found[name].append(np.subtract(device.totals(), before))
             return result
 
-        return run
+        monkeypatch.setattr(owner, name, run)
 
-    monkeypatch.setattr(Descent, "run", counted("run", Descent.run))
-    monkeypatch.setattr(coder, "code_segment", counted("code_segment", coder.code_segment))
+    counted(Descent, "run")
+    counted(coder, "code_segment")
+    counted(Span, "push")
     return found
 
 
-def test_neither_steps_nor_groups_wait(waits, each_prior):
-    """A fit of many steps waits as often as one of few, and a longer stream as often as a short one."""
+def test_neither_steps_nor_groups_wait(counts, each_prior):
+    """A fit of many steps waits as often as one of few. So does a longer stream, to which no more is sent either."""
+    device_candidates.candidates(0, {0: 1}, 1, torch.device(ELSEWHERE, 0))  # sends its constants
     for steps, beta in ((0.1, 0.1), (0.1, 0.001), (0.3, 0.001)):
         encode_arrays(busy_pictures(1, 32), each_prior, Settings(beta, Effort(steps, 1, 0, -6, 1), device="cuda"))
-    assert len(set(waits["run"])) == 1
-    assert len(set(waits["code_segment"])) == 1
+    assert len({waits for waits, _, _ in counts["run"]}) == 1
+    assert len({(waits, sent) for waits, sent, _ in counts["code_segment"]}) == 1
+    waits, sent, launches = np.max(counts["push"], 0)
+    assert (waits, sent) == (0, 0)
+    print("PUSH", launches, np.mean(counts["push"], 0), counts["code_segment"], counts["run"])
+    assert launches <= 10
 
 
 def test_modulations_are_the_same_on_both(device):

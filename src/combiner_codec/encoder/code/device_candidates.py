@@ -96,13 +96,11 @@ def _philox(counters: torch.Tensor, seed: int) -> torch.Tensor:
     multipliers = _constants(MULTIPLIERS, device, multiplied.ndim)
     low_factors = multipliers & LOW_HALF
     high_factors = _high_half(multipliers)
-    keys = (seed, STREAM_VERSION)
-    for _ in range(ROUNDS):
+    for keys in _keys(seed, device, multiplied.ndim):
         high = _high_product(multiplied, low_factors, high_factors).flip(0)
         low = (multiplied * multipliers).flip(0)
-        multiplied = high ^ others ^ _constants(keys, device, multiplied.ndim)
+        multiplied = high ^ others ^ keys
         others = low
-        keys = tuple((key + step) & WORD for key, step in zip(keys, WEYL, strict=True))
     return torch.stack([multiplied, others], 1).flatten(0, 1)
 
 
@@ -124,6 +122,16 @@ def _constants(words: tuple[int, ...], device: torch.device, ndim: int) -> torch
     """Unsigned words as int64, (n, 1, …) with `ndim` axes."""
     signed = [word - (1 << 64) if word >> 63 else word for word in words]
     return torch.tensor(signed).to(device).reshape(-1, *[1] * (ndim - 1))
+
+
+@cache
+def _keys(seed: int, device: torch.device, ndim: int) -> torch.Tensor:
+    """The two words of every round's key: (ROUNDS, 2, 1, …), `ndim` axes without the first."""
+    words = []
+    for number in range(ROUNDS):
+        for key, step in zip((seed, STREAM_VERSION), WEYL, strict=True):
+            words.append((key + number * step) & WORD)
+    return _constants(tuple(words), device, ndim).unflatten(0, (ROUNDS, 2))
 
 
 @cache

@@ -1,6 +1,6 @@
 """Where the latents of some blocks' groups lie. numpy only.
 
-Shapes: n blocks, M latents and G groups of the longest; d latents of a group.
+Shapes: n blocks, M latents and G groups of the longest; W columns of some groups, one after another.
 """
 
 from dataclasses import dataclass
@@ -53,14 +53,28 @@ class Layout:
         dims = self.starts[:, group + 1] - self.starts[:, group]
         return int(dims.max())
 
-    def places(self, group: int) -> np.ndarray:
-        """Places of a group's latents; M, where a block has fewer than others: (active, d)."""
-        n = self.active(group)
-        starts = self.starts[:n, group]
-        ends = self.starts[:n, group + 1]
-        places = starts[:, None] + np.arange(self.dims(group))
+    def columns(self, groups: range) -> dict[int, slice]:
+        """Columns of groups that stand one after another, as many for each as its largest has latents."""
+        found = {}
+        start = 0
+        for group in groups:
+            end = start + self.dims(group)
+            found[group] = slice(start, end)
+            start = end
+        return found
+
+    def places(self, columns: dict[int, slice]) -> np.ndarray:
+        """Places of the latents of these groups' columns; M where a block has fewer than others: (n, W)."""
         none = self.used.shape[1]
-        return np.where(places < ends[:, None], places, none)
+        width = max(some.stop for some in columns.values())
+        found = np.full((len(self.blocks), width), none)
+        for group, some in columns.items():
+            n = self.active(group)
+            starts = self.starts[:n, group]
+            ends = self.starts[:n, group + 1]
+            places = starts[:, None] + np.arange(some.stop - some.start)
+            found[:n, some] = np.where(places < ends[:, None], places, none)
+        return found
 
     def segment(self, number: int, segments: int) -> range:
         """Groups of one of `segments` equal parts of the longest stream."""

@@ -89,9 +89,9 @@ class Bundle:
             ahead = AHEAD * self.settings.index_bits // self.latents.group_bits
         return range(groups.start, min(groups.stop + ahead, self.layout.longest))
 
-    def ratio(self, posterior: Posterior) -> Ratio:
-        """log q - log p of every place. A last column, of latents that do not count, fills short groups; coded latents
-        are not looked at again.
+    def ratio(self, posterior: Posterior, columns: dict[int, slice]) -> Ratio:
+        """log q - log p of these groups' columns. A latent that does not count fills short groups; coded latents are
+        not looked at again.
         """
         sigma = posterior.scale[self.where].double()
         mean = posterior.mean[self.where].double()
@@ -104,12 +104,8 @@ class Bundle:
         centre = torch.where(live, shift / safe_scale, 0.0)
         filled_ratio = functional.pad(ratio, (0, 1), value=1.0)
         filled_centre = functional.pad(centre, (0, 1))
-        return Ratio.of(filled_ratio, filled_centre)
-
-    def push(self, group: int, ratio: Ratio, drawn: Candidates) -> None:
-        """Code a group, or take it into the trellis."""
-        places = self.layout.places(group)
-        self.coder.push(ratio.at(places), drawn.first(places.shape[1]))
+        places = as_tensor(self.layout.places(columns), self.latents.device)
+        return Ratio.of(filled_ratio.gather(1, places), filled_centre.gather(1, places))
 
     def settle(self, segment: int) -> tuple[tuple, torch.Tensor]:
         """Settle the indices of a segment: its latents' rows and numbers, and the values that they have from now on."""
@@ -200,11 +196,23 @@ class Draws:
 
 @dataclass(frozen=True)
 class Span:
-    """Groups of one bundle that coding a segment looks at."""
+    """Groups of one bundle that coding a segment looks at; what it asks of each goes to a GPU at once."""
 
     bundle: Bundle
-    groups: range
+    columns: dict[int, slice]  # of each group
     ratio: Ratio
+
+    @staticmethod
+    def of(bundle: Bundle, groups: range, posterior: Posterior) -> "Span":
+        columns = bundle.layout.columns(groups)
+        return Span(bundle, columns, bundle.ratio(posterior, columns))
+
+    def push(self, group: int, drawn: Candidates) -> None:
+        """Code a group, or take it into the trellis."""
+        columns = self.columns[group]
+        active = self.bundle.layout.active(group)
+        dims = columns.stop - columns.start
+        self.bundle.coder.push(self.ratio.at(active, columns), drawn.first(dims))
 
 
 @dataclass(frozen=True)
@@ -221,11 +229,11 @@ def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, thread
     for section in sections:
         for bundle in section.bundles:
             if groups := bundle.span(segment):
-                spans.append(Span(bundle, groups, bundle.ratio(section.posterior)))
+                spans.append(Span.of(bundle, groups, section.posterior))
     active: dict[int, list[Span]] = {}
     dims: dict[int, int] = {}
-    for group in sorted({group for span in spans for group in span.groups}):
-        active[group] = [span for span in spans if group in span.groups]
+    for group in sorted({group for span in spans for group in span.columns}):
+        active[group] = [span for span in spans if group in span.columns]
         dims[group] = max(span.bundle.layout.dims(group) for span in active[group])
     next_start = min((span.bundle.segment(segment).stop for span in spans), default=0)
     again = draws.again(dims, next_start)
@@ -241,7 +249,7 @@ def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, thread
 
 def push_all(spans: Sequence[Span], group: int, drawn: Candidates, threads: Threads) -> None:
     """Code a group of some bundles."""
-    threads.map(lambda span: span.bundle.push(group, span.ratio, drawn), spans)
+    threads.map(lambda span: span.push(group, drawn), spans)
 
 
 def settled(section: Streams, segment: int) -> Streams:

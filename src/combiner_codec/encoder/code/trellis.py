@@ -18,8 +18,6 @@ from typing import Protocol
 import numpy as np
 import torch
 
-from ..fit.posterior import as_tensor
-
 SHARP = 256.0  # prior over posterior scale from which float32 products lose the score
 RIDING = 8  # dropped bits that fit into the lowest bits of a float32 score
 IMPOSSIBLE = -1e30  # score of a window that cannot be reached
@@ -51,20 +49,24 @@ class Ratio:
 
     ratio: torch.Tensor  # (B, d) r
     centre: torch.Tensor  # (B, d) e
+    of_squares: torch.Tensor  # (B, d) float32, what eps^2 counts
+    of_eps: torch.Tensor  # (B, d) float32, what eps counts
     sharp: np.ndarray  # (B, d) bool, where r is too large for float32 products; on the processor, which asks for it
 
     @staticmethod
     def of(ratio: torch.Tensor, centre: torch.Tensor) -> "Ratio":
-        return Ratio(ratio, centre, (ratio > SHARP).cpu().numpy())
+        squared = ratio**2
+        of_squares = 0.5 - 0.5 * squared
+        of_eps = squared * centre
+        sharp = (ratio > SHARP).cpu().numpy()
+        return Ratio(ratio, centre, of_squares.float(), of_eps.float(), sharp)
 
-    def at(self, places: np.ndarray) -> "Ratio":
-        """Those at some places of the first blocks: (n, d)."""
-        n = len(places)
-        index = as_tensor(places, self.ratio.device)
-        ratio = self.ratio[:n].gather(1, index)
-        centre = self.centre[:n].gather(1, index)
-        sharp = np.take_along_axis(self.sharp[:n], places, 1)
-        return Ratio(ratio, centre, sharp)
+    def at(self, rows: int, columns: slice) -> "Ratio":
+        """Some columns of the first rows."""
+        place = slice(rows), columns
+        return Ratio(
+            self.ratio[place], self.centre[place], self.of_squares[place], self.of_eps[place], self.sharp[place]
+        )
 
     def exact(self, eps):
         """Scores in float64 of candidates (B, ..., d), or of (..., d) for all blocks."""
@@ -78,16 +80,16 @@ class Ratio:
     def scores(self, drawn: Candidates) -> torch.Tensor:
         """All candidates of a group: (B, N) float32, up to a constant per drawn."""
         sharp = np.flatnonzero(self.sharp.any(0))
-        r, e = self.ratio, self.centre
+        of_squares, of_eps = self.of_squares, self.of_eps
         eps, squares = drawn.eps, drawn.square
         if len(sharp):
-            blunt = np.flatnonzero(~self.sharp.any(0))
-            r, e = r[:, blunt], e[:, blunt]
-            eps, squares = eps[blunt], squares[blunt]
-        of_squares = 0.5 - 0.5 * r**2
-        of_eps = r**2 * e
-        total = of_squares.float() @ squares
-        total.addmm_(of_eps.float(), eps)
+            blunt = np.flatnonzero(~self.sharp.any(0)).tolist()
+            of_squares = chosen(of_squares, 1, blunt)
+            of_eps = chosen(of_eps, 1, blunt)
+            eps = chosen(eps, 0, blunt)
+            squares = chosen(squares, 0, blunt)
+        total = of_squares @ squares
+        total.addmm_(of_eps, eps)
         for latent in sharp:
             x = drawn.eps[latent].double()
             r = self.ratio[:, latent : latent + 1]
@@ -95,6 +97,12 @@ class Ratio:
             score = 0.5 * x * x - 0.5 * (r * (x - e)) ** 2
             total.add_(score.float())
         return total
+
+
+def chosen(x: torch.Tensor, axis: int, numbers: list[int]) -> torch.Tensor:
+    """Some rows or columns, or none: by no list of indices, which a GPU would have to be sent."""
+    some = [x.narrow(axis, number, 1) for number in numbers]
+    return torch.cat([x.narrow(axis, 0, 0), *some], axis)
 
 
 def choose(ratio: Ratio, drawn: Candidates, noise: torch.Tensor | None = None) -> torch.Tensor:
@@ -161,6 +169,7 @@ class Chain:
         self.state = torch.zeros(blocks, dtype=torch.int64, device=device)
         self.score: torch.Tensor | None = None
         self.stages: list[torch.Tensor] = []
+        self.tags = torch.arange(1 << group_bits, dtype=torch.int32, device=device)[:, None]
 
     def push(self, ratio: Ratio, drawn: Candidates) -> None:
         """Add a group to the first n streams: (n, d)."""
@@ -190,8 +199,7 @@ class Chain:
         if self.bits > RIDING:
             return scores.max(1)
         mask = (1 << self.bits) - 1
-        tags = torch.arange(1 << self.bits, dtype=torch.int32, device=scores.device)
-        scores.view(torch.int32).bitwise_and_(~mask).bitwise_or_(tags[:, None])
+        scores.view(torch.int32).bitwise_and_(~mask).bitwise_or_(self.tags)
         best = scores.amax(1)
         return best, best.view(torch.int32) & mask
 
@@ -203,14 +211,20 @@ class Chain:
         """
         state = self.state.clone()  # of streams that end here, the last
         state[: len(self.score)] = self.score.argmax(1)
-        indices = torch.zeros(len(state), len(self.stages), dtype=torch.int64, device=state.device)
-        for stage in reversed(range(len(self.stages))):
-            choice = self.stages[stage]
+        states = []  # after each stage, the last one first
+        for choice in reversed(self.stages):
+            states.append(state)
             n = len(choice)
-            indices[:n, stage] = state[:n]
             staying = state[:n] >> self.bits
-            dropped = choice.gather(1, staying[:, None])[:, 0].long()
-            state[:n] = (dropped << self.keep) | staying
+            dropped = choice.gather(1, staying[:, None])[:, 0]
+            before = staying.add(dropped, alpha=1 << self.keep)
+            state = before if n == len(state) else torch.cat([before, state[n:]])
+        indices = torch.stack(states[::-1], 1)
+        going_on = len(indices)
+        for stage, choice in enumerate(self.stages):
+            if len(choice) < going_on:
+                going_on = len(choice)
+                indices[going_on:, stage:] = 0
         kept = indices[:, :keep]
         n = len(self.stages[kept.shape[1] - 1])
         self.state[:n] = kept[:n, -1]
