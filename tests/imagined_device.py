@@ -12,6 +12,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from conftest import ELSEWHERE
 
 aten = torch.ops.aten
+KERNELS = torch.library.Library("aten", "IMPL")  # of what a GPU does at once; others would be taken apart
+KERNELS.impl("silu_backward", lambda gradient, x: None, "PrivateUse1")
 COPIES = {aten._to_copy.default, aten.copy_.default}
 BY_INDEX = {aten.index.Tensor, aten.index_put.default, aten.index_put_.default, aten._index_put_impl_.default}
 NO_WORK = {

@@ -41,7 +41,7 @@ class Borders:
         size = tiles * hop
         keep = np.ones((pictures, lines, size))
         mix = {}
-        for half, where in _places(merged, hop).items():
+        for half, where in borders_of(merged, hop).items():
             if where.any():
                 kept, taken = window(half)
                 keep += _spread(where, kept - 1, size)
@@ -123,8 +123,11 @@ def _known(merged: bytes, shape: tuple[int, ...], hop: int) -> Borders:
     return Borders._of(np.frombuffer(merged, bool).reshape(shape), hop)
 
 
-def _places(merged: np.ndarray, hop: int) -> dict[int, np.ndarray]:
-    """Where there are borders, by pixels that are mirrored on either side: (P, n, tiles) -> (P, n, k) bool each."""
+def borders_of(merged: np.ndarray, hop: int) -> dict[int, np.ndarray]:
+    """Where there are borders, by pixels that are mirrored on either side: (P, n, tiles) -> (P, n, k) bool each.
+
+    From the one after the first tile on, and every second one where merged tiles meet.
+    """
     left = merged[:, :, :-1]
     right = merged[:, :, 1:]
     numbers = np.arange(1, merged.shape[2])  # of the tiles after borders

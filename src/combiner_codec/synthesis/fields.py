@@ -191,8 +191,10 @@ def blocks_from(architecture: "Architecture", tiles, ops):
     pictures, height, width, size = tiles.shape
     n = architecture.side
     rows, columns = -(-height // n), -(-width // n)
-    x = ops.zeros((pictures, rows * n, columns * n, size), tiles)
-    x[:, :height, :width] = tiles
+    x = tiles
+    if height % n or width % n:
+        x = ops.zeros((pictures, rows * n, columns * n, size), tiles)
+        x[:, :height, :width] = tiles
     blocks = x.reshape(pictures, rows, n, columns, n, size).swapaxes(2, 3)
     return blocks.reshape(pictures, rows, columns, -1)
 

@@ -12,7 +12,6 @@ finish/    points.py        State -> operating points; contexts.py: tables of th
              graphics.py  drawn.py  modulations.py  measured.py: what a prior file has besides
 
 tables.py  points.py        the prior of one operating point; all of them, with crops and posteriors
-lapping.py                  the lapped transform of crops
 shards.py  checkpoint.py    processes, files
 siren/                      the plain SIREN, the paper's own network, in the place of all but data and run.py
 """

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..encoder.fit.analysis import ColourMap
-from .lapping import Lapping
+from ..encoder.fit.lapping import Lapping
 from .tables import Tables
 
 
@@ -34,7 +34,7 @@ class Crops:
     ) -> "Crops":
         """single: classes below are of single tiles."""
         merged = assigned.flatten(0, 1).cpu().numpy() >= single
-        lapping = Lapping.of(tile, merged, bool(merged.any()), pixels.device)
+        lapping = Lapping.of(tile, merged, pixels.device)
         return Crops(pixels, assigned, difference, lapping.unflattened(assigned.shape[:2]))
 
     def colours(self, p: Tensor, places: Tensor) -> Tensor:

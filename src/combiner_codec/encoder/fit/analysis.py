@@ -27,7 +27,8 @@ class ColourMap:
         """From the weights of the shared layers."""
         number = architecture.colour
         axes = shared[f"w{number}"].reshape(3, 3)
-        return ColourMap(axes, shared[f"b{number}"], torch.linalg.inv(axes))
+        inverse = torch.linalg.inv_ex(axes).inverse  # `inv` would wait for a GPU
+        return ColourMap(axes, shared[f"b{number}"], inverse)
 
     def shared(self, architecture: Architecture) -> dict[str, torch.Tensor]:
         """The weights and the bias that it is made of, by name."""

@@ -17,20 +17,22 @@ from ...picture.rounding import to_uint8
 from ...synthesis.architecture import blocks_of, counts
 from ...synthesis.bands import Band, whole
 from ...synthesis.borders import Borders
-from ...synthesis.fields import blocks_from
+from ...synthesis.fields import blocks_from, tiles_of
 from ...synthesis.network import Network
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from ..looks import ComponentWeights, latent_weights
 from ..threads import ALONE, Threads
-from .analysis import decompose
+from .analysis import ColourMap, decompose
 from .gradients import LappedColumns, LappedRows, layers, modulated_layers
+from .lapping import Lapping
 from .latents import Latents
 from .posterior import Gaussians, Posterior, as_tensor, closed_form, distortion, reachable, shared_weights
 from .structure import STRUCTURE, structural_error
 
 MOST_PIXELS = 2**18  # of pictures fitted together; also the most that the layers compute at once
 FEWEST_PIXELS = 2**14  # the least that the layers compute at once, where threads share the work
+MOST_ON_A_GPU = 2**22  # pixels that the layers compute at once there: some GB
 
 
 @dataclass(frozen=True)
@@ -138,28 +140,43 @@ class Subject:
 
     def field(self, latents: torch.Tensor) -> torch.Tensor:
         """(B, D) -> (P, H, W, C)."""
-        return self.network.field(latents.reshape(*self.grid, -1))
+        latents = latents.reshape(*self.grid, -1)
+        if self.lapping:
+            rows, columns = self.lapping.tiles
+            tiles = tiles_of(self.network.architecture, latents)
+            return self.lapping.field(tiles[:, :rows, :columns])
+        return self.network.field(latents)
 
     def half(self, latents: torch.Tensor) -> torch.Tensor:
         """What of the field is computed for all rows: (B, D) -> (P, H, 3, W), or the whole of it where there are no
-        cosines.
+        cosines, and on a GPU.
         """
-        latents = latents.reshape(*self.grid, -1)
         if not self.borders:
-            return self.network.field(latents)
-        return LappedRows.apply(latents, self.network, self.threads)
+            return self.field(latents)
+        return LappedRows.apply(latents.reshape(*self.grid, -1), self.network, self.threads)
+
+    @cached_property
+    def lapping(self) -> Lapping | None:
+        """Cosines as a GPU has them."""
+        architecture = self.network.architecture
+        if self.device.type == "cpu" or not architecture.field.linear:
+            return None
+        return Lapping.of(architecture.tile, self.network.merged, self.device)
 
     @cached_property
     def borders(self) -> Borders | None:
-        """Between columns of tiles of cosines."""
+        """Between columns of tiles of cosines, where parts of a picture are computed one after another."""
         architecture = self.network.architecture
-        return Borders.of(self.network.merged, architecture.tile) if architecture.field.linear else None
+        if self.lapping or not architecture.field.linear:
+            return None
+        return Borders.of(self.network.merged, architecture.tile)
 
     def parts(self) -> list[tuple[slice, Rectangle]]:
         """What the layers do at once: some of the pictures, or a part of one, enough for every thread."""
         pictures, height, width, _ = self.target.shape
         share = -(-pictures * height * width // self.threads.count)
-        pixels = min(MOST_PIXELS, max(FEWEST_PIXELS, share))
+        most = MOST_PIXELS if self.device.type == "cpu" else MOST_ON_A_GPU
+        pixels = min(most, max(FEWEST_PIXELS, share))
         if pictures == 1:
             return [(slice(1), part) for part in self.network.parts(pixels)]
         some = max(1, pixels // (height * width))
@@ -238,8 +255,7 @@ class Subject:
         prior = self.prior
         count = len(self.latents.kl_index)
         if architecture.field.linear:
-            pulled = decompose(architecture, self.network.shared, self.target, self.network.merged)
-            blocks = blocks_from(architecture, pulled, TorchOps).reshape(count, -1)
+            blocks = blocks_from(architecture, self._pulled(), TorchOps).reshape(count, -1)
             mean, scale = closed_form(blocks, prior)
             mean = reachable(mean, prior)
         else:
@@ -250,3 +266,11 @@ class Subject:
             return posterior
         places = as_tensor(self.places(self.band.before), self.device)
         return posterior.fixed([(places,)], [before])
+
+    def _pulled(self) -> torch.Tensor:
+        """Latents whose linear part reproduces the pixels: (P, Rt, Ct, U)."""
+        architecture = self.network.architecture
+        shared = self.network.shared
+        if self.lapping:
+            return self.lapping.latents(ColourMap.of(architecture, shared).components(self.target))
+        return decompose(architecture, shared, self.target, self.network.merged)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from ...encoder.fit.analysis import ColourMap
+from ...encoder.fit.lapping import Lapping
 from ...encoder.fit.posterior import as_tensor, closed_form, noise_variance, reachable
 from ...format.prior import OperatingPoint
-from ..lapping import Lapping
 from ..m_step import updated
 from ..plan import Plan
 from ..points import Crops, Evidence, Points
@@ -216,5 +216,5 @@ def targets(
     parts = zip(pixels.split(CROPS_AT_ONCE), assigned.split(CROPS_AT_ONCE), strict=True)
     for some, classes in parts:
         merged = classes.cpu().numpy() >= single
-        lapping = Lapping.of(tile, merged, bool(merged.any()), pixels.device)
+        lapping = Lapping.of(tile, merged, pixels.device)
         yield lapping.latents(colours.components(some.float() / 255)), classes.long()

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...encoder.choose.tiling import choose_tiling
 from ...encoder.fit.analysis import ColourMap
+from ...encoder.fit.lapping import Lapping
 from ...synthesis.squares import begins, cells, everywhere, square_sums
-from ..lapping import Lapping
 from ..shards import Shards
 from ..tables import MAP_SHARE, SMOOTHING, Tables
 from .mixture import Mixture, classes_by_energy
@@ -104,7 +104,7 @@ class Sizes:
         merged: np.ndarray,
     ) -> tuple[np.ndarray, np.ndarray]:
         """`costs` of the tiles of a field (n, side, side, 3)."""
-        lapping = Lapping.of(tile, merged, bool(merged.any()), field.device)
+        lapping = Lapping.of(tile, merged, field.device)
         return self.costs(lapping.latents(field), merged)
 
     def _nats_of(
@@ -145,7 +145,7 @@ def energies(
     found = []
     for part in pixels.split(CROPS_AT_ONCE):
         every = everywhere(tiles_in(tile, part)) & merged
-        lapping = Lapping.of(tile, every, bool(every.any()), part.device)
+        lapping = Lapping.of(tile, every, part.device)
         latents = lapping.latents(colours.components(part.float() / 255))
         if merged:
             tiles = latents[cells(every)].flatten(1)

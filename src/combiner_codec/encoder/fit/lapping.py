@@ -1,0 +1,238 @@
+"""The lapped cosine transform in squares of four tiles: few operations, on all pixels, whatever is merged. Needs torch.
+
+So a GPU waits for no list of tiles, and a step can be captured. (synthesis/lapped.py gathers the tiles of each kind,
+for encoders on a processor and decoders, whose files and pixels depend on its order of sums. On a processor too this
+takes six tenths of the time.) Here one matrix down and one across has the cosines of all four tiles of a square, or of
+a merged one, and pixels mix at borders with others, whose places are in a list:
+
+    pixels of a square   down^T @ coefficients @ across
+    at borders           keep * x + taken * x[partner]
+
+Shapes: N pictures of Rt x Ct tiles, H x W pixels, in Rs x Cs squares, the last ones of which may be incomplete; `hop`
+pixels along the side of a tile, S along that of a square; U latents of a tile.
+"""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...synthesis.borders import borders_of, window
+from ...synthesis.lapped import cosines, lapped
+from .posterior import as_tensor
+
+SINGLE, SINGLE_LAST, HALF, MERGED, MERGED_LAST = range(5)  # squares along an axis; HALF: the last, with one tile alone
+NARROW, WIDE = 1, 2  # how far a border reaches into a tile: by half of it or by all of it; 0 where there is none
+REACHES = 3
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """What pixels become at borders along one axis, in a shape that broadcasts against their lines."""
+
+    keep: Tensor
+    taken: Tensor
+    partner: Tensor  # int64 places along the axis
+
+    def mixed(self, lines: Tensor, axis: int, sign: int) -> Tensor:
+        """Borders along an axis mixed; sign -1 undoes it."""
+        others = lines.gather(axis, self.partner.expand_as(lines))
+        return torch.addcmul(lines * self.keep, others, self.taken, value=sign)
+
+
+@dataclass(frozen=True)
+class Lapping:
+    """The transform of some pictures, as small numbers."""
+
+    hop: int
+    tiles: tuple[int, int]  # (Rt, Ct)
+    merged: Tensor  # (N, Rs, Cs) bool
+    down: Tensor  # (N, Ct, Rt) uint8, how far the borders above and below reach into tiles
+    across: Tensor  # (N, Rt, Ct) uint8, those to the left and right
+
+    @staticmethod
+    def of(hop: int, merged: np.ndarray, device: torch.device | str = "cpu") -> "Lapping":
+        """Of pictures some of whose tiles are merged: (N, Rt, Ct) bool."""
+        squares = as_tensor(merged[:, ::2, ::2], device)
+        down = as_tensor(reaches(merged.swapaxes(1, 2), hop), device)
+        across = as_tensor(reaches(merged, hop), device)
+        return Lapping(hop, merged.shape[1:], squares, down, across)
+
+    def of_crops(self, *place) -> "Lapping":
+        """Of some of them, by an index of the first axis or axes."""
+        return Lapping(self.hop, self.tiles, self.merged[place], self.down[place], self.across[place])
+
+    def unflattened(self, shape: tuple[int, ...]) -> "Lapping":
+        """The same with several axes of pictures."""
+        merged = self.merged.unflatten(0, shape)
+        down = self.down.unflatten(0, shape)
+        across = self.across.unflatten(0, shape)
+        return Lapping(self.hop, self.tiles, merged, down, across)
+
+    @property
+    def squares(self) -> tuple[int, int, int]:
+        """(N, Rs, Cs)."""
+        count, rows, columns = self.merged.shape
+        return count, rows, columns
+
+    @cached_property
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """(frequency, pixel) of every square, down and across: (N Rs Cs, S, S) each."""
+        every = _matrices(self.hop, self.merged.device)
+        numbers_down, numbers_across = _numbers(self.tiles, self.merged.device)
+        found = []
+        for numbers in (numbers_down, numbers_across):
+            of_squares = (numbers + (MERGED - SINGLE) * self.merged).flatten()
+            found.append(every.index_select(0, of_squares))
+        return found[0], found[1]
+
+    @cached_property
+    def mixing_down(self) -> Mixing:
+        """Of borders between rows of tiles, for lines (N, H, 3, Ct, hop)."""
+        keep, taken, partner = _placed(self.down, self.hop)
+        return Mixing(*(values.mT[:, :, None, :, None] for values in (keep, taken, partner)))
+
+    @cached_property
+    def mixing_across(self) -> Mixing:
+        """Of borders between columns of tiles, for lines (N, Rt, hop, 3, W)."""
+        keep, taken, partner = _placed(self.across, self.hop)
+        return Mixing(*(values[:, :, None, None] for values in (keep, taken, partner)))
+
+    def field(self, tiles: Tensor) -> Tensor:
+        """(N, Rt, Ct, U) -> (N, H, W, 3), with a gradient."""
+        return Synthesis.apply(tiles, self)
+
+    def synthesised(self, tiles: Tensor) -> Tensor:
+        """The same without."""
+        count, rows, columns = self.squares
+        hop, side = self.hop, 2 * self.hop
+        missing = (0, 0, 0, 2 * columns - tiles.shape[2], 0, 2 * rows - tiles.shape[1])
+        if any(missing):
+            tiles = functional.pad(tiles, missing)
+        cells = tiles.reshape(count, rows, 2, columns, 2, hop, hop, 3)  # (…, row and column in the square, v, h, 3)
+        squares = cells.permute(0, 1, 3, 2, 5, 7, 4, 6)
+        down, across = self.matrices
+        tall = down.mT @ squares.reshape(-1, side, 3 * side)
+        pixels = tall.reshape(-1, 3 * side, side) @ across
+        lines = pixels.reshape(count, rows, columns, side, 3, side).permute(0, 1, 3, 4, 2, 5)
+        picture = lines.reshape(count, rows * side, 3, columns * side)
+        return self._mixed(picture[:, : self.tiles[0] * hop, :, : self.tiles[1] * hop])
+
+    def _mixed(self, picture: Tensor) -> Tensor:
+        """Borders mixed: (N, H, 3, W) -> (N, H, W, 3)."""
+        columns = picture.unflatten(3, (-1, self.hop))
+        picture = self.mixing_down.mixed(columns, 1, 1).flatten(3)
+        rows = picture.unflatten(1, (-1, self.hop))
+        picture = self.mixing_across.mixed(rows, 4, 1).flatten(1, 2)
+        return picture.permute(0, 1, 3, 2)
+
+    def _parted(self, field: Tensor) -> Tensor:
+        """The inverse: (N, H, W, 3) -> (N, H, 3, W)."""
+        rows = field.permute(0, 1, 3, 2).unflatten(1, (-1, self.hop))
+        picture = self.mixing_across.mixed(rows, 4, -1).flatten(1, 2)
+        columns = picture.unflatten(3, (-1, self.hop))
+        return self.mixing_down.mixed(columns, 1, -1).flatten(3)
+
+    def latents(self, field: Tensor) -> Tensor:
+        """The inverse and transpose of `field`: (N, H, W, 3) -> (N, Rt, Ct, U)."""
+        count, rows, columns = self.squares
+        hop, side = self.hop, 2 * self.hop
+        picture = self._parted(field)
+        missing = (0, side * columns - picture.shape[3], 0, 0, 0, side * rows - picture.shape[1])
+        if any(missing):
+            picture = functional.pad(picture, missing)
+        squares = picture.reshape(count, rows, side, 3, columns, side).permute(0, 1, 4, 2, 3, 5)
+        down, across = self.matrices
+        flat = down @ squares.reshape(-1, side, 3 * side)
+        frequencies = flat.reshape(-1, 3 * side, side) @ across.mT
+        cells = frequencies.reshape(count, rows, columns, 2, hop, 3, 2, hop)
+        tiles = cells.permute(0, 1, 3, 2, 6, 4, 7, 5).reshape(count, 2 * rows, 2 * columns, -1)
+        return tiles[:, : self.tiles[0], : self.tiles[1]]
+
+
+class Synthesis(torch.autograd.Function):
+    """`Lapping.field`: it is orthonormal, so analysis is its gradient."""
+
+    @staticmethod
+    def forward(ctx, tiles: Tensor, lapping: Lapping):
+        ctx.lapping = lapping
+        return lapping.synthesised(tiles)
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor):
+        return ctx.lapping.latents(gradient), None
+
+
+def reaches(merged: np.ndarray, hop: int) -> np.ndarray:
+    """How far borders reach into tiles that are in order along an axis: (N, lines, tiles) bool -> the same, uint8.
+
+    That before a tile, and REACHES times that after it.
+    """
+    count, lines, tiles = merged.shape
+    borders = np.zeros((count, lines, tiles + 1), np.uint8)
+    where = borders_of(merged, hop)
+    borders[:, :, 1:-1][where[hop // 2]] = NARROW
+    borders[:, :, 2:-1:2][where[hop]] = WIDE
+    return borders[:, :, :-1] + REACHES * borders[:, :, 1:]
+
+
+def _placed(reach: Tensor, hop: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Shares that pixels keep and take, and their partners' places: (N, lines, tiles) -> (N, lines, pixels) each."""
+    of_pixels, offsets = _shares(hop, reach.device)
+    flat = reach.flatten().int()
+    shape = *reach.shape[:2], -1
+    keep, taken = of_pixels.index_select(1, flat)
+    places = torch.arange(reach.shape[2] * hop, device=reach.device)
+    partner = places + offsets.index_select(0, flat).reshape(shape)
+    return keep.reshape(shape), taken.reshape(shape), partner
+
+
+@cache
+def _shares(hop: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Shares (kept or taken, reach, pixel), and how far away partners are, int64 (reach, pixel); see `reaches`."""
+    shares = np.zeros((2, REACHES**2, hop), np.float32)
+    offsets = np.zeros((REACHES**2, hop), np.int64)
+    shares[0] = 1
+    pixel = np.arange(hop)
+    for reach in range(REACHES**2):
+        after, before = divmod(reach, REACHES)
+        for far, distance, sign in ((before, pixel, -1), (after, pixel[::-1], 1)):
+            if far:
+                half = far * hop // 2
+                near = distance < half
+                at = half + distance[near] if sign < 0 else half - 1 - distance[near]
+                shares[:, reach, near] = np.stack(window(half))[:, at]
+                offsets[reach, near] = sign * (2 * distance[near] + 1)
+    return as_tensor(shares, device), as_tensor(offsets, device)
+
+
+@cache
+def _matrices(hop: int, device: torch.device) -> Tensor:
+    """(frequency, pixel) of squares by their numbers: (5, S, S). Frequencies are in the order of their tiles."""
+    every = np.zeros((MERGED_LAST + 1, 2, hop, 2 * hop), np.float32)
+    for number, (first, second) in {
+        SINGLE: (lapped(hop), lapped(hop)),
+        SINGLE_LAST: (lapped(hop), cosines(hop)),
+        HALF: (cosines(hop), None),
+    }.items():
+        every[number, 0, :, :hop] = first
+        if second is not None:
+            every[number, 1, :, hop:] = second
+    for number, whole in ((MERGED, lapped(2 * hop)), (MERGED_LAST, cosines(2 * hop))):
+        every[number] = whole.reshape(hop, 2, 2 * hop).swapaxes(0, 1)  # frequencies take turns among tiles
+    return as_tensor(every.reshape(-1, 2 * hop, 2 * hop), device)
+
+
+@cache
+def _numbers(tiles: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Numbers of squares that are not merged, down (Rs, 1) and across (Cs,)."""
+    found = []
+    for count in tiles:
+        numbers = np.full(-(-count // 2), SINGLE)
+        numbers[-1] = HALF if count % 2 else SINGLE_LAST
+        found.append(as_tensor(numbers, device))
+    down, across = found
+    return down[:, None], across
