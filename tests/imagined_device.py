@@ -58,6 +58,21 @@ class Device(TorchDispatchMode):
         self.waits = Counter()
         self.sent = Counter()
         self.launches = Counter()
+        self.recording: Recorded | None = None
+
+    def captured(self, work, device) -> "Recorded | None":
+        """As `replay.captured` has it: what the work does is written down, and undone."""
+        if device.type != ELSEWHERE:
+            return None
+        waits, sent, _ = self.totals()
+        graph = Recorded(self)
+        self.recording = graph
+        work()
+        self.recording = None
+        assert self.totals()[:2] == (waits, sent), "a captured step may neither wait nor be sent anything"
+        for tensor, before in reversed(graph.changed):
+            tensor.copy_(before)
+        return graph
 
     def totals(self) -> tuple[int, int, int]:
         """Waits, copies to the device and launches so far."""
@@ -73,6 +88,8 @@ class Device(TorchDispatchMode):
             raise AssertionError(f"{function} mixes devices")
         if wanted is not None:
             kwargs["device"] = "cpu"
+        if self.recording and function._schema.is_mutable:
+            self.recording.will_change(args[0])
         found = function(*tree_map(numbers, args), **tree_map(numbers, kwargs))
         arrives = wanted is not None and torch.device(wanted).type == ELSEWHERE
         if there or arrives:
@@ -84,6 +101,8 @@ class Device(TorchDispatchMode):
         if there and (leaves or not isinstance(tree_flatten(found)[0][0], torch.Tensor)):
             self.waits[str(function)] += 1
             return found
+        if self.recording and (there or arrives) and works(function):
+            self.recording.done.append((function, args, kwargs, found))
         if function._schema.is_mutable:
             if there and not isinstance(tree_flatten(args[0])[0][0], There):
                 self.waits[str(function)] += 1  # a copy to the processor
@@ -91,6 +110,27 @@ class Device(TorchDispatchMode):
         if there or arrives:
             return tree_map(lambda x: There(x) if isinstance(x, torch.Tensor) else x, found)
         return found
+
+
+class Recorded:
+    """What a captured step does, with the very tensors that it was captured with, as a CUDA graph would."""
+
+    def __init__(self, device: Device):
+        self.device = device
+        self.done: list[tuple] = []  # operation, arguments, what it returned
+        self.changed: list[tuple] = []  # tensors and what they held before
+
+    def will_change(self, given) -> None:
+        for tensor in tree_flatten(tree_map(numbers, given))[0]:
+            self.changed.append((tensor, tensor.clone()))
+
+    def replay(self) -> None:
+        for function, args, kwargs, found in self.done:
+            again = function(*tree_map(numbers, args), **tree_map(numbers, kwargs))
+            if not function._schema.is_mutable:
+                for old, new in zip(tree_flatten(found)[0], tree_flatten(again)[0], strict=True):
+                    old.copy_(new)
+        self.device.launches["replay"] += 1
 
 
 def works(function) -> bool:

@@ -1,5 +1,7 @@
 """The GPU's path without a GPU, on a device of the imagination."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,9 @@ from combiner_codec.encoder.code import device_candidates
 from combiner_codec.encoder.code import pictures as coder
 from combiner_codec.encoder.code.streams import Span
 from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.fit import replay
 from combiner_codec.encoder.fit.descent import Descent
+from combiner_codec.encoder.fit.noise import Noise
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format import candidates
 from combiner_codec.format.header import MAX_SEED
@@ -26,6 +30,7 @@ def device(monkeypatch):
     for module in (batch, encode):
         monkeypatch.setattr(module, "resolve_device", lambda name: torch.device("cpu" if name == "cpu" else ELSEWHERE))
     with Device() as mode:
+        monkeypatch.setattr(replay, "captured", mode.captured)
         yield mode
 
 
@@ -40,6 +45,26 @@ def test_the_imagined_device_behaves(device):
     assert y.grad.cpu().tolist() == [0, 2, 4]
     assert (x.sum() > 1).item()
     assert len(device.waits) == 2
+
+
+def test_a_captured_step_is_done_anew(device):
+    """It reads what its tensors hold at that time, writes where it wrote, and does nothing while it is captured."""
+    x = torch.arange(3.0).to(ELSEWHERE)
+    total = torch.zeros(()).to(ELSEWHERE)
+
+    def work():
+        total.add_((2 * x).sum())
+
+    step = replay.Replayed(work, x.device)
+    for calls in range(1, 6):
+        step()
+        assert numbers(total) == 6 * calls
+    assert device.launches["replay"] == 5 - replay.FIRST
+    x.zero_()
+    step()
+    assert numbers(total) == 30
+    with pytest.raises(AssertionError, match="neither wait"):
+        device.captured(lambda: x.sum().item(), x.device)
 
 
 CANDIDATES = {0: 3, 5: 16, 70000: 37, 2**32 - 1: 1}  # group numbers, and latents of each
@@ -116,7 +141,38 @@ def test_neither_steps_nor_groups_wait(counts, each_prior):
 
 
 def test_modulations_are_the_same_on_both(device):
-    prior, (picture,), effort = load("photo"), busy_pictures(1, 136), Effort(0.1, 1, 0, -6, 1)
+    """Steps of three kinds are played again: before modulations, with them, and when they are coded."""
+    prior, (picture,), effort = load("photo"), busy_pictures(1, 136), Effort(0.4, 2, 0.2, -6, 1)
     here, there = (encode_arrays([picture], prior, Settings(0.01, effort, device=name))[0] for name in ("cpu", "cuda"))
     assert decoder.parse(here.data, prior).colour.modulated
+    assert device.launches["replay"] == (2 - replay.FIRST) + (10 - replay.FIRST) + (6 - replay.FIRST)
     assert here.data == there.data
+
+
+def test_a_step_takes_few_launches(device, monkeypatch):
+    """Of a fit with modulations and of refinement, captured or not."""
+    found = {}
+
+    def run(descent, posterior, steps, noise, modulations=None):
+        for way in (device.captured, lambda work, device: None):
+            monkeypatch.setattr(replay, "captured", way)
+            launches = []
+            for count in (8, 10):
+                before = device.totals()
+                again = Noise(0)
+                moved = run_alone(replace(descent), posterior, count, again, modulations)
+                launches.append(np.subtract(device.totals(), before))
+            found[modulations is not None, way == device.captured] = (launches[1] - launches[0]) / 2
+        return moved
+
+    run_alone = Descent.run
+    monkeypatch.setattr(Descent, "run", run)
+    settings = Settings(0.01, Effort(0.1, 2, 0.1, -6, 1), device="cuda")
+    encode_arrays(busy_pictures(1, 136), load("photo"), settings)
+    for (modulated, played), (waits, sent, launches) in found.items():
+        assert waits == 0
+        assert sent == (1 + modulated) / 2  # noise, of which a pair of steps has the same
+        if played:
+            assert launches <= 5
+        else:
+            assert launches <= (250 if modulated else 135)

@@ -10,7 +10,7 @@ import torch
 
 from combiner_codec import decoder
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.modulation import DECAYS, WORTH, Adam, worth
+from combiner_codec.encoder.fit.modulation import DECAYS, WORTH, Adam, adam_numbers, worth
 from combiner_codec.encoder.goal import Goal
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.errors import FormatError
@@ -183,7 +183,7 @@ def test_adam_is_torchs():
         optimizer.param_groups[0]["lr"] = rate = 0.1 / (step + 1)
         for x in (ours, theirs):
             x.grad = torch.sin(7 * x.detach() + step)
-        adam.step(rate)
+        adam.step(*adam_numbers(rate, step + 1))
         optimizer.step()
         torch.testing.assert_close(ours, theirs)
 

@@ -77,7 +77,7 @@ def _products(x, weights, r):
     """Sums over windows: (P, H, W, C) (2 r + 1, 2 r + 1, C, O) -> (P, H, W, O)."""
     if not r:
         return x @ weights[0, 0]
-    if x.is_cuda:
+    if x.device.type != "cpu":
         padded = _edges_repeated(x, r)
     else:
         padded = functional.pad(x.permute(0, 3, 1, 2), (r, r, r, r), "replicate")

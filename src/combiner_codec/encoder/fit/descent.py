@@ -4,6 +4,7 @@ Shapes: P pictures, B blocks with D latents each, M modulations of a picture.
 """
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 
@@ -11,8 +12,9 @@ from ...errors import TargetError
 from .budget import Budget
 from .gradients import pull_back
 from .modulation import ModulationFit
+from .natural import NaturalSteps
 from .noise import Noise
-from .posterior import Posterior, kl_nats, reachable
+from .posterior import Posterior, kl_nats
 from .subject import Subject
 
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
@@ -94,42 +96,44 @@ class Descent:
         """A sample of the posterior: (B, D)."""
         noise.begin()
         noise.turn()
-        return posterior.mean + posterior.scale * self.normals(posterior.mean, noise)
+        return posterior.mean + self._deviation(posterior.scale, self._normals(posterior.mean, noise))
 
-    def normals(self, mean: torch.Tensor, noise: Noise) -> torch.Tensor:
-        """Standard normals, the same for every picture, so that none depends on its company: (B, D)."""
+    def backward(self, posterior: Posterior, mean: torch.Tensor, scale: torch.Tensor, noise: Noise) -> torch.Tensor:
+        """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale. Returns
+        that distortion: (P,).
+        """
+        noise.turn()
+        here = posterior.moved(mean, scale)
+        return self._pull(self.subject.half(self._sample(here, self._normals(mean, noise))), None)
+
+    def _normals(self, mean: torch.Tensor, noise: Noise) -> torch.Tensor:
+        """Standard normals, the same for every picture, so that none depends on its company: (B / P, D)."""
         pictures = len(self.subject.target)
-        return noise.normal((len(mean) // pictures, mean.shape[1]), mean.device).repeat(pictures, 1)
+        return noise.normal((len(mean) // pictures, mean.shape[1]), mean.device)
 
-    def backward(
-        self,
-        posterior: Posterior,
-        mean: torch.Tensor,
-        scale: torch.Tensor,
-        noise: Noise,
-        modulations: ModulationFit | None = None,
-    ) -> torch.Tensor:
-        """Gradients of distortion / point.beta of one sample, in nats, into the leaves among mean and scale, and into
-        modulations that are fitted too. Returns that distortion: (P,).
+    def _deviation(self, scale: torch.Tensor, normals: torch.Tensor) -> torch.Tensor:
+        """Of a sample from the means: (B, D)."""
+        pictures = len(self.subject.target)
+        return (scale.unflatten(0, (pictures, -1)) * normals).flatten(0, 1)
+
+    def _sample(self, here: Posterior, normals: torch.Tensor) -> torch.Tensor:
+        """A sample with these normals: (B, D)."""
+        return here.mean + torch.where(here.free, self._deviation(here.scale, normals), 0.0)
+
+    def _pull(self, half: torch.Tensor, values: torch.Tensor | None) -> torch.Tensor:
+        """Distortion / point.beta of a sample that has come to half a field and to modulations (1, M), if these are
+        fitted too: (P,) nats. Its gradients go into the leaves of both.
         """
         subject = self.subject
-        noise.turn()
-        values = modulations.sample(noise) if modulations else None
-        half = subject.half(mean + torch.where(posterior.free, scale * self.normals(mean, noise), 0.0))
-        total = torch.zeros(len(half), device=half.device)
-        half_gradient = torch.zeros_like(half)
-        modulation_gradient = None if values is None else torch.zeros_like(values)
         parts = subject.parts()
         pulls = subject.threads.map(lambda part: subject.pull(half, values, part), parts)
-        for part, (nats, gradients) in zip(parts, pulls, strict=True):
-            pictures, _ = part
-            total[pictures] += nats
-            half_gradient[subject.seen(part)] += gradients[0]
-            if modulation_gradient is not None:
-                modulation_gradient += gradients[1]
-        pull_back(half, half_gradient)
-        if modulation_gradient is not None:
-            pull_back(values, modulation_gradient)
+        if len(parts) == 1:
+            total, gradients = pulls[0]
+        else:
+            total, gradients = subject.together(half, values, zip(parts, pulls, strict=True))
+        pull_back(half, gradients[0])
+        if values is not None:
+            pull_back(values, gradients[1])
         return total
 
     def nats(self, posterior: Posterior) -> torch.Tensor:
@@ -139,27 +143,28 @@ class Descent:
     def _natural(
         self, start: Posterior, steps: int, caution: float, noise: Noise, modulations: ModulationFit | None
     ) -> Moved:
-        """Natural-gradient steps on the means: the closed-form sigma^2 is the inverse of the curvature. Scales stay."""
-        prior = self.subject.prior
-        precision = torch.where(prior.coded, prior.scale, torch.inf) ** -2
-        posterior = start
+        """Natural-gradient steps on the means. Scales stay."""
         first = self.nats(start)
         moving = modulations.anew(steps) if modulations else None
+        shares = [caution * (self.rate * (1 - step / steps) + LAST) for step in range(steps)]
+        on_processor = self.subject.device.type == "cpu"
+        walk = self._steps() if on_processor else self._kept_steps
+        walk.begin(start, shares, moving)
         for step in range(steps):
-            mean = posterior.mean.detach().requires_grad_()
-            active = moving if moving and step >= moving.begin else None
-            error = self.backward(posterior, mean, posterior.scale, noise, active)
-            if active:
-                active.step(step)
+            error = walk.take(step, noise)
             if step == 0:
                 first = first + error
-            share = caution * (self.rate * (1 - step / steps) + LAST)
-            gradient = mean.grad.addcmul_(posterior.mean - prior.mean, self._weight() * precision)
-            moved = torch.addcmul(posterior.mean, posterior.scale**2, gradient, value=-share)
-            moved = torch.where(posterior.free, reachable(moved, prior), posterior.mean)
-            posterior = posterior.moved(moved, posterior.scale)
-            self._control(step, posterior)
+            self._control(step, walk.posterior)
+        posterior = start.moved(walk.posterior.mean.clone(), start.scale)
         return Moved(posterior, moving.posterior if moving else None, first, error + self.nats(posterior))
+
+    def _steps(self) -> NaturalSteps:
+        return NaturalSteps(self.subject, self.budget, self._sample, self._pull)
+
+    @cached_property
+    def _kept_steps(self) -> NaturalSteps:
+        """Those of all runs on a GPU, so that it plays again in one what it has captured in another."""
+        return self._steps()
 
     def _adam(self, start: Posterior, steps: int, caution: float, noise: Noise) -> Moved:
         """Adam on means and log scales, in units of the prior's `posterior_scale`."""

@@ -14,6 +14,7 @@ from .posterior import Posterior, reachable
 WORTH = 30  # times the bits of its modulations that a picture's blocks cost, from where on it has some
 BEGIN = 0.25  # share of a fit's steps after which modulations move: the latents have come close by then
 DECAYS = (0.9, 0.98)  # of Adam's means of gradients and of their squares
+Number = float | torch.Tensor  # without axes
 TRAVEL = 6.0  # prior scales that Adam moves a modulation by in a fit, all steps together, at most
 
 
@@ -28,19 +29,23 @@ class Adam:
 
     def __init__(self, x: torch.Tensor):
         self.x = x
-        self.steps = 0
         self.mean = torch.zeros_like(x)  # of gradients
         self.square = torch.zeros_like(x)  # of their squares
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Down the tensor's gradient."""
-        self.steps += 1
-        mean_bias, square_bias = (1 - decay**self.steps for decay in DECAYS)
+    def step(self, size: Number, root: Number) -> None:
+        """Down the tensor's gradient, which stays where it is. size, root: see `adam_numbers`."""
         self.mean.lerp_(self.x.grad, 1 - DECAYS[0])
         self.square.mul_(DECAYS[1]).addcmul_(self.x.grad, self.x.grad, value=1 - DECAYS[1])
-        scale = (self.square.sqrt() / square_bias**0.5).add_(1e-8)
-        self.x.addcdiv_(self.mean, scale, value=-rate / mean_bias)
+        scale = (self.square.sqrt() / root).add_(1e-8)
+        self.x.sub_((self.mean * size).div_(scale))
+
+
+def adam_numbers(rate: float, step: int) -> tuple[float, float]:
+    """What the means of gradients are multiplied by, and the roots of those of squares divided by, in step 1, 2, …"""
+    mean_bias = 1 - DECAYS[0] ** step
+    square_bias = 1 - DECAYS[1] ** step
+    return rate / mean_bias, square_bias**0.5
 
 
 class ModulationFit:
@@ -60,17 +65,25 @@ class ModulationFit:
         """The same from no modulation, for a fit of so many steps."""
         return ModulationFit(self.latents, self.share, steps)
 
-    def sample(self, noise: Noise) -> torch.Tensor:
+    def normals(self, noise: Noise) -> torch.Tensor:
+        """Noise of a sample: (1, M)."""
+        return noise.normal(self.mean.shape, self.mean.device)
+
+    def sample(self, normals: torch.Tensor) -> torch.Tensor:
         """Modulations that gradients go through: (1, M)."""
         prior = self.latents.prior
-        return prior.scale * self.mean + prior.posterior_scale * noise.normal(prior.scale.shape, prior.scale.device)
+        return prior.scale * self.mean + prior.posterior_scale * normals
 
-    def step(self, number: int) -> None:
-        """Down the gradient of the free energy; the rate falls with the steps that are done."""
+    def numbers(self, number: int) -> tuple[float, float]:
+        """What Adam takes in a step of the fit from `begin` on; the rate falls with the steps that are done."""
+        done = (number - self.begin) / (self.steps - self.begin)
+        return adam_numbers(self.rate * (1 - done), number - self.begin + 1)
+
+    def step(self, size: Number, root: Number) -> None:
+        """Down the gradient of the free energy."""
         kl_gradient = torch.where(self.latents.prior.coded, self.share * self.mean.detach(), 0.0)
         self.mean.grad += kl_gradient
-        done = (number - self.begin) / (self.steps - self.begin)
-        self.adam.step(self.rate * (1 - done))
+        self.adam.step(size, root)
         self.mean.grad = None
 
     @property

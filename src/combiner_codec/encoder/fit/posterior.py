@@ -111,10 +111,14 @@ def closed_form(target, prior: Gaussians):
 
 def reachable(mu, prior: Gaussians):
     """Means that candidates can come close to: at most REACH prior scales from the prior's mean."""
-    reach = REACH * prior.scale
-    least = prior.mean - reach
-    most = prior.mean + reach
+    least, most = bounds(prior)
     return torch.minimum(torch.maximum(mu, least), most)
+
+
+def bounds(prior: Gaussians) -> tuple[torch.Tensor, torch.Tensor]:
+    """Least and most of what is reachable."""
+    reach = REACH * prior.scale
+    return prior.mean - reach, prior.mean + reach
 
 
 def out_of_reach(size, scale, posterior_scale):

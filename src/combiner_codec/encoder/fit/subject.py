@@ -5,6 +5,7 @@ Grey pictures have one channel: their target in all three of the network's chann
 mean.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -214,6 +215,21 @@ class Subject:
             shown = shown.mean(-1, keepdim=True)
         nats = self.error(shown, pictures, area) / self.point.beta
         return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
+
+    def together(self, half: torch.Tensor, modulations: torch.Tensor | None, pulls: Iterable):
+        """The same of all pictures, from parts and their pulls: (P,), and gradients for half a field and for
+        modulations.
+        """
+        total = torch.zeros(len(half), device=half.device)
+        half_gradient = torch.zeros_like(half)
+        modulation_gradient = None if modulations is None else torch.zeros_like(modulations)
+        for part, (nats, gradients) in pulls:
+            pictures, _ = part
+            total[pictures] += nats
+            half_gradient[self.seen(part)] += gradients[0]
+            if modulation_gradient is not None:
+                modulation_gradient += gradients[1]
+        return total, (half_gradient, modulation_gradient)
 
     def error(self, shown: torch.Tensor, pictures: slice, area: Rectangle) -> torch.Tensor:
         """Distortion of an area of some pictures that shows (p, h, w, 1 or 3), summed over pixels: (p,)."""
