@@ -1,5 +1,6 @@
 """The GPU's path without a GPU, on a device of the imagination."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -103,6 +104,38 @@ def test_both_devices_write_the_same_file(device, shape, tiny_photo_prior):
     )
     assert device.waits
     assert [one.data for one in here] == [one.data for one in there]
+
+
+def test_pictures_are_prepared_while_others_are_coded(device, monkeypatch, tiny_photo_prior):
+    """The second one's canvas is there before the first one is coded; files are as without."""
+    monkeypatch.setattr(batch, "MOST_PIXELS", 40 * 40)
+    events = []
+
+    def told(owner, name):
+        work = getattr(owner, name)
+
+        def tell(*args, **kwargs):
+            events.append(name)
+            if name == "encode_canvases" and events.count(name) == 1:
+                wait_for(lambda: events.count("canvas") == 2)
+            return work(*args, **kwargs)
+
+        monkeypatch.setattr(owner, name, tell)
+
+    told(batch.Batch, "canvas")
+    told(batch, "encode_canvases")
+    pictures = busy_pictures(2, 40)
+    there = encode_arrays(pictures, tiny_photo_prior, Settings(0.01, "fast", device="cuda", tune="iq"))
+    assert events.index("encode_canvases") <= 2 and events.count("canvas") == 2
+    here = encode_arrays(pictures, tiny_photo_prior, Settings(0.01, "fast", device="cpu", tune="iq"))
+    assert [one.data for one in here] == [one.data for one in there]
+
+
+def wait_for(condition):
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
 
 
 @pytest.fixture

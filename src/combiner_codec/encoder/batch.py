@@ -26,7 +26,7 @@ from .fit.subject import MOST_PIXELS
 from .looks import seen_error, tile_weights
 from .sample import sample_of
 from .settings import Effort, Progress, Settings, between, resolve_device
-from .threads import ALONE, Threads
+from .threads import ALONE, Threads, one_ahead
 from .verification import shown_over
 
 TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
@@ -207,18 +207,26 @@ class Batch:
         """A file for each job. Raises TargetError if a fit diverges, FormatError if a file shows another picture."""
         files: list = [None] * len(jobs)
         done = 0
-        for parts in together(jobs, self.share, self.pixels):
-            started = perf_counter()
-            canvases = [self.canvas([jobs[i] for i in part]) for part in parts]
-            size = sum(map(len, parts))
-            chosen = (perf_counter() - started) / size
-            share = between(progress, done / len(jobs), (done + size) / len(jobs))
-            for part, coded in zip(parts, encode_canvases(canvases, self.settings, self.threads, share), strict=True):
-                for i, picture in zip(part, coded, strict=True):
-                    seconds = jobs[i].seconds + chosen + picture.seconds
-                    files[i] = self.finish(jobs[i].picture, replace(picture, seconds=seconds))
-            done += size
+        on_gpu = resolve_device(self.settings.device).type != "cpu"
+        threads = ALONE if on_gpu else self.threads
+        with one_ahead(on_gpu) as preparing:
+            works = preparing.ahead(partial(self._prepared, jobs), together(jobs, self.share, self.pixels))
+            for parts, canvases, chosen in works:
+                size = sum(map(len, parts))
+                share = between(progress, done / len(jobs), (done + size) / len(jobs))
+                coded = encode_canvases(canvases, self.settings, threads, share)
+                for part, pictures in zip(parts, coded, strict=True):
+                    for i, picture in zip(part, pictures, strict=True):
+                        seconds = jobs[i].seconds + chosen + picture.seconds
+                        files[i] = self.finish(jobs[i].picture, replace(picture, seconds=seconds))
+                done += size
         return files
+
+    def _prepared(self, jobs: Sequence[Job], parts: list[list[int]]) -> tuple[list[list[int]], list[Canvas], float]:
+        """Canvases of some jobs, with these numbers, and the seconds that took for each."""
+        started = perf_counter()
+        canvases = [self.canvas([jobs[i] for i in part]) for part in parts]
+        return parts, canvases, (perf_counter() - started) / sum(map(len, parts))
 
     def share(self, number: int) -> int:
         """Pictures that may share a canvas at an operating point: with modulations each has a network of its own."""
@@ -238,7 +246,7 @@ class Batch:
         pixels = partial(self.area, members)
         seen = None
         if self.tile_weights is not None:
-            seen = Seen(partial(self.weights, members), self.contrast[members].to(device))
+            seen = Seen(partial(self.weights, members), self.contrast[members])
         return Canvas(self.prior, number, self.shape, classes, self.bands, pixels, device, self.axes, seen)
 
     def finish(self, i: int, coded: CodedPicture) -> Encoded:

@@ -46,6 +46,7 @@ def encode_arrays(
     TargetError stands in the place of a picture that cannot be brought to the goal's size. Raises TargetError if a fit
     diverges, FormatError if a file is not decoded as expected, MissingError without the device that is asked for.
     """
+    resolve_device(settings.device)  # before any work
     parts = [PictureParts.of(picture) for picture in pictures]
     with exact_products(), side_by_side(thread_count(settings)) as threads:
         if goal is None:
@@ -83,9 +84,7 @@ def predictor(picture: np.ndarray, prior: Prior, settings: Settings) -> Callable
 
 
 def thread_count(settings: Settings) -> int:
-    """Threads that share the work: one beside a GPU."""
-    if resolve_device(settings.device).type != "cpu":
-        return 1
+    """Threads that share the work of the processor, beside a GPU too."""
     if settings.threads:
         return settings.threads
     return torch.get_num_threads() if os.getpid() == OWNER else 1

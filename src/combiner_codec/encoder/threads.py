@@ -56,6 +56,17 @@ def side_by_side(count: int) -> Iterator[Threads]:
         torch.set_num_threads(before)
 
 
+@contextmanager
+def one_ahead(wanted: bool) -> Iterator[Threads]:
+    """A thread that prepares on the processor what a GPU will do next; or none."""
+    pool = ThreadPoolExecutor(1, initializer=_one_thread_each) if wanted else None
+    try:
+        yield Threads(1, pool)
+    finally:
+        if pool:
+            pool.shutdown(cancel_futures=True)
+
+
 def _one_thread_each() -> None:
     torch.get_num_threads()  # or this thread would begin with the number of all others when it is asked
     torch.set_num_threads(1)

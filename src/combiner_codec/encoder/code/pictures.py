@@ -42,7 +42,7 @@ class Seen:
     """What error as people see it asks of P pictures."""
 
     weights_of: Callable[[Rectangle], np.ndarray]  # tiles of an area (looks.py): (P, rt, ct)
-    contrast: torch.Tensor  # what `structural_error` takes: (P, S, L), on the pictures' device
+    contrast: torch.Tensor  # what `structural_error` takes: (P, S, L)
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Canvas:
         if self.seen is not None:
             components = component_weights(self.prior.architecture, self.point, self.axes)
             weights = self.seen.weights_of(band.pixels)
-            subject = subject.with_tile_weights(weights, components).with_structure(self.seen.contrast)
+            subject = subject.with_tile_weights(weights, components).with_structure(self.seen.contrast.to(self.device))
         if self.axes is None:
             return subject
         shared = turned(self.point.shared, self.prior.architecture.colour, self.axes)

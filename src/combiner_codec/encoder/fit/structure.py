@@ -16,6 +16,7 @@ that have none.
 """
 
 from collections.abc import Iterator
+from functools import cache
 
 import torch
 from torch.nn.functional import avg_pool2d
@@ -48,7 +49,7 @@ def structural_error(shown: torch.Tensor, target: torch.Tensor, contrast: torch.
     contrast: T of the whole pictures, (P, S, L).
     """
     total = torch.zeros(len(target), device=target.device)
-    weights = torch.tensor((1.0, COLOUR_WEIGHT, COLOUR_WEIGHT)[: contrast.shape[2]], device=target.device)
+    weights = _on((1.0, COLOUR_WEIGHT, COLOUR_WEIGHT)[: contrast.shape[2]], target.device)
     pairs = zip(scales(colours(target)), scales(colours(shown)), strict=True)
     for scale, (x, y) in enumerate(pairs):
         usual = contrast[:, scale, :, None, None]
@@ -67,8 +68,14 @@ def structural_error(shown: torch.Tensor, target: torch.Tensor, contrast: torch.
 def colours(pixels: torch.Tensor) -> torch.Tensor:
     """(P, H, W, 1 or 3) -> (P, L, H, W)."""
     if pixels.shape[-1] == 3:
-        pixels = pixels @ pixels.new_tensor((LIGHTNESS, *OPPONENTS)).T
+        pixels = pixels @ _on((LIGHTNESS, *OPPONENTS), pixels.device).T
     return pixels.permute(0, 3, 1, 2)
+
+
+@cache
+def _on(numbers: tuple, device: torch.device) -> torch.Tensor:
+    """Numbers on a device, once for all steps."""
+    return torch.tensor(numbers).to(device)
 
 
 def scales(x: torch.Tensor) -> Iterator[torch.Tensor]:
