@@ -109,7 +109,11 @@ def run(train: Path, sources: Sequence[Path], out: Path, strengths: Sequence[flo
         (file,) = encode_arrays([pixels], prior, settings)
         shown = [pixels]
         for grain.strength in strengths:
-            with mock.patch.object(Network, "down", lambda self, latents: down(self, grain.added(self, latents))):
+
+            def grainy(self, latents, each=map):
+                return down(self, grain.added(self, latents), each)
+
+            with mock.patch.object(Network, "down", grainy):
                 shown.append(decoder.decode_array(file.data, prior))
         rows.append(np.concatenate(shown, 1))
         levels = ", ".join(f"{psnr(pixels, other):.2f}" for other in shown[1:])

@@ -25,7 +25,9 @@ ONE_COLOUR = 31  # the operating point of a plane that has the same value everyw
 CUSTOM = 15  # the number of a prior that no release contains
 NO_PRIOR = 0
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MODULATED_FROM = 16384  # pixels that a picture must exceed to have modulations
+MODULATED_FROM = 16384  # pixels that a picture must exceed to have modulations, and to be completed
+COMPLETED_TO = 4194304  # pixels that a picture may have to be completed
+CELL = 4  # pixels along the side of the squares whose means make a smooth field
 HALVING = [round(2 ** (16 - i / 16)) for i in range(16)]
 
 
@@ -180,6 +182,20 @@ class Plane:
         """Rows and columns of blocks."""
         rows, columns = self.grid
         return -(-rows // self.prior.side), -(-columns // self.prior.side)
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Of the tile that each tile is part of, in tiles: (Rt, Ct)."""
+        return np.where(np.array(self.classes) < self.point.single, 1, 2)
+
+    @property
+    def completed(self) -> bool:
+        """Whether latents that are 0 are completed, where the features are cosines."""
+        height, width = self.header.height, self.header.width
+        large = MODULATED_FROM < height * width <= COMPLETED_TO
+        block = self.prior.tile * self.prior.side
+        mixed = len(np.unique(self.sizes)) == 2
+        return self.point.modulation_kl is not None and large and min(height, width) >= block and mixed
 
     @property
     def modulation_row(self) -> np.ndarray:
@@ -693,9 +709,53 @@ def field_of(plane: Plane, latents: np.ndarray) -> np.ndarray:
     tiles = latents.reshape(*plane.blocks, n, n, -1)
     tiles = np.moveaxis(tiles, 2, 1)  # row of blocks, row of the tile in it, column of blocks, column of the tile in it
     tiles = tiles.reshape(plane.blocks[0] * n, plane.blocks[1] * n, -1)[:rows, :columns]
-    if plane.prior.cosine:
-        return cosine_field(plane, tiles)
-    return fourier_field(plane, tiles)
+    if not plane.prior.cosine:
+        return fourier_field(plane, tiles)
+    if plane.completed:
+        tiles = completed(plane, tiles)
+    return cosine_field(plane, tiles)
+
+
+def completed(plane: Plane, tiles: np.ndarray) -> np.ndarray:
+    """Latents that are 0 from the smooth field: (Rt, Ct, U), the same."""
+    smooth = smoothed(cosine_field(plane, tiles))
+    return np.where(tiles == 0, analysed(plane, smooth), tiles)
+
+
+def smoothed(values: np.ndarray) -> np.ndarray:
+    """Means of cells, each with its neighbours, and bilinear between: (H, W, 3), the same."""
+    height, width = values.shape[:2]
+    means = values.reshape(height // CELL, CELL, width // CELL, CELL, 3).mean((1, 3))
+    padded = np.pad(means, ((1, 1), (1, 1), (0, 0)), mode="edge")
+    padded = (padded[:-2] + 2 * padded[1:-1] + padded[2:]) / 4
+    means = (padded[:, :-2] + 2 * padded[:, 1:-1] + padded[:, 2:]) / 4
+    for axis in (0, 1):
+        means = interpolated(means, axis, CELL)
+    return means
+
+
+def analysed(plane: Plane, values: np.ndarray) -> np.ndarray:
+    """The latents whose field this is: (H, W, 3) -> (Rt, Ct, U)."""
+    rows, columns = plane.grid
+    tile = plane.prior.tile
+    size = plane.sizes
+    values = values.copy()
+    mix_down(values.swapaxes(0, 1), size.T, tile, undo=True)
+    mix_down(values, size, tile, undo=True)
+    coefficients = np.zeros((rows, columns, tile, tile, 3))
+    for row in range(rows):
+        for column in range(columns):
+            s = size[row, column]
+            if row % s or column % s:
+                continue
+            down = basis(s * tile, row + s == rows)
+            across = basis(s * tile, column + s == columns)
+            shown = values[row * tile : (row + s) * tile, column * tile : (column + s) * tile]
+            square = np.einsum("vy,yxc,hx->vhc", down, shown, across, optimize=True)
+            for i in range(s):
+                for j in range(s):
+                    coefficients[row + i, column + j] = square[i::s, j::s]
+    return coefficients.reshape(rows, columns, -1)
 
 
 def cosine_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
@@ -703,7 +763,7 @@ def cosine_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
     rows, columns = plane.grid
     tile = plane.prior.tile
     coefficients = tiles.reshape(rows, columns, tile, tile, 3)
-    size = np.where(np.array(plane.classes) < plane.point.single, 1, 2)  # of the tile that each is part of, in tiles
+    size = plane.sizes
     values = np.zeros((rows * tile, columns * tile, 3))
     for row in range(rows):
         for column in range(columns):
@@ -733,8 +793,9 @@ def basis(hop: int, last: bool) -> np.ndarray:
     return np.sqrt(np.where(k == 0, 1, 2) / hop) * np.cos(np.pi * k * (i + 1 / 2) / hop)
 
 
-def mix_down(values: np.ndarray, size: np.ndarray, tile: int) -> None:
+def mix_down(values: np.ndarray, size: np.ndarray, tile: int, undo: bool = False) -> None:
     """Mixes samples, in place, at the borders between rows of tiles."""
+    sign = -1 if undo else 1
     for column in range(size.shape[1]):
         pixels = slice(column * tile, (column + 1) * tile)
         for row in range(1, size.shape[0]):
@@ -747,8 +808,8 @@ def mix_down(values: np.ndarray, size: np.ndarray, tile: int) -> None:
                 angle = math.pi / 4 * (1 + (i + 1 / 2) / half)
                 a = values[border - 1 - i, pixels].copy()
                 b = values[border + i, pixels].copy()
-                values[border - 1 - i, pixels] = math.sin(angle) * a + math.cos(angle) * b
-                values[border + i, pixels] = math.sin(angle) * b - math.cos(angle) * a
+                values[border - 1 - i, pixels] = math.sin(angle) * a + sign * math.cos(angle) * b
+                values[border + i, pixels] = math.sin(angle) * b - sign * math.cos(angle) * a
 
 
 def fourier_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
@@ -877,15 +938,20 @@ def bias(plane: Plane, b: np.ndarray, fold: int) -> np.ndarray:
         return b
     of_tile = b[np.array(plane.classes)]
     for axis in (0, 1):
-        count = of_tile.shape[axis]
-        y = np.arange(plane.grid[axis] * plane.prior.tile // fold)
-        s = np.clip((y + 1 / 2) * fold / plane.prior.tile - 1 / 2, 0, count - 1)
-        before = np.floor(s).astype(int)
-        share = (s - before).reshape(-1, 1, 1)
-        after = np.minimum(before + 1, count - 1)
-        along = np.moveaxis(of_tile, axis, 0)
-        of_tile = np.moveaxis(along[before] * (1 - share) + along[after] * share, 0, axis)
+        of_tile = interpolated(of_tile, axis, plane.prior.tile // fold)
     return of_tile
+
+
+def interpolated(values: np.ndarray, axis: int, side: int) -> np.ndarray:
+    """Between centres of squares of so many positions a side, along axis 0 or 1: (rows, columns, O), the same."""
+    count = values.shape[axis]
+    y = np.arange(count * side)
+    s = np.clip((y + 1 / 2) / side - 1 / 2, 0, count - 1)
+    before = np.floor(s).astype(int)
+    share = (s - before).reshape(-1, 1, 1)
+    after = np.minimum(before + 1, count - 1)
+    along = np.moveaxis(values, axis, 0)
+    return np.moveaxis(along[before] * (1 - share) + along[after] * share, 0, axis)
 
 
 def content_pixels(plane: Plane, mode: str) -> np.ndarray:

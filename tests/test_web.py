@@ -15,11 +15,14 @@ from PIL import Image
 import browser
 import combiner_codec
 from combiner_codec import FormatError, decoder
+from combiner_codec.encoder.encode import encode_arrays
+from combiner_codec.encoder.settings import Settings
 from combiner_codec.format import header, plane
 from combiner_codec.format import prior as priors
 from combiner_codec.format.plane import BitReader
 from combiner_codec.picture import exact
 from combiner_codec.picture.data_url import data_url
+from conftest import busy_pictures
 from experiments import web_speed
 from experiments.reliability import golden, hostile
 from scripts import coarse_prior, web_package, web_prior
@@ -170,6 +173,19 @@ def test_a_large_one_has_them_but_for_a_step_in_few_samples(web_priors):
     (shown,) = in_node([data], web_priors)
     count, steps = golden.moved(shown[..., :3], pixels)
     assert steps <= 1 and count <= golden.LOOSE * pixels.size
+
+
+@needs_node
+def test_a_wide_one_is_completed_part_by_part(web_priors):
+    """32 tiles at once, and what they look at on either side."""
+    (picture,) = busy_pictures(1, 1024)
+    photo = priors.load("photo")
+    (file,) = encode_arrays([picture[:96]], photo, Settings(0.01, "fast", kind="inr"))
+    _, network = decoder.shared_parts(decoder.parse(file.data).colour)
+    assert network.completes
+    (shown,) = in_node([file.data], web_priors)
+    count, steps = golden.moved(shown[..., :3], file.pixels)
+    assert steps <= 1 and count <= golden.LOOSE * file.pixels.size
 
 
 @needs_node

@@ -6,6 +6,7 @@
  */
 
 import { BUDGET, checkedHead, need } from "./checks.js";
+import { completedField, REACH } from "./completion.js";
 import { decodeWith, readPrior } from "./core.js";
 import { serve } from "./element.js";
 import { decodeAny } from "./exact.js";
@@ -19,7 +20,7 @@ class Combiner {
 	constructor(...files) {
 		this.priors = files.map((file) => {
 			const prior = readPrior(file, checkedHead(file));
-			return prior.features === "fourier" ? { ...prior, field: fourierField } : prior;
+			return { ...prior, ...(prior.features === "fourier" ? { field: fourierField } : { field: completedField, reach: REACH }) };
 		});
 	}
 

@@ -117,7 +117,7 @@ function readPlane(bits, head, prior, number, grey) {
 	point.unpack();
 	const coder = groupBits < indexBits ? head.indexBits >= groupBits : head.indexBits === indexBits;
 	check(coder, `prior ${prior.name} cannot have made this file`);
-	check(!head.axes || !prior.field, `prior ${prior.name} has no colour axes`);
+	check(!head.axes || prior.features === "cosine", `prior ${prior.name} has no colour axes`);
 	const rows = ceil(head.height / tile), cols = ceil(head.width / tile), area = head.width * head.height;
 	const modulated = point.modulation_kl && area > 16384 && bits.take(1);
 	bits.whole();
@@ -300,41 +300,53 @@ export function eachTile({ plane, rows, cols, top, left }, call) {
 
 // Section 7: field. A map has some numbers for every pixel, row by row.
 
-/** Lapped cosines of all tiles. */
-function cosineField(part) {
-	const { plane, rows, cols, top, left } = part, { point, prior } = plane, { tile } = prior;
-	const width = 3 * cols * tile, data = floats(rows * tile * width), sums = floats(2 * tile);
-	const sizeOf = (r, c) => (classAt(part, r, c) < point.single ? 1 : 2); // of a tile, in tiles
+/** Side of the tile that one is part of, in tiles. */
+const sizeOf = (part, r, c) => (classAt(part, r, c) < part.plane.point.single ? 1 : 2);
+
+/** Coefficients of all tiles, where their samples will be. */
+export function coefficients(part) {
+	const { tile } = part.plane.prior, width = 3 * part.cols * tile, data = floats(part.rows * tile * width);
 	eachTile(part, (r, c, latents) => {
-		const size = sizeOf(r, c), i = r % size, j = c % size; // in a merged tile
+		const size = sizeOf(part, r, c), i = r % size, j = c % size; // in a merged tile
 		for (let v = 0, n = 0; v < tile; v++) {
 			let to = ((r - i) * tile + v * size + i) * width + ((c - j) * tile + j) * 3;
 			for (let h = 0; h < tile; h++, to += 3 * size) for (let k = 0; k < 3; k++) data[to + k] = latents[n++];
 		}
 	});
-	for (const work of [transform, mix]) {
-		for (const down of [true, false]) {
-			const [tiles, step, aside, end] = down ? [rows, width, 3, plane.rows - top] : [cols, 3, width, plane.cols - left];
-			for (let line = 0; line < data.length / (tiles * tile); line++) {
-				const [place, k] = split(line, 3), start = place * aside + k, across = floor(place / tile);
-				for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
-					here = down ? sizeOf(t, across) : sizeOf(across, t);
-					work(data, start + t * tile * step, step, here * tile, before * tile, t + here === end, sums);
-				}
-			}
+	return data;
+}
+
+/** Lapped cosines: coefficients to samples, in place. */
+export function cosineField(part, data = coefficients(part)) {
+	for (const work of [transform, mix]) for (const down of [true, false]) eachLine(part, data, down, work);
+	return data;
+}
+
+/** Work for every tile of every column of samples, or row. */
+export function eachLine(part, data, down, work) {
+	const { plane, rows, cols, top, left } = part, { tile } = plane.prior, width = 3 * cols * tile, sums = floats(2 * tile);
+	const [tiles, step, aside, end] = down ? [rows, width, 3, plane.rows - top] : [cols, 3, width, plane.cols - left];
+	for (let line = 0; line < data.length / (tiles * tile); line++) {
+		const [place, k] = split(line, 3), start = place * aside + k, across = floor(place / tile);
+		for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
+			here = down ? sizeOf(part, t, across) : sizeOf(part, across, t);
+			work(data, start + t * tile * step, step, here * tile, before * tile, t + here === end, sums);
 		}
 	}
-	return data;
 }
 
 const cosines = []; // [frequency][sample], by a tile's size and whether it is the last
 
-/** Turns coefficients of a tile's line to samples. */
-function transform(data, at, step, hop, _, last, sums) {
-	const table = (cosines[2 * hop + last] ??= filled(hop * hop, (n) => {
+/** A tile's cosines, frequency after frequency. */
+export const basis = (hop, last) =>
+	(cosines[2 * hop + last] ??= filled(hop * hop, (n) => {
 		const [k, i] = split(n, hop);
 		return sqrt((last && !k ? 1 : 2) / hop) * cos((PI * (i + 0.5) * (k + (last ? 0 : 0.5))) / hop);
 	}));
+
+/** Turns coefficients of a tile's line to samples. */
+function transform(data, at, step, hop, _, last, sums) {
+	const table = basis(hop, last);
 	sums.fill(0);
 	for (let k = 0; k < hop; k++) {
 		const x = data[at + k * step];
@@ -343,11 +355,11 @@ function transform(data, at, step, hop, _, last, sums) {
 	for (let i = 0; i < hop; i++) data[at + i * step] = sums[i];
 }
 
-/** Mixes samples of a line on both sides of a border. */
-function mix(data, border, step, hop, before) {
+/** Mixes samples of a line on both sides of a border. sign -1 undoes it. */
+export function mix(data, border, step, hop, before, _, __, sign = 1) {
 	const half = min(hop, before) / 2;
 	for (let i = 0; i < half; i++) {
-		const angle = (PI / 4) * (1 + (i + 0.5) / half), s = sin(angle), c = cos(angle);
+		const angle = (PI / 4) * (1 + (i + 0.5) / half), s = sin(angle), c = sign * cos(angle);
 		const above = border - (i + 1) * step, below = border + i * step, a = data[above], b = data[below];
 		data[above] = s * a + c * b;
 		data[below] = s * b - c * a;
@@ -363,7 +375,7 @@ export function pixels(plane, width, height) {
 	if (colour) return out.map((opaque, i) => (i % 4 < 3 ? 255 * colour[i % 4] : opaque));
 	const { layers, tile } = prior, own = sharedLayers(plane);
 	const margin = layers.reduce((sum, { window, fold }) => sum + (window >> 1) * fold, 0);
-	const more = 2 * ceil((margin / tile + 1) / 2); // tiles that they look at on every side, one of them for borders
+	const more = 2 * ceil((margin / tile + (prior.reach ?? 1)) / 2); // tiles on every side that they and the field look at
 	for (let n = 0, across = ceil(cols / 32); n < across * ceil(rows / 32); n++) {
 		const [r, c] = split(n, across).map((i) => 32 * i), [top, left] = [r, c].map((i) => max(0, i - more));
 		const wide = min(cols, c + 32 + more) - left, high = min(rows, r + 32 + more) - top;

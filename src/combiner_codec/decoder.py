@@ -5,7 +5,7 @@ bytes -> Header -> planes (format/plane.py) -> candidates -> latents, section by
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -247,7 +247,9 @@ def shared_parts(plane: InrPlane) -> tuple[Decoded, Network]:
         plane.header.grey,
         single=plane.point.single,
     )
-    return decoded, network
+    size = plane.header.height, plane.header.width
+    completes = plane.point.completes(*size, plane.architecture.block, network.merged)
+    return decoded, replace(network, completes=completes)
 
 
 def precision(plane: InrPlane) -> type:
@@ -284,7 +286,8 @@ def decode_band(
     """Fill in the pixels that a band settles: (h, w, 1 or 3) uint8."""
     latents = latents_of(decoded, band, network.architecture.latents, precision(plane), threads)
     of_band = network.of_tiles(band.tiles(network.architecture))
-    half = of_band.down(latents)
+    each = partial(parallel, threads=threads)
+    half = of_band.down(of_band.complete(latents, each), each)
     del latents  # of large pictures as large as the field
     of_thread = -(-band.visible.size // threads)
     pixels_at_once = min(max(of_thread, SMALLEST_PART), LARGEST_PART)

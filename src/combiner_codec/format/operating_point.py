@@ -18,6 +18,7 @@ from ..synthesis.squares import place_in_square
 from .streams import COST_PER_BIT, Partition, group_count, kl_table, partition
 
 UNMODULATED_PIXELS = 2**14  # a picture of no more has no modulations, and is decoded in double precision
+COMPLETED_PIXELS = 2**22  # a larger picture is not completed, so that it can be decoded band by band
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +51,16 @@ class OperatingPoint:
     index_bits: int  # width of an index that `--effort normal` uses
     contexts: np.ndarray  # (3, K + 1, K) int8, the tables of classmap.py
     modulations: Modulations | None = None
+
+    def completes(self, height: int, width: int, block: int, merged: np.ndarray) -> bool:
+        """Whether a picture of height x width pixels is completed (synthesis/completion.py).
+
+        block: pixels along the side of a block. merged: which tiles are part of a merged one, bool of any shape.
+        """
+        if self.modulations is None or min(height, width) < block:
+            return False
+        fitting = UNMODULATED_PIXELS < height * width <= COMPLETED_PIXELS
+        return bool(fitting and merged.any() and not merged.all())
 
     @property
     def chained(self) -> bool:

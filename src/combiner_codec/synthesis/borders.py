@@ -87,9 +87,13 @@ class Borders:
         placed = self._between_rows if axis == 1 else partial(self._between_columns, along)
         total = y * placed(self.keep, 0, y, ops, first)
         for half, values in self.mix.items():
-            other = mirrored(y, half, axis, ops)
-            other *= placed(values, half, y, ops, first)
-            total += other if sign > 0 else -other
+            around = paired(y.shape[axis], half)
+            where = (slice(None), around) if axis == 1 else (..., around)
+            other = mirrored(y[where], half, axis, ops) * placed(values, half, y, ops, first)[where]
+            if sign > 0:
+                total[where] += other
+            else:
+                total[where] -= other
         return total
 
     def _between_columns(self, along: int, values, half: int, y, ops, first: int):
@@ -149,20 +153,15 @@ def _spread(where: np.ndarray, values: np.ndarray, size: int) -> np.ndarray:
     return np.pad(flat, ((0, 0), (0, 0), (before, after)))
 
 
+def paired(size: int, half: int) -> slice:
+    """Pixels along an axis that may be around a border of so many on either side."""
+    return slice(half, size - (size - half) % (2 * half))
+
+
 def mirrored(y, half: int, axis: int, ops):
-    """Every 2 half pixels from pixel `half` on in reverse; what is left at the ends stays."""
-    shape = y.shape
-    size = shape[axis]
-    across = int(np.prod(shape[axis + 1 :]))
-    y = y.reshape(*shape[:axis], size, across)
-    end = size - (size - half) % (2 * half)
-    before = y[..., :half, :]
-    around = y[..., half:end, :]
-    after = y[..., end:, :]
-    count = (end - half) // (2 * half)
-    pairs = around.reshape(*shape[:axis], count, 2 * half, across)
-    turned = ops.flip(pairs, axis + 1).reshape(around.shape)
-    return ops.concatenate([before, turned, after], axis).reshape(shape)
+    """Every 2 half pixels along axis 1 or 3 in reverse: (P, H, 3, W), the same."""
+    pairs = y.reshape(*y.shape[:axis], -1, 2 * half, *y.shape[axis + 1 :])
+    return ops.flip(pairs, axis + 1).reshape(y.shape)
 
 
 @cache

@@ -18,7 +18,7 @@ from .rectangle import Rectangle
 if TYPE_CHECKING:
     from .architecture import Architecture
 
-COLUMNS_AT_ONCE = 16  # columns of blocks that are synthesised downwards at once, so that copies are small
+COLUMNS_AT_ONCE = 4  # columns of blocks that are synthesised downwards at once, so that they stay in the cache
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,11 @@ class Field(Protocol):
     def multiplies(self, architecture: "Architecture") -> float:
         """Multiply-adds per pixel of the field."""
 
-    def down(self, architecture: "Architecture", latents, merged: np.ndarray, ops):
-        """First half, for all pixels: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes."""
+    def down(self, architecture: "Architecture", latents, merged: np.ndarray, ops, each=map):
+        """First half, for all pixels: (P, Rb, Cb, D), merged (P, Rt, Ct) bool -> what `across` takes.
+
+        each: what does some columns after others, as `map`.
+        """
 
     def across(self, half, ops, part: Rectangle):
         """Second half, for a part of the pictures: -> (P, h, w, C)."""
@@ -74,13 +77,13 @@ class Cosines:
         """Products of cosines are separable: two passes, twice as long in merged tiles."""
         return 2 * 3 * architecture.tile
 
-    def down(self, architecture, latents, merged, ops):
+    def down(self, architecture, latents, merged, ops, each=map):
         """Every tile's cosines, and borders between rows."""
-        pixels = self.rows(architecture, latents, merged, ops)
+        pixels = self.rows(architecture, latents, merged, ops, each)
         return pixels, Borders.of(merged, architecture.tile)
 
     def rows(self, architecture, latents, merged, ops, each=map):
-        """The pixels of `down`: (P, Rb, Cb, D) -> (P, H, 3, W). each: what does some columns after others, as `map`."""
+        """The pixels of `down`: (P, Rb, Cb, D) -> (P, H, 3, W)."""
         hop = architecture.tile
         borders = Borders.of(merged.swapaxes(1, 2), hop)
 
@@ -144,7 +147,7 @@ class Siren:
     def multiplies(self, architecture):
         return sum(layer.multiplies for layer in architecture.stored)
 
-    def down(self, architecture, latents, merged, ops):
+    def down(self, architecture, latents, merged, ops, each=map):
         """All layers; nothing is left for `across`: -> (P, H, W, C)."""
         pictures, rows, columns, _ = latents.shape
         latents = latents.reshape(pictures * rows * columns, -1)

@@ -12,6 +12,7 @@ import numpy as np
 
 from .architecture import Architecture
 from .array import Array, Ops
+from .completion import completed
 from .rectangle import Rectangle
 
 WIDEST = 2**14  # columns of a strip, at most: wider pictures are cut into columns too
@@ -28,6 +29,7 @@ class Network:
     ops: Ops
     grey: bool = False  # pictures have one channel: the mean of the network's three
     single: int | None = None  # classes of tiles on their own: those from here on are of merged tiles
+    completes: bool = False  # whether latents without bits are completed where tiles of two sizes meet
 
     @cached_property
     def merged(self) -> np.ndarray:
@@ -54,9 +56,15 @@ class Network:
         _, rows, columns = self.classes.shape
         return Rectangle.of(rows, columns).times(self.architecture.tile)
 
-    def down(self, latents):
-        """First half of the field, for all pixels: (P, Rb, Cb, D)."""
-        return self.architecture.field.down(self.architecture, latents, self.merged, self.ops)
+    def complete(self, latents, each=map):
+        """Latents of whole pictures as they are shown: (P, Rb, Cb, D), the same. each: as `Field.down` has it."""
+        if not self.completes:
+            return latents
+        return completed(self.architecture, latents, self.merged, self.ops, each)
+
+    def down(self, latents, each=map):
+        """First half of the field, for all pixels: (P, Rb, Cb, D). each: as `Field.down` has it."""
+        return self.architecture.field.down(self.architecture, latents, self.merged, self.ops, each)
 
     def across(self, half, part: Rectangle | None = None):
         """Second half of the field, for a part of the pictures, or all: -> (P, h, w, C)."""

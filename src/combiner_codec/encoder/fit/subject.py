@@ -72,6 +72,8 @@ class Subject:
             grey=target.shape[-1] == 1,
             single=point.single,
         )
+        completes = point.completes(*shape[:2], architecture.block, network.merged)
+        network = replace(network, completes=completes)
         section = BlockSection(point, architecture, blocks_of(classes, architecture))
         pictures = len(target)
         coded = np.zeros(band.around.shape, bool)
@@ -249,7 +251,8 @@ class Subject:
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
         """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
-        field = self.field(latents)
+        completed = self.network.complete(latents.reshape(*self.grid, -1))
+        field = self.field(completed)
         visible = self.band.visible
         shown = np.empty((len(field), *visible.shape, self.target.shape[3]), np.uint8)
 

@@ -1,0 +1,60 @@
+"""Latents without bits, completed where tiles of two sizes meet (FORMAT.md, section 7, "Completion"). For numpy and for
+torch.
+
+Along the border between merged tiles and others basis functions jump, so even a smooth picture needs fine frequencies
+there. They have no bits, and what they lack would be seen as small crosses. The field made smooth needs about the same
+frequencies, and a decoder has that.
+
+Shapes: as in architecture.py.
+"""
+
+import numpy as np
+
+from .architecture import Architecture
+from .array import Array, Ops
+from .borders import Borders
+from .fields import Cosines
+from .rectangle import Rectangle
+
+CELL = 4  # pixels along the side of the squares whose means make a smooth field
+
+
+def completed(architecture: Architecture, latents: Array, merged: np.ndarray, ops: Ops, each=map) -> Array:
+    """Those latents that are 0 as in the smooth field, the others as they are: (P, Rb, Cb, D), the same.
+
+    each: as `Field.down` has it.
+    """
+    cosines = Cosines()
+    borders = Borders.of(merged, architecture.tile)
+    rows = cosines.rows(architecture, latents, merged, ops, each)
+    field = borders.mixed(rows, 3, ops)
+    parted = borders.mixed(smooth(field, ops), 3, ops, -1)
+    return latents + (latents == 0) * cosines.rows_back(architecture, parted, merged, ops, each)
+
+
+def smooth(field: Array, ops: Ops) -> Array:
+    """Means of cells, each with its neighbours, and bilinear between their centres: (P, H, 3, W), the same."""
+    pictures, height, colours, width = field.shape
+    rows, columns = height // CELL, width // CELL
+    of_rows = field.reshape(pictures, rows, CELL, colours, width).sum(2)
+    means = of_rows.reshape(pictures, rows, colours, columns, CELL).sum(4) / CELL**2
+    means = ops.permute(means, (0, 1, 3, 2))  # (P, rows, columns, 3)
+    for axis in (1, 2):
+        means = with_neighbours(means, axis, ops)
+    between = ops.between(means, CELL, Rectangle.of(height, width))
+    return ops.permute(between, (0, 1, 3, 2))
+
+
+def with_neighbours(means: Array, axis: int, ops: Ops) -> Array:
+    """A quarter of each neighbour and half of the mean itself; those at the ends are repeated."""
+    count = means.shape[axis]
+    at_start = slice(0, 1)
+    at_end = slice(count - 1, count)
+    before = ops.concatenate([part(means, axis, at_start), part(means, axis, slice(0, count - 1))], axis)
+    after = ops.concatenate([part(means, axis, slice(1, count)), part(means, axis, at_end)], axis)
+    return (before + after) / 4 + means / 2
+
+
+def part(values: Array, axis: int, some: slice) -> Array:
+    """Some of the values along axis 1 or 2."""
+    return values[:, some] if axis == 1 else values[:, :, some]
