@@ -15,7 +15,7 @@ from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit import descent as fit
 from combiner_codec.encoder.fit.noise import Noise
 from combiner_codec.encoder.fit.subject import Subject
-from combiner_codec.encoder.settings import Settings
+from combiner_codec.encoder.settings import Settings, noise_variance
 from combiner_codec.format import prior as priors
 from conftest import busy_pictures, smooth_pictures
 from experiments.reliability import hard
@@ -47,6 +47,31 @@ def energy(prior, subject, posterior):
     mean = posterior.mean.detach().requires_grad_()
     error = descent.backward(posterior, mean, 1e-6 * posterior.scale, Noise(0))
     return (error + descent.nats(posterior)).numpy()
+
+
+def linear(subject):
+    """The same with a decoder that is linear and orthonormal, and its curvature."""
+    architecture = subject.network.architecture
+    last = len(architecture.layers) - 1
+    shared = dict(subject.network.shared)
+    shared[f"w{architecture.colour}"] = torch.eye(3)[None, None]
+    shared[f"w{last}"] = torch.zeros_like(shared[f"w{last}"])
+    posterior_scale = torch.full_like(subject.prior.posterior_scale, noise_variance(subject.point.beta) ** 0.5)
+    prior = replace(subject.prior, posterior_scale=posterior_scale)
+    return replace(subject.with_weights(shared), latents=replace(subject.latents, prior=prior))
+
+
+def test_a_linear_decoder_leaves_no_noise_in_a_step(each_prior):
+    """What a sample adds to the gradient is known then, and taken away: steps find the closed form and stay there."""
+    subject = linear(subject_of(each_prior, busy_pictures(1, 64)))
+    descent = fit.Descent.of(subject, each_prior.metadata)
+    closed = subject.start()
+    off = closed.moved(closed.mean + 0.1 * closed.scale, closed.scale)
+    near = {"atol": 0.02 * float(closed.scale.max()), "rtol": 0}
+    one, another = (descent.run(off, 1, Noise(seed))[0] for seed in (1, 2))
+    torch.testing.assert_close(one.mean, another.mean, **near)
+    stayed, _ = descent.run(closed, 5, Noise(3))
+    torch.testing.assert_close(stayed.mean, closed.mean, **near)
 
 
 def test_a_fit_that_diverges_starts_again_with_smaller_steps(each_prior, monkeypatch):

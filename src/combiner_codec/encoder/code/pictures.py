@@ -190,7 +190,8 @@ def code_blocks(
 
     def refitted(work):
         fit, section = work
-        steps = round(fit.descent.steps * settings.plan.refine)
+        _, share = settings.plan.shares(fit.descent.fit_scale)
+        steps = round(fit.descent.steps * share)
         posterior, _ = fit.descent.run(section.posterior, steps, fit.noise)
         return replace(section, posterior=posterior)
 
@@ -241,7 +242,8 @@ class CanvasEncoder:
         if self.decoded:
             descent = descent.with_weights(self.decoded.shared)
         noise = Noise(self.settings.seed)
-        steps = round(descent.steps * self.settings.plan.steps)
+        share, _ = self.settings.plan.shares(descent.fit_scale)
+        steps = round(descent.steps * share)
         start = descent.subject.start(self.before)
         posterior, modulation_posterior = descent.run(start, steps, noise, modulations)
         if modulations:

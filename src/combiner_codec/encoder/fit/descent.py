@@ -18,6 +18,8 @@ from .posterior import Posterior, kl_nats
 from .subject import Subject
 
 CAUTION = (1, 1 / 4, 1 / 16)  # step sizes of a fit and of its repetitions, should it diverge
+FASTEST = 0.5  # share of a whole step that the first steps of a fit are, at most
+DISTANCE = 4.5  # sum of such shares if none were smaller than the first, of a short fit
 LAST = 0.02  # share of the step size, or of a whole step, that is left at the end of a fit
 CONTROLS = 5  # steps between two looks at the groups' bits
 SCALE_DECAYS = (0.9, 0.98)  # of Adam's means of gradients and of their squares, where scales move too
@@ -104,7 +106,8 @@ class Descent:
         """
         noise.turn()
         here = posterior.moved(mean, scale)
-        return self._pull(self.subject.half(self._sample(here, self._normals(mean, noise))), None)
+        sample = mean + self._free_deviation(here, self._normals(mean, noise))
+        return self._pull(self.subject.half(sample), None)
 
     def _normals(self, mean: torch.Tensor, noise: Noise) -> torch.Tensor:
         """Standard normals, the same for every picture, so that none depends on its company: (B / P, D)."""
@@ -116,9 +119,9 @@ class Descent:
         pictures = len(self.subject.target)
         return (scale.unflatten(0, (pictures, -1)) * normals).flatten(0, 1)
 
-    def _sample(self, here: Posterior, normals: torch.Tensor) -> torch.Tensor:
-        """A sample with these normals: (B, D)."""
-        return here.mean + torch.where(here.free, self._deviation(here.scale, normals), 0.0)
+    def _free_deviation(self, here: Posterior, normals: torch.Tensor) -> torch.Tensor:
+        """The same, 0 where a latent is not free."""
+        return torch.where(here.free, self._deviation(here.scale, normals), 0.0)
 
     def _pull(self, half: torch.Tensor, values: torch.Tensor | None) -> torch.Tensor:
         """Distortion / point.beta of a sample that has come to half a field and to modulations (1, M), if these are
@@ -146,7 +149,8 @@ class Descent:
         """Natural-gradient steps on the means. Scales stay."""
         first = self.nats(start)
         moving = modulations.anew(steps) if modulations else None
-        shares = [caution * (self.rate * (1 - step / steps) + LAST) for step in range(steps)]
+        rate = max(self.rate, min(FASTEST, DISTANCE / steps))
+        shares = [caution * (rate * (1 - step / steps) + LAST) for step in range(steps)]
         on_processor = self.subject.device.type == "cpu"
         walk = self._steps() if on_processor else self._kept_steps
         walk.begin(start, shares, moving)
@@ -159,7 +163,7 @@ class Descent:
         return Moved(posterior, moving.posterior if moving else None, first, error + self.nats(posterior))
 
     def _steps(self) -> NaturalSteps:
-        return NaturalSteps(self.subject, self.budget, self._sample, self._pull)
+        return NaturalSteps(self.subject, self.budget, self._free_deviation, self._pull)
 
     @cached_property
     def _kept_steps(self) -> NaturalSteps:

@@ -13,9 +13,9 @@ from .posterior import Posterior, reachable
 
 WORTH = 30  # times the bits of its modulations that a picture's blocks cost, from where on it has some
 BEGIN = 0.25  # share of a fit's steps after which modulations move: the latents have come close by then
-DECAYS = (0.9, 0.98)  # of Adam's means of gradients and of their squares
+DECAYS = (0.5, 0.9)  # of Adam's means of gradients and of their squares: a fit has few steps
 Number = float | torch.Tensor  # without axes
-TRAVEL = 6.0  # prior scales that Adam moves a modulation by in a fit, all steps together, at most
+TRAVEL = 4.0  # prior scales that Adam moves a modulation by in a fit, all steps together, at most
 
 
 def worth(point: OperatingPoint, pixels: int, bits: int) -> bool:

@@ -1,5 +1,9 @@
 """Natural-gradient steps of posterior means: the closed-form sigma^2 is the inverse of the curvature. Needs torch.
 
+With a linear decoder a sample that is off by d adds curvature * d to the gradient. This is taken away again: a control
+variate of mean 0 (Miller, Foti, D'Amour and Adams, 2017, "Reducing reparameterization gradient variance"). What the
+network adds stays.
+
 On a GPU all that a step reads and writes stays where it is, so that steps can be played again:
 
     numbers and noise of the step -> sample -> pull of the distortion, of the prior -> means, modulations
@@ -19,7 +23,8 @@ from .posterior import Posterior, bounds
 from .replay import Replayed
 from .subject import Subject
 
-Sample = Callable[[Posterior, torch.Tensor], torch.Tensor]  # posterior, normals (B / P, D) -> latents (B, D)
+# posterior, normals (B / P, D) -> how far a sample is from the means (B, D)
+Deviation = Callable[[Posterior, torch.Tensor], torch.Tensor]
 # half a field, modulations -> distortion in nats (P,), and gradients for the leaves that they came from
 Pull = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 
@@ -27,18 +32,18 @@ Pull = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
 class NaturalSteps:
     """Steps of one subject's posterior. Scales stay as they are."""
 
-    def __init__(self, subject: Subject, budget: Budget | None, sample: Sample, pull: Pull):
+    def __init__(self, subject: Subject, budget: Budget | None, deviation: Deviation, pull: Pull):
         self.subject = subject
         self.budget = budget
-        self.sample = sample
+        self.deviation = deviation
         self.pull = pull
         self.stays = subject.device.type != "cpu"
         self.kept: dict[str, torch.Tensor] = {}  # what steps read and write, by name
         self.numbers: Sequence = ()  # of the step
         self.plan: Sequence = ()  # numbers of all steps
-        prior = subject.prior
-        self.precision = torch.where(prior.coded, prior.scale, torch.inf) ** -2
-        self.bounds = bounds(prior) if self.stays else None  # a processor has no memory for them beside large pictures
+        # a processor has no memory for these beside large pictures
+        self.precision = subject.prior.precision if self.stays else None
+        self.bounds = bounds(subject.prior) if self.stays else None
         self.modulations: ModulationFit | None = None
         self.plain = Replayed(partial(self._move, None), subject.device)
         self.modulated = self.plain
@@ -82,27 +87,30 @@ class NaturalSteps:
 
     def _move(self, modulations: ModulationFit | None) -> None:
         """The step itself."""
+        prior = self.subject.prior
         before = self.posterior
         share, size, root = self.numbers
         here = before.moved(before.mean.detach().requires_grad_(), before.scale)
         values = modulations.sample(self.kept["modulation normals"]) if modulations else None
-        half = self.subject.half(self.sample(here, self.kept["normals"]))
+        deviation = self.deviation(before, self.kept["normals"])
+        half = self.subject.half(here.mean + deviation)
         if not self.stays:
             del self.kept["normals"]  # before most memory is needed
         error = self.pull(half, values)
         if modulations:
             modulations.step(size, root)
-        away = before.mean - self.subject.prior.mean
-        gradient = here.mean.grad.addcmul_(away, self._weighted_precision())
+        gradient = here.mean.grad.addcmul_(deviation, prior.curvature, value=-1)
+        gradient.addcmul_(before.mean - prior.mean, self._weighted_precision())
         moved = torch.addcmul(before.mean, share * before.scale**2, gradient, value=-1)
-        least, most = self.bounds or bounds(self.subject.prior)
+        least, most = self.bounds or bounds(prior)
         reachable = torch.minimum(torch.maximum(moved, least), most)
         self._keep("error", error)
         self._keep("mean", torch.where(before.free, reachable, before.mean))
 
     def _weighted_precision(self) -> torch.Tensor:
         """1 / s^2 of every latent, times beta_g / beta."""
-        return self.budget.weights() * self.precision if self.budget else self.precision
+        precision = self.subject.prior.precision if self.precision is None else self.precision
+        return self.budget.weights() * precision if self.budget else precision
 
     def _set_numbers(self, values) -> None:
         if self.stays:

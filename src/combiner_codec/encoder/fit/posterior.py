@@ -28,6 +28,16 @@ class Gaussians:
     def coded(self) -> torch.Tensor:
         return self.scale > 0
 
+    @property
+    def precision(self) -> torch.Tensor:
+        """1 / scale^2; 0 where a latent is not coded."""
+        return torch.where(self.coded, self.scale, torch.inf) ** -2
+
+    @property
+    def curvature(self) -> torch.Tensor:
+        """Of distortion / beta in nats, with a linear decoder: likelihood terms have the scale `posterior_scale`."""
+        return self.posterior_scale**-2
+
     def of(self, blocks: slice) -> "Gaussians":
         """That of some blocks: a scale for each latent of each, other tables for a block's latents."""
         return replace(self, scale=self.scale[blocks])
@@ -101,11 +111,9 @@ def distortion(pixels, target):
 
 def closed_form(target, prior: Gaussians):
     """Posterior of a linear decoder with likelihood terms of scale `prior.posterior_scale`: mean and scale."""
-    precision = 1 / prior.posterior_scale**2
-    prior_scale = torch.where(prior.coded, prior.scale, 1.0)
-    together = precision + 1 / prior_scale**2
-    variance = torch.where(prior.coded, 1 / together, 0.0)
-    mu = prior.mean + variance * precision * (target - prior.mean)
+    curvature = prior.curvature
+    variance = torch.where(prior.coded, 1 / (curvature + prior.precision), 0.0)
+    mu = prior.mean + variance * curvature * (target - prior.mean)
     return mu, variance.sqrt()
 
 
