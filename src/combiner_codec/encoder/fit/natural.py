@@ -43,6 +43,7 @@ class NaturalSteps:
         self.plan: Sequence = ()  # numbers of all steps
         # a processor has no memory for these beside large pictures
         self.precision = subject.prior.precision if self.stays else None
+        self.curvature = subject.prior.curvature if self.stays else None
         self.bounds = bounds(subject.prior) if self.stays else None
         self.modulations: ModulationFit | None = None
         self.plain = Replayed(partial(self._move, None), subject.device)
@@ -99,7 +100,8 @@ class NaturalSteps:
         error = self.pull(half, values)
         if modulations:
             modulations.step(size, root)
-        gradient = here.mean.grad.addcmul_(deviation, prior.curvature, value=-1)
+        curvature = prior.curvature if self.curvature is None else self.curvature
+        gradient = here.mean.grad.addcmul_(deviation, curvature, value=-1)
         gradient.addcmul_(before.mean - prior.mean, self._weighted_precision())
         moved = torch.addcmul(before.mean, share * before.scale**2, gradient, value=-1)
         least, most = self.bounds or bounds(prior)
