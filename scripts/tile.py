@@ -144,7 +144,7 @@ Every latent gets a Gaussian of its own. Without the network its mean μ and sca
 1 / σ² = 1 / n² + 1 / s²          μ = m + σ² / n² (t − m)
 ```
 
-Here t is the coefficient of section 1, m the prior's mean, and s the prior scale. From this start 15 steps move the
+Here t is the coefficient of section 1, m the prior's mean, and s the prior scale. From this start 10 steps move the
 means until the output of the network comes near the picture. These are the six latents that cost most, named by
 vertical frequency, horizontal frequency and component:
 
