@@ -9,7 +9,7 @@ WEB     ?= web
 TRAININGS := train-cifar train-photo train-nano train-siren
 EXPERIMENTS := bench-cifar bench-kodak bench-graphics bench-crop bench-thumbnails bench-web bench-web-speed bench-speed bench-looks \
 	ablation coarser regions photographs flat texture corners table1 table2 cuda profile growth goals ranks shapes figures golden hostile hard drift
-.PHONY: help setup demo check types fast test torture lint format docs web web-package web-recipes serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
+.PHONY: help setup demo check types fast test torture lint format docs web web-package web-recipes serve dist test-pythons clean reliability fuzz fuzz-files fuzz-priors cuda-tests pack-cuda pack train-gpu debian-pictures $(TRAININGS) $(EXPERIMENTS)
 
 help:  ## this list
 	@awk -F ':.*## +' '/^[a-z0-9-]+:.*## / { printf "%-18s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -112,10 +112,14 @@ table1: ARGS = $(CIFAR) $(COUNT:%=--count %)  ## COMBINER's times on CIFAR-10 be
 table2: ARGS = $(KODAK) --photos $(PHOTOS)/val $(COUNT:%=--count %)  ## the same on Kodak; without a GPU on five pictures
 figures: ARGS = $(SAMPLES)  ## the drawings of docs/method.md and docs/inspect.md
 golden: ARGS = "$(WHY)"  ## golden files anew, before 1.0 only: make golden WHY="reason"
-cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU, six minutes: cuda-tests, files, seconds, memory and profile
+cuda: ARGS = $(CIFAR) $(KODAK)  ## on a machine with a GPU, six minutes: cuda-tests, files beside the processor's, seconds, memory and profile
 cuda: cuda-tests
 cuda-tests: setup  ## the part of them that a GPU is for
-	$(BIN)/pytest tests/test_cuda.py tests/test_gradients.py
+	$(BIN)/python3 -m pytest tests/test_cuda.py tests/test_gradients.py
+pack-cuda: setup  ## what cuda reads, for a machine that has no pictures: into build/cuda, 6 MB
+	mkdir -p build/cuda/cifar build/cuda/kodak
+	$(BIN)/python -c "import numpy, sys; numpy.save(sys.argv[2], numpy.load(sys.argv[1])[:500])" $(CIFAR)/test.npy build/cuda/cifar/test.npy
+	cp $(wildcard $(foreach n,01 05 08 13 19 23,$(KODAK)/kodim$(n).*)) build/cuda/kodak
 reliability: hostile hard drift  ## the tables of docs/reliability.md: half an hour
 hostile: setup  ## its part about damaged and malicious files
 hard: setup  ## its part about pictures that no prior expects

@@ -98,7 +98,8 @@ class Device(TorchDispatchMode):
             if works(function):
                 self.launches[str(function)] += 1
         leaves = wanted is not None and torch.device(wanted).type == "cpu"
-        if there and (leaves or not isinstance(tree_flatten(found)[0][0], torch.Tensor)):
+        numbers_alone = not function._schema.is_mutable and not isinstance(tree_flatten(found)[0][0], torch.Tensor)
+        if there and (leaves or numbers_alone):
             self.waits[str(function)] += 1
             return found
         if self.recording and (there or arrives) and works(function):
@@ -129,7 +130,8 @@ class Recorded:
             again = function(*tree_map(numbers, args), **tree_map(numbers, kwargs))
             if not function._schema.is_mutable:
                 for old, new in zip(tree_flatten(found)[0], tree_flatten(again)[0], strict=True):
-                    old.copy_(new)
+                    if old is not None:
+                        old.copy_(new)
         self.device.launches["replay"] += 1
 
 

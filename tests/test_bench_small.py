@@ -68,6 +68,8 @@ def test_a_gpus_page_can_be_tried_on_the_processor(tmp_path):
     assert result.exit_code == 0, result.output
     text = (tmp_path / "cuda.md").read_text(encoding="utf-8")
     assert "CIFAR-10, 1 together" in text and "| one.png |" in text and "aten::" in text
+    assert text.count("| +0.000 % | 1 of 1 |") == 2  # the processor beside itself
+    assert text.index("| +0.000 %") < text.index("| goal |")
     with zipfile.ZipFile(tmp_path / "all.zip") as packed:
         files = [name for name in packed.namelist() if name.endswith(".cmb")]
         assert len(files) == 2 + 2

@@ -15,11 +15,17 @@ from combiner_codec.encoder.code.streams import Span
 from combiner_codec.encoder.encode import encode_arrays
 from combiner_codec.encoder.fit import replay
 from combiner_codec.encoder.fit.descent import Descent
-from combiner_codec.encoder.fit.noise import Noise
+from combiner_codec.encoder.fit.natural import NaturalSteps
 from combiner_codec.encoder.settings import Effort, Settings
 from combiner_codec.format import candidates
 from combiner_codec.format.header import MAX_SEED
 from combiner_codec.format.prior import load
+from combiner_codec.training import plan as plans
+from combiner_codec.training.begin.state import begun
+from combiner_codec.training.recipes import PHOTO, RECIPES
+from combiner_codec.training.shards import Shards
+from combiner_codec.training.together.played import Played
+from combiner_codec.training.together.steps import take_step
 from conftest import ELSEWHERE, REGISTERED, busy_pictures
 from imagined_device import Device, numbers
 
@@ -125,9 +131,11 @@ def test_pictures_are_prepared_while_others_are_coded(device, monkeypatch, tiny_
     told(batch.Batch, "canvas")
     told(batch, "encode_canvases")
     pictures = busy_pictures(2, 40)
-    there = encode_arrays(pictures, tiny_photo_prior, Settings(0.01, "fast", device="cuda", tune="iq"))
+    there = encode_arrays(
+        pictures, tiny_photo_prior, Settings(0.05, Effort(0.1, 1, 0, -6, 1), device="cuda", tune="iq")
+    )
     assert events.index("encode_canvases") <= 2 and events.count("canvas") == 2
-    here = encode_arrays(pictures, tiny_photo_prior, Settings(0.01, "fast", device="cpu", tune="iq"))
+    here = encode_arrays(pictures, tiny_photo_prior, Settings(0.05, Effort(0.1, 1, 0, -6, 1), device="cpu", tune="iq"))
     assert [one.data for one in here] == [one.data for one in there]
 
 
@@ -140,8 +148,8 @@ def wait_for(condition):
 
 @pytest.fixture
 def counts(device, monkeypatch):
-    """What every fit, every segment of coding and every group of a bundle asked for: lists of `Device.totals`."""
-    found = {"run": [], "code_segment": [], "push": []}
+    """What fits, their steps, segments of coding and groups of bundles asked for: lists of `Device.totals`."""
+    found = {"run": [], "take": [], "code_segment": [], "push": []}
 
     def counted(owner, name):
         work = getattr(owner, name)
@@ -155,6 +163,7 @@ def counts(device, monkeypatch):
         monkeypatch.setattr(owner, name, run)
 
     counted(Descent, "run")
+    counted(NaturalSteps, "take")
     counted(coder, "code_segment")
     counted(Span, "push")
     return found
@@ -173,39 +182,66 @@ def test_neither_steps_nor_groups_wait(counts, each_prior):
     assert launches <= 10
 
 
-def test_modulations_are_the_same_on_both(device):
+def test_steps_are_few_launches_and_the_same_on_both(counts, device):
     """Steps of three kinds are played again: before modulations, with them, and when they are coded."""
-    prior, (picture,), effort = load("photo"), busy_pictures(1, 136), Effort(0.4, 2, 0.2, -6, 1)
-    here, there = (encode_arrays([picture], prior, Settings(0.01, effort, device=name))[0] for name in ("cpu", "cuda"))
+    prior = load("photo")
+    (picture,) = busy_pictures(1, 136)
+    effort = Effort(0.4, 2, 0.2, -6, 1)
+    here = encode_arrays([picture], prior, Settings(0.01, effort, device="cpu"))[0]
+    for some in counts.values():
+        some.clear()
+    there = encode_arrays([picture], prior, Settings(0.01, effort, device="cuda"))[0]
     assert decoder.parse(here.data, prior).colour.modulated
-    assert device.launches["replay"] == (2 - replay.FIRST) + (10 - replay.FIRST) + (6 - replay.FIRST)
     assert here.data == there.data
+    begin, fit, refinement = 2, 12, 6  # steps before modulations, of the fit, and after
+    steps = np.array(counts["take"])
+    assert len(steps) == fit + refinement
+    assert not steps[:, 0].any()  # none waits
+    assert steps[2:, 1].max() <= 2  # noise alone is sent, of latents and of modulations
+    plain = steps[1, 2]
+    modulated = steps[begin + 1, 2]
+    played = np.concatenate([steps[begin + replay.FIRST + 1 : fit], steps[fit + replay.FIRST + 1 :]])[:, 2]
+    assert (plain, modulated) <= (140, 260)
+    assert played.max() <= 7
+    assert device.launches["replay"] == len(played) + 2
 
 
-def test_a_step_takes_few_launches(device, monkeypatch):
-    """Of a fit with modulations and of refinement, captured or not."""
-    found = {}
+TRAINED = replace(PHOTO, betas=(0.02, 0.004), classes=(4, 4), merged=2, visits=(), crops=12, batch=4, steps=30)
 
-    def run(descent, posterior, steps, noise, modulations=None):
-        for way in (device.captured, lambda work, device: None):
-            monkeypatch.setattr(replay, "captured", way)
-            launches = []
-            for count in (8, 10):
-                before = device.totals()
-                again = Noise(0)
-                moved = run_alone(replace(descent), posterior, count, again, modulations)
-                launches.append(np.subtract(device.totals(), before))
-            found[modulations is not None, way == device.captured] = (launches[1] - launches[0]) / 2
-        return moved
 
-    run_alone = Descent.run
-    monkeypatch.setattr(Descent, "run", run)
-    settings = Settings(0.01, Effort(0.1, 2, 0.1, -6, 1), device="cuda")
-    encode_arrays(busy_pictures(1, 136), load("photo"), settings)
-    for (modulated, played), (waits, sent, launches) in found.items():
-        assert waits == 0
-        assert sent == (1 + modulated) / 2  # noise, of which a pair of steps has the same
-        if played:
-            assert launches <= 5
-        else:
-            assert launches <= (250 if modulated else 135)
+def trained(device, act=None):
+    """The state of a training after eight steps, every second one with a probe."""
+    plan = plans.Plan(RECIPES["photo"].architecture, TRAINED, 64, Shards(12), Shards(0), torch.device(device))
+    pixels = torch.from_numpy(busy_pictures(24, 64)).unflatten(0, (2, 12)).to(device)
+    state = begun(plan, pixels, None, None)
+    for _ in range(8):
+        take_step(plan, state, act)
+    return state
+
+
+def test_a_training_is_played_again(device, monkeypatch):
+    """What a GPU would learn from graphs is what the processor learns; its steps neither wait nor are many launches."""
+    monkeypatch.setattr(plans, "random", lambda seed, where="cpu": torch.Generator().manual_seed(seed))
+    monkeypatch.setattr(plans, "PROBE_EVERY", 2)
+    played = Played()
+    counts = []
+
+    def counted(*given, **named):
+        before = device.totals()
+        played(*given, **named)
+        counts.append(np.subtract(device.totals(), before))
+
+    here = trained("cpu")
+    there = trained(ELSEWHERE, counted)
+    assert {kind: way.step.graph is not None for kind, way in played.ways.items()} == {
+        (True, False): False, (False, True): True, (True, True): True,
+    }  # fmt: skip
+    waits, sent, launches = counts[-1]
+    assert (waits, sent) == (0, 0)
+    assert launches <= 5
+    assert max(launches for _, _, launches in counts[:5]) <= 700
+    learned = there.network.state_dict()
+    for name, value in here.network.state_dict().items():
+        torch.testing.assert_close(numbers(learned[name]), value, rtol=0, atol=1e-6, msg=name)
+    for name in ("variance", "curvature"):
+        torch.testing.assert_close(numbers(getattr(there.points, name)), getattr(here.points, name))

@@ -7,7 +7,7 @@ data/      crops.py         folders, arrays -> random crops                     
 begin/     state.py         crops, or a prior -> State                                          order
    |         colour.py  mixture.py  sizes.py  points.py: classes by hard EM, closed form
 together/  steps.py         a step: plan.py -> visit.py (E-step) -> network.py, optimizers.py -> m_step.py
-   |         state.py  saved.py  measure.py  grow.py
+   |         played.py  state.py  saved.py  measure.py  grow.py
 finish/    points.py        State -> operating points; contexts.py: tables of the class map
              graphics.py  drawn.py  modulations.py  measured.py: what a prior file has besides
 

@@ -24,6 +24,7 @@ from .plan import Plan
 from .recipes import Recipe
 from .shards import Shards
 from .together import measure, saved
+from .together.played import Played
 from .together.state import Progress, State
 from .together.steps import take_step
 
@@ -116,8 +117,10 @@ def go_on(plan: Plan, state: State, path: Path, report: Report) -> None:
     saved_at = progress.seconds
     shown = 0
     clock = time.monotonic()
+    alone_on_a_gpu = plan.device.type != "cpu" and plan.shards.world == 1
+    act = Played() if alone_on_a_gpu else None
     while plan.settings.share(progress.step, progress.seconds) < 1:
-        take_step(plan, state)
+        take_step(plan, state, act)
         clock = tick(plan, progress, clock)
         if progress.seconds - logged >= LOG_EVERY:
             report_on(plan, state, range(shown, shown + min(SHOWN, plan.points)), report)

@@ -152,7 +152,7 @@ def stacked(
     tile = plan.architecture.tile
     single = max(plan.settings.classes)
     tables = [first.tables for first in firsts]
-    betas = torch.tensor(plan.settings.betas, dtype=torch.float64, device=plan.device)
+    betas = torch.tensor(plan.settings.betas, dtype=torch.float64).to(plan.device)
     mean = torch.stack([one.mean for one in tables])
     curvature = torch.stack([one.curvature for one in tables])
     singles = [one.single for one in tables]

@@ -93,7 +93,7 @@ def load(
     if held is not None:
         of_points = held.expand(plan.points, *held.shape)
         held_crops = _crops(plan.held, kept["held"], of_points, single, tile)
-    betas = torch.tensor(plan.settings.betas, dtype=torch.float64, device=plan.device)
+    betas = torch.tensor(plan.settings.betas, dtype=torch.float64).to(plan.device)
     colours = {name: values.clone() for name, values in kept["colours"].items()}
     points = Points(
         betas=betas,

@@ -3,6 +3,8 @@
 Plan -> batch, noise, rates -> visit (E-step, gradients) -> Muon, Adam -> average; at the end of an epoch an M-step
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -19,8 +21,11 @@ MEMORY = 0.995  # of the average of the weights, a step
 AVERAGE_EVERY = 4  # steps between updates of the average
 
 
-def take_step(plan: Plan, state: State) -> None:
-    """One batch of one operating point moves its posteriors and the network; at the end of an epoch an M-step."""
+def take_step(plan: Plan, state: State, act: Callable[..., None] | None = None) -> None:
+    """One batch of one operating point moves its posteriors and the network; at the end of an epoch an M-step.
+
+    act: does what `move` does.
+    """
     progress = state.progress
     step = progress.step
     share = plan.settings.share(step, progress.seconds)
@@ -28,7 +33,8 @@ def take_step(plan: Plan, state: State) -> None:
     visits = progress.visits[p]
     batch = plan.turn(p, visits, step)
     rates = plan.rates(step, visits, share)
-    move(plan, state, batch, rates, separate=share >= plan.settings.separate)
+    act = act or move
+    act(plan, state, batch, rates, separate=share >= plan.settings.separate)
     progress.visits[p] += 1
     progress.step += 1
     if progress.step % AVERAGE_EVERY == 0:
