@@ -82,7 +82,7 @@ pack: setup  ## photographs for train-gpu, in less than 60 MiB
 	$(BIN)/python -m scripts.pack_photos $(PHOTOS)/val -o $(PACK)/val --mib 8
 train-gpu: setup  ## the family for photographs on a GPU, minutes at a time, from what pack made; goes on in OUT; START= for from scratch
 	PYTHONPATH=src scripts/in_parts.sh build/checkpoints $(OUT) $(BIN)/python3 -m combiner_codec train $(PACK)/train --family photo $(START) \
-		--validation $(PACK)/val $(GPU) --checkpoints build/checkpoints -o $(OUT)/photo.npz
+		--validation $(PACK)/val $(GPU) --light --checkpoints build/checkpoints -o $(OUT)/photo.npz
 
 # Tables and figures into docs. BENCH="--betas 0.004,0.0015" gives more options: python -m experiments NAME --help.
 $(EXPERIMENTS): setup

@@ -87,6 +87,22 @@ def test_an_interruption_changes_nothing(sources, tmp_path, monkeypatch):
     assert lines[0].endswith("17 steps")
 
 
+def test_light_checkpoints_go_without_posteriors_and_find_them_again(sources, tmp_path):
+    """J of training and validation crops after that is within half a percent of what it is without."""
+    costs = {}
+    for light in (False, True):
+        folder = tmp_path / str(light)
+        for steps in (12, 16):
+            lines = []
+            learn(sources, folder, replace(RECIPE, settings=replace(SETTINGS, steps=steps, light=light)), lines.append)
+        told = re.findall(r"J ([\d.]+) |, ([\d.]+) \(", "\n".join(lines))
+        costs[light] = [float(a or b) for a, b in told]
+    assert len(costs[True]) == 4
+    np.testing.assert_allclose(costs[True], costs[False], rtol=0.005)
+    kept = torch.load(tmp_path / "True" / "joint.pt", weights_only=True)
+    assert set(kept["crops"]) == set(kept["held"]) == {"assigned"}
+
+
 def test_a_checkpoint_of_other_settings_is_refused(sources, tmp_path):
     learn(sources, tmp_path, replace(RECIPE, settings=replace(SETTINGS, steps=1)))
     with pytest.raises(FormatError, match="other settings"):

@@ -413,6 +413,7 @@ def inspect(file, posterior, original, plot, as_json, prior, background, to_8bit
               help="Time over all runs [600, combiner-cifar 40].")  # fmt: skip
 @click.option("--start", metavar="PRIOR", help="Begin with this prior of the family: its name or file.")
 @click.option("--device", type=DEVICES, default="auto", show_default=True, help="Where to learn: auto takes a GPU.")
+@click.option("--light", is_flag=True, help="Checkpoints of a tenth of the bytes, whose crops' posteriors begin anew.")
 @click.option("--seed", type=click.IntRange(0), default=0)
 def train(sources, output, checkpoints, **options):
     """Learn a prior from arrays (.npy, uint8 N x 32 x 32 x 3) and folders of pictures.

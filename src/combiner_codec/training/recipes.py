@@ -58,6 +58,7 @@ class TrainSettings:
     group_bits: int = 6  # bits that a group adds to its block's stream
     index_bits: int = 16  # width of an index
     seed: int = 0  # of crops, batches, posterior samples and starting weights
+    light: bool = False  # whether checkpoints go without posteriors of crops, which are most of their bytes
 
     def share(self, step: int, seconds: float) -> float:
         """Of the steps or of the time that is over."""

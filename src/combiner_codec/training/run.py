@@ -40,6 +40,7 @@ class Options:
     seed: int = 0
     start: Path | str | None = None  # a prior to begin with
     device: str = "cpu"  # "auto", "cpu" or "cuda"
+    light: bool = False  # whether checkpoints go without posteriors of crops
 
     @property
     def recipe(self) -> Recipe:
@@ -48,7 +49,7 @@ class Options:
         given = {name: getattr(self, name) for name in GIVEN if getattr(self, name) is not None}
         if self.betas:
             given["visits"] = ()
-        return replace(recipe, settings=replace(recipe.settings, seed=self.seed, **given))
+        return replace(recipe, settings=replace(recipe.settings, seed=self.seed, light=self.light, **given))
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ PIXELS_AT_ONCE = 8 * 128**2
 E_STEPS = 4  # of a measurement, from where the last one ended
 FIRST_RATE = 0.25  # of these E-steps, less the next
 LAST_RATE = 0.02
+FIRST_SETTLING = 0.5  # of E-steps from the closed form on
 OF_TRAINING, OF_HELD = 0, 1  # addresses of noise
 
 
@@ -87,3 +88,19 @@ def _measured(
     (totals,) = shards.sum(totals)
     cost, nats, psnr = (totals / count).cpu().tolist()
     return Measured(cost / pixels, nats / np.log(2) / pixels, psnr)
+
+
+def settle(plan: Plan, state: State) -> None:
+    """E-steps of all crops with the average network, from where their posteriors are."""
+    at_once = max(1, PIXELS_AT_ONCE // plan.side**2)
+    places = [(state.points.crops, plan.shards, OF_TRAINING)]
+    if state.points.held:
+        places.append((state.points.held, plan.held, OF_HELD))
+    for p in range(plan.points):
+        shared = average_weights(state, p)
+        for crops, shards, address in places:
+            for chosen in torch.arange(shards.count).split(at_once):
+                for step in range(E_STEPS):
+                    batch = plan.part(shards, p, chosen, (address, p, int(chosen[0]), step))
+                    rate = FIRST_SETTLING * (1 - step / E_STEPS) + LAST_RATE
+                    visit(plan.architecture, state.points, crops, batch, shared, [], rate, counts=False)

@@ -14,12 +14,14 @@ from .. import checkpoint
 from ..plan import Plan
 from ..points import Crops, Evidence, Points
 from ..shards import Shards
+from .measure import settle
 from .optimizers import Slots
 from .state import Progress, State, first_state
 
 SAME = ("betas", "classes", "merged", "crops", "batch", "seed")  # settings that a resumed run cannot change
 TABLES = ("mean", "curvature", "variance", "frequency")
 OF_CROPS = ("assigned", "difference")
+LIGHT = ("assigned",)  # posteriors can be found again
 EVIDENCE = ("tiles", "energy", "squares", "probes")
 NAMES = {"network", "average", "moments", "colours", "tables", "evidence", "crops", "held", "progress"}
 
@@ -28,8 +30,9 @@ def save(path: Path, plan: Plan, state: State) -> None:
     """Every process takes part; the first one writes."""
     points = state.points
     evidence = plan.shards.sum(*(getattr(points.evidence, name) for name in EVIDENCE))
-    crops = _of_crops(plan.shards, points.crops)
-    held = _of_crops(plan.held, points.held) if points.held else {}
+    names = LIGHT if plan.settings.light else OF_CROPS
+    crops = _of_crops(plan.shards, points.crops, names)
+    held = _of_crops(plan.held, points.held, names) if points.held else {}
     if plan.shards.rank == 0:
         members = {
             "plan": fingerprint(plan),
@@ -59,10 +62,14 @@ def moments(state: State) -> list[Tensor]:
     return [tensor for some in slots for tensor in some.tensors]
 
 
-def _of_crops(shards: Shards, crops: Crops) -> dict[str, Tensor]:
-    """Classes and posteriors of all processes' crops."""
+def _of_crops(
+    shards: Shards,
+    crops: Crops,
+    names: tuple[str, ...],
+) -> dict[str, Tensor]:
+    """Classes, and posteriors if they are named, of all processes' crops."""
     found = {}
-    for name in OF_CROPS:
+    for name in names:
         values = getattr(crops, name)
         if shards.world > 1:
             values = torch.stack([shards.whole(of_point) for of_point in values])
@@ -76,7 +83,8 @@ def load(
     pixels: Tensor,
     held: Tensor | None,
 ) -> State:
-    """The state of a checkpoint. Raises FormatError for one of another family.
+    """The state of a checkpoint; posteriors that it goes without are found again. Raises FormatError for one of
+    another family.
 
     pixels: (P, N, side, side, 3) uint8 of training crops, held: (n, side, side, 3) of validation crops, if there are
     any; this process's each.
@@ -110,6 +118,8 @@ def load(
     for ours, theirs in zip(moments(state), kept["moments"], strict=True):
         ours.copy_(theirs)
     state.progress = Progress(**kept["progress"])
+    if "difference" not in kept["crops"]:
+        settle(plan, state)
     return state
 
 
@@ -120,5 +130,10 @@ def _crops(
     single: int,
     tile: int,
 ) -> Crops:
-    assigned, difference = (kept[name][:, shards.mine] for name in OF_CROPS)
+    assigned = kept["assigned"][:, shards.mine]
+    if "difference" in kept:
+        difference = kept["difference"][:, shards.mine]
+    else:
+        shape = *assigned.shape, tile * tile * 3
+        difference = torch.zeros(shape, dtype=torch.float16, device=assigned.device)
     return Crops.of(pixels, assigned, difference, single, tile)
