@@ -114,7 +114,7 @@ def test_both_devices_write_the_same_file(device, shape, tiny_photo_prior):
 
 def test_pictures_are_prepared_while_others_are_coded(device, monkeypatch, tiny_photo_prior):
     """The second one's canvas is there before the first one is coded; files are as without."""
-    monkeypatch.setattr(batch, "MOST_PIXELS", 40 * 40)
+    monkeypatch.setattr(batch, "MOST_ON_A_GPU", 40 * 40)
     events = []
 
     def told(owner, name):

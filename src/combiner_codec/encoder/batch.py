@@ -30,6 +30,7 @@ from .threads import ALONE, Threads, one_ahead
 from .verification import shown_over
 
 TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
+MOST_ON_A_GPU = 2**20  # pixels of pictures that are coded together there; on a processor MOST_PIXELS
 LOOKED_AT = 2**10  # pixels along the side of what is looked at together for its contrast
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 
@@ -210,7 +211,7 @@ class Batch:
         on_gpu = resolve_device(self.settings.device).type != "cpu"
         threads = ALONE if on_gpu else self.threads
         with one_ahead(on_gpu) as preparing:
-            works = preparing.ahead(partial(self._prepared, jobs), together(jobs, self.share, self.pixels))
+            works = preparing.ahead(partial(self._prepared, jobs), together(jobs, self.share, self.pixels, self.most))
             for parts, canvases, chosen in works:
                 size = sum(map(len, parts))
                 share = between(progress, done / len(jobs), (done + size) / len(jobs))
@@ -228,11 +229,17 @@ class Batch:
         canvases = [self.canvas([jobs[i] for i in part]) for part in parts]
         return parts, canvases, (perf_counter() - started) / sum(map(len, parts))
 
+    @property
+    def most(self) -> int:
+        """Pixels of pictures that are coded together, at most."""
+        on_processor = resolve_device(self.settings.device).type == "cpu"
+        return MOST_PIXELS if on_processor else MOST_ON_A_GPU
+
     def share(self, number: int) -> int:
         """Pictures that may share a canvas at an operating point: with modulations each has a network of its own."""
         if self.point(number).modulation_kl(self.pixels) is not None:
             return 1
-        return max(1, MOST_PIXELS // self.pixels)
+        return max(1, self.most // self.pixels)
 
     def canvas(self, jobs: Sequence[Job]) -> Canvas:
         """Jobs of one operating point, coded together."""
@@ -286,9 +293,11 @@ class Batch:
         return len(self.file(head, bytes(-(-count(plane) // 8))))
 
 
-def together(jobs: Sequence[Job], share: Callable[[int], int], pixels: int) -> Iterator[list[list[int]]]:
-    """Which jobs, of pictures of so many pixels, are coded at once: lists of their numbers, one for each canvas. That
-    takes as many pictures of a point as `share` says.
+def together(
+    jobs: Sequence[Job], share: Callable[[int], int], pixels: int, most: int = MOST_PIXELS
+) -> Iterator[list[list[int]]]:
+    """Which jobs, of pictures of so many pixels, are coded at once, with so many pixels at most: lists of their
+    numbers, one for each canvas. That takes as many pictures of a point as `share` says.
     """
     groups: dict[tuple[int, int], list[int]] = {}
     for i, job in enumerate(jobs):
@@ -300,7 +309,7 @@ def together(jobs: Sequence[Job], share: Callable[[int], int], pixels: int) -> I
         for start in range(0, len(members), each):
             part = members[start : start + each]
             size += len(part) * pixels
-            if parts and size > MOST_PIXELS:
+            if parts and size > most:
                 yield parts
                 parts = []
                 size = len(part) * pixels
