@@ -1,6 +1,8 @@
 """The GPU's path without a GPU, on a device of the imagination."""
 
+import gc
 import time
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -62,13 +64,13 @@ def test_a_captured_step_is_done_anew(device):
     def work():
         total.add_((2 * x).sum())
 
-    step = replay.Replayed(work, x.device)
+    step = replay.Replayed(x.device)
     for calls in range(1, 6):
-        step()
+        step(work)
         assert numbers(total) == 6 * calls
     assert device.launches["replay"] == 5 - replay.FIRST
     x.zero_()
-    step()
+    step(work)
     assert numbers(total) == 30
     with pytest.raises(AssertionError, match="neither wait"):
         device.captured(lambda: x.sum().item(), x.device)
@@ -110,6 +112,24 @@ def test_both_devices_write_the_same_file(device, shape, tiny_photo_prior):
     )
     assert device.waits
     assert [one.data for one in here] == [one.data for one in there]
+
+
+def test_a_fit_leaves_nothing_on_a_gpu_once_it_is_done(device, monkeypatch, tiny_photo_prior):
+    """Not even until Python looks for cycles."""
+    begun_with = []
+    begin = NaturalSteps.begin
+
+    def begin_known(steps, *given):
+        begun_with.append(weakref.ref(steps))
+        begin(steps, *given)
+
+    monkeypatch.setattr(NaturalSteps, "begin", begin_known)
+    gc.disable()
+    try:
+        encode_arrays(busy_pictures(1, 32), tiny_photo_prior, Settings(0.1, Effort(0.1, 1, 0, -6, 1), device="cuda"))
+        assert [steps() for steps in begun_with] == [None]
+    finally:
+        gc.enable()
 
 
 def test_pictures_are_prepared_while_others_are_coded(device, monkeypatch, tiny_photo_prior):

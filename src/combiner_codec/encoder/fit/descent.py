@@ -163,7 +163,8 @@ class Descent:
         return Moved(posterior, moving.posterior if moving else None, first, error + self.nats(posterior))
 
     def _steps(self) -> NaturalSteps:
-        return NaturalSteps(self.subject, self.budget, self._free_deviation, self._pull)
+        other = replace(self)  # does not hold them, so that both go at once, and a GPU's memory with them
+        return NaturalSteps(self.subject, self.budget, other._free_deviation, other._pull)
 
     @cached_property
     def _kept_steps(self) -> NaturalSteps:

@@ -46,7 +46,7 @@ class NaturalSteps:
         self.curvature = subject.prior.curvature if self.stays else None
         self.bounds = bounds(subject.prior) if self.stays else None
         self.modulations: ModulationFit | None = None
-        self.plain = Replayed(partial(self._move, None), subject.device)
+        self.plain = Replayed(subject.device)
         self.modulated = self.plain
 
     def begin(self, start: Posterior, shares: Sequence[float], modulations: ModulationFit | None) -> None:
@@ -63,7 +63,7 @@ class NaturalSteps:
         self.plan = torch.tensor(plan).to(self.subject.device) if self.stays else plan
         self.modulations = modulations
         if modulations:
-            self.modulated = Replayed(partial(self._move, modulations), self.subject.device)
+            self.modulated = Replayed(self.subject.device)
 
     def take(self, number: int, noise: Noise) -> torch.Tensor:
         """One step; the distortion before it: (P,) nats."""
@@ -76,9 +76,9 @@ class NaturalSteps:
         self._keep("normals", noise.normal((blocks, mean.shape[1]), mean.device))
         self._set_numbers(self.plan[number])
         if modulated:
-            self.modulated()
+            self.modulated(partial(self._move, self.modulations))
         else:
-            self.plain()
+            self.plain(partial(self._move, None))
         return self.kept["error"]
 
     @property

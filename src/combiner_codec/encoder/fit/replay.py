@@ -18,21 +18,22 @@ class Graph(Protocol):
 class Replayed:
     """A function without arguments that reads and writes tensors which stay where they are.
 
-    It must neither wait for the device nor send anything there; no shape may depend on what a tensor holds.
+    It must neither wait for the device nor send anything there; no shape may depend on what a tensor holds. It is given
+    with each call, always the same: who holds it here would hold itself, and a GPU's memory until Python looks for
+    cycles.
     """
 
-    def __init__(self, work: Callable[[], None], device: torch.device):
-        self.work = work
+    def __init__(self, device: torch.device):
         self.device = device
         self.calls = 0
         self.graph: Graph | None = None
 
-    def __call__(self) -> None:
+    def __call__(self, work: Callable[[], None]) -> None:
         if self.calls == FIRST:
-            self.graph = captured(self.work, self.device)
+            self.graph = captured(work, self.device)
         self.calls += 1
         if self.graph is None:
-            self.work()
+            work()
         else:
             self.graph.replay()
 
@@ -43,7 +44,7 @@ def captured(work: Callable[[], None], device: torch.device) -> Graph | None:
         return None
     graph = torch.cuda.CUDAGraph()
     try:
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):  # others prepare pictures meanwhile
             work()
     except RuntimeError:  # then every call is as the first
         return None

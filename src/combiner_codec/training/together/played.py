@@ -1,5 +1,6 @@
 """Steps as a GPU plays them again: one CUDA graph with a probe of the curvature, one without. Needs torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,13 +18,14 @@ class Way:
 
     batch: Batch
     numbers: Tensor
+    work: Callable[[], None]  # the step with these
     step: Replayed
 
     def take(self, batch: Batch, numbers: Tensor) -> None:
-        """Do it with these."""
+        """Do it with others."""
         for ours, now in zip(tensors(self.batch, self.numbers), tensors(batch, numbers), strict=True):
             ours.copy_(now)
-        self.step()
+        self.step(self.work)
 
 
 class Played:
@@ -42,8 +44,8 @@ class Played:
     ) -> None:
         kind = batch.signs is not None, separate
         if kind not in self.ways:
-            step = Replayed(partial(move, plan, state, batch, numbers, separate), plan.device)
-            self.ways[kind] = Way(batch, numbers, step)
+            work = partial(move, plan, state, batch, numbers, separate)
+            self.ways[kind] = Way(batch, numbers, work, Replayed(plan.device))
         self.ways[kind].take(batch, numbers)
 
 
