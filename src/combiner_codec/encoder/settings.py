@@ -27,18 +27,18 @@ class Effort:
     wider: int  # bits that an index has more than the prior's own: candidates per group
     trials: int  # operating points coded to the end for a picture, of which the best is kept
     axes: bool = True  # whether a picture may have colour axes of its own
-    with_scales: tuple[float, float] | None = None  # steps and refine where posterior scales move too, if others
+    noisy: tuple[float, float] | None = None  # steps and refine where gradients keep all of their noise, if others
 
-    def shares(self, scales_move: bool) -> tuple[float, float]:
+    def shares(self, noisy: bool) -> tuple[float, float]:
         """Steps of a fit and after a segment, as shares of the prior's own number."""
-        if scales_move and self.with_scales is not None:
-            return self.with_scales
+        if noisy and self.noisy is not None:
+            return self.noisy
         return self.steps, self.refine
 
 
 EFFORTS = {
-    "fast": Effort(steps=1 / 3, segments=1, refine=0.0, wider=-2, trials=1, with_scales=(0.5, 0.0)),
-    "normal": Effort(steps=8 / 15, segments=4, refine=2 / 15, wider=0, trials=1, with_scales=(2 / 3, 1 / 3)),
+    "fast": Effort(steps=1 / 3, segments=1, refine=0.0, wider=-2, trials=1, noisy=(0.5, 0.0)),
+    "normal": Effort(steps=8 / 15, segments=4, refine=2 / 15, wider=0, trials=1, noisy=(2 / 3, 1 / 3)),
     "best": Effort(steps=3.0, segments=6, refine=2.0, wider=2, trials=3),
 }
 

@@ -190,7 +190,7 @@ def code_blocks(
 
     def refitted(work):
         fit, section = work
-        _, share = settings.plan.shares(fit.descent.fit_scale)
+        _, share = settings.plan.shares(fit.descent.noisy)
         steps = round(fit.descent.steps * share)
         posterior, _ = fit.descent.run(section.posterior, steps, fit.noise)
         return replace(section, posterior=posterior)
@@ -242,7 +242,7 @@ class CanvasEncoder:
         if self.decoded:
             descent = descent.with_weights(self.decoded.shared)
         noise = Noise(self.settings.seed)
-        share, _ = self.settings.plan.shares(descent.fit_scale)
+        share, _ = self.settings.plan.shares(descent.noisy)
         steps = round(descent.steps * share)
         start = descent.subject.start(self.before)
         posterior, modulation_posterior = descent.run(start, steps, noise, modulations)

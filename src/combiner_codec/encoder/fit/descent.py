@@ -59,6 +59,11 @@ class Descent:
         """The same with other weights of the shared layers."""
         return replace(self, subject=self.subject.with_weights(shared))
 
+    @property
+    def noisy(self) -> bool:
+        """Whether gradients keep all of their noise, and a fit takes more and smaller steps."""
+        return self.fit_scale or not self.subject.linear_noise
+
     def run(
         self, posterior: Posterior, steps: int, noise: Noise, modulations: ModulationFit | None = None
     ) -> tuple[Posterior, Posterior | None]:
@@ -149,7 +154,7 @@ class Descent:
         """Natural-gradient steps on the means. Scales stay."""
         first = self.nats(start)
         moving = modulations.anew(steps) if modulations else None
-        rate = max(self.rate, min(FASTEST, DISTANCE / steps))
+        rate = self.rate if self.noisy else max(self.rate, min(FASTEST, DISTANCE / steps))
         shares = [caution * (rate * (1 - step / steps) + LAST) for step in range(steps)]
         on_processor = self.subject.device.type == "cpu"
         walk = self._steps() if on_processor else self._kept_steps

@@ -2,7 +2,7 @@
 
 With a linear decoder a sample that is off by d adds curvature * d to the gradient. This is taken away again: a control
 variate of mean 0 (Miller, Foti, D'Amour and Adams, 2017, "Reducing reparameterization gradient variance"). What the
-network adds stays.
+network adds stays. Structural error has other curvatures, and is fitted without it.
 
 On a GPU all that a step reads and writes stays where it is, so that steps can be played again:
 
@@ -100,8 +100,10 @@ class NaturalSteps:
         error = self.pull(half, values)
         if modulations:
             modulations.step(size, root)
-        curvature = prior.curvature if self.curvature is None else self.curvature
-        gradient = here.mean.grad.addcmul_(deviation, curvature, value=-1)
+        gradient = here.mean.grad
+        if self.subject.linear_noise:
+            curvature = prior.curvature if self.curvature is None else self.curvature
+            gradient.addcmul_(deviation, curvature, value=-1)
         gradient.addcmul_(before.mean - prior.mean, self._weighted_precision())
         moved = torch.addcmul(before.mean, share * before.scale**2, gradient, value=-1)
         least, most = self.bounds or bounds(prior)

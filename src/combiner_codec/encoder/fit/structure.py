@@ -25,8 +25,8 @@ STRUCTURE = 0.5  # share of it in what is fitted, beside the weighed squared err
 CELL = 4  # pixels between windows, at every scale; these have twice as many along their sides
 SCALE_WEIGHTS = (0.25, 0.75, 2.0, 3.0)  # finest first
 COLOUR_WEIGHT = 0.1  # of each colour without lightness
-LEAST = 0.0005  # variance that is always there: six levels of 255, squared
-SHARE = 0.2  # of T in C: so no window weighs more than 1 / SHARE of a usual one, and steps stay stable
+LEAST = 0.0016  # variance that is always there: 0.04^2, ten levels of 255
+SHARE = 0.15  # of T in C: so no window weighs more than 1 / SHARE of a usual one, and steps stay stable
 LIGHTNESS = (0.299, 0.587, 0.114)
 OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))  # red against green, yellow against blue
 

@@ -110,6 +110,11 @@ class Subject:
         return replace(self, network=replace(self.network, shared=shared))
 
     @property
+    def linear_noise(self) -> bool:
+        """Whether the prior's curvatures tell what noise adds to gradients, but for the network."""
+        return self.contrast is None
+
+    @property
     def device(self) -> torch.device:
         return self.target.device
 
@@ -251,8 +256,8 @@ class Subject:
     @torch.no_grad()
     def pixels(self, latents: torch.Tensor) -> np.ndarray:
         """What the band shows of pictures of (B, D) latents: (P, h, w) or (P, h, w, 3) uint8."""
-        completed = self.network.complete(latents.reshape(*self.grid, -1))
-        field = self.field(completed)
+        in_file = torch.where(self.prior.coded, latents, self.prior.mean)
+        field = self.field(self._completed(in_file))
         visible = self.band.visible
         shown = np.empty((len(field), *visible.shape, self.target.shape[3]), np.uint8)
 
@@ -265,8 +270,13 @@ class Subject:
             shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
         return shown[..., 0] if shown.shape[-1] == 1 else shown
 
+    def _completed(self, latents: torch.Tensor) -> torch.Tensor:
+        """Latents as they are shown: (B, D), the same."""
+        return self.network.complete(latents.reshape(*self.grid, -1)).reshape(latents.shape)
+
     def start(self, before: torch.Tensor | None = None) -> Posterior:
-        """Closed form of the linear part where there is one, else the prior's mean and scale.
+        """Closed form of the linear part where there is one, else the prior's mean and scale. Latents without bits are
+        completed, so that a fit knows about what the others show.
 
         before: latents that blocks of bands before have in the file, (b, D).
         """
@@ -276,7 +286,7 @@ class Subject:
         if architecture.field.linear:
             blocks = blocks_from(architecture, self._pulled(), TorchOps).reshape(count, -1)
             mean, scale = closed_form(blocks, prior)
-            mean = reachable(mean, prior)
+            mean = self._completed(reachable(mean, prior))
         else:
             mean = prior.mean.expand(count, -1).clone()
             scale = torch.where(prior.coded, prior.posterior_scale, 0.0)
