@@ -82,10 +82,11 @@ def test_numpy_and_torch_agree(coarse):
 )
 def test_which_pictures_are_completed(height, width, fitting):
     assert (height * width <= COMPLETED_PIXELS) or not fitting
-    merged = chequered()
     block = ARCHITECTURE.block
     point = PRIOR.operating_point(3)
-    assert point.completes(height, width, block, merged) == fitting
-    assert not point.completes(height, width, block, np.ones_like(merged))
-    assert not point.completes(height, width, block, np.zeros_like(merged))
-    assert not priors.load("nano").operating_point(0).completes(height, width, block, merged)
+    mixed = np.where(chequered(), point.single, 0)
+    assert point.completes(height, width, block, mixed) == fitting
+    assert not point.completes(height, width, block, np.full_like(mixed, point.single))
+    assert not point.completes(height, width, block, np.zeros_like(mixed))
+    nano = priors.load("nano").operating_point(0)
+    assert not nano.completes(height, width, block, np.where(chequered(), nano.single, 0))

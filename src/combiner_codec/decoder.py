@@ -5,7 +5,7 @@ bytes -> Header -> planes (format/plane.py) -> candidates -> latents, section by
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -246,10 +246,9 @@ def shared_parts(plane: InrPlane) -> tuple[Decoded, Network]:
         NumpyOps(dtype),
         plane.header.grey,
         single=plane.point.single,
+        completes=plane.completes,
     )
-    size = plane.header.height, plane.header.width
-    completes = plane.point.completes(*size, plane.architecture.block, network.merged)
-    return decoded, replace(network, completes=completes)
+    return decoded, network
 
 
 def precision(plane: InrPlane) -> type:

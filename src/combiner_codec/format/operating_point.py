@@ -52,13 +52,14 @@ class OperatingPoint:
     contexts: np.ndarray  # (3, K + 1, K) int8, the tables of classmap.py
     modulations: Modulations | None = None
 
-    def completes(self, height: int, width: int, block: int, merged: np.ndarray) -> bool:
+    def completes(self, height: int, width: int, block: int, classes: np.ndarray) -> bool:
         """Whether a picture of height x width pixels is completed (synthesis/completion.py).
 
-        block: pixels along the side of a block. merged: which tiles are part of a merged one, bool of any shape.
+        block: pixels along the side of a block. classes: of its tiles, of any shape.
         """
         if self.modulations is None or min(height, width) < block:
             return False
+        merged = classes >= self.single
         fitting = UNMODULATED_PIXELS < height * width <= COMPLETED_PIXELS
         return bool(fitting and merged.any() and not merged.all())
 

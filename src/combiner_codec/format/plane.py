@@ -385,6 +385,11 @@ class InrPlane(Plane):
         return self.header.width * self.header.height
 
     @property
+    def completes(self) -> bool:
+        """Whether latents without bits are completed."""
+        return self.point.completes(self.header.height, self.header.width, self.architecture.block, self.classes)
+
+    @property
     def tiles(self) -> tuple[int, int]:
         """Rows and columns of tiles."""
         return counts(self.header.width, self.header.height, self.architecture.tile)

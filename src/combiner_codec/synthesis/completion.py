@@ -40,21 +40,20 @@ def smooth(field: Array, ops: Ops) -> Array:
     means = of_rows.reshape(pictures, rows, colours, columns, CELL).sum(4) / CELL**2
     means = ops.permute(means, (0, 1, 3, 2))  # (P, rows, columns, 3)
     for axis in (1, 2):
-        means = with_neighbours(means, axis, ops)
+        means = with_neighbours(means, axis)
     between = ops.between(means, CELL, Rectangle.of(height, width))
     return ops.permute(between, (0, 1, 3, 2))
 
 
-def with_neighbours(means: Array, axis: int, ops: Ops) -> Array:
+def with_neighbours(means: Array, axis: int) -> Array:
     """A quarter of each neighbour and half of the mean itself; those at the ends are repeated."""
-    count = means.shape[axis]
-    at_start = slice(0, 1)
-    at_end = slice(count - 1, count)
-    before = ops.concatenate([part(means, axis, at_start), part(means, axis, slice(0, count - 1))], axis)
-    after = ops.concatenate([part(means, axis, slice(1, count)), part(means, axis, at_end)], axis)
-    return (before + after) / 4 + means / 2
+    places = np.arange(means.shape[axis])
+    before = np.maximum(places - 1, 0)
+    after = np.minimum(places + 1, places[-1])
+    neighbours = part(means, axis, before) + part(means, axis, after)
+    return neighbours / 4 + means / 2
 
 
-def part(values: Array, axis: int, some: slice) -> Array:
-    """Some of the values along axis 1 or 2."""
-    return values[:, some] if axis == 1 else values[:, :, some]
+def part(values: Array, axis: int, places: np.ndarray) -> Array:
+    """Values at some places along axis 1 or 2."""
+    return values[:, places] if axis == 1 else values[:, :, places]

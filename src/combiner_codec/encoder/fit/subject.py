@@ -71,9 +71,8 @@ class Subject:
             TorchOps,
             grey=target.shape[-1] == 1,
             single=point.single,
+            completes=point.completes(*shape[:2], architecture.block, classes),
         )
-        completes = point.completes(*shape[:2], architecture.block, network.merged)
-        network = replace(network, completes=completes)
         section = BlockSection(point, architecture, blocks_of(classes, architecture))
         pictures = len(target)
         coded = np.zeros(band.around.shape, bool)
