@@ -134,7 +134,7 @@ def test_a_fit_leaves_nothing_on_a_gpu_once_it_is_done(device, monkeypatch, tiny
 
 def test_pictures_are_prepared_while_others_are_coded(device, monkeypatch, tiny_photo_prior):
     """The second one's canvas is there before the first one is coded; files are as without."""
-    monkeypatch.setattr(batch, "MOST_ON_A_GPU", 40 * 40)
+    monkeypatch.setattr(batch, "CODED_ON_A_GPU", 40 * 40)
     events = []
 
     def told(owner, name):

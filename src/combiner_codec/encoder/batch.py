@@ -30,7 +30,7 @@ from .threads import ALONE, Threads, one_ahead
 from .verification import shown_over
 
 TOLD_APART = (1e-30, 1e30)  # betas between which costs stay finite in single precision
-MOST_ON_A_GPU = 2**20  # pixels of pictures that are coded together there; on a processor MOST_PIXELS
+CODED_ON_A_GPU = 2**20  # pixels of pictures that are coded together there; on a processor MOST_PIXELS
 LOOKED_AT = 2**10  # pixels along the side of what is looked at together for its contrast
 SLIP = 3  # steps that a decoder may be off what the encoder, in single precision, expects it to show
 
@@ -233,7 +233,7 @@ class Batch:
     def most(self) -> int:
         """Pixels of pictures that are coded together, at most."""
         on_processor = resolve_device(self.settings.device).type == "cpu"
-        return MOST_PIXELS if on_processor else MOST_ON_A_GPU
+        return MOST_PIXELS if on_processor else CODED_ON_A_GPU
 
     def share(self, number: int) -> int:
         """Pictures that may share a canvas at an operating point: with modulations each has a network of its own."""
