@@ -34,11 +34,17 @@ def parts(shared: dict[str, Array], first: int, values) -> dict[int, LayerModula
 
 def modulated(shared: dict[str, Array], first: int, values) -> dict[str, Array]:
     """Shared weights of one picture, from its modulations (M,)."""
-    changed = dict(shared)
-    for i, layer in parts(shared, first, values).items():
+    of_layers = parts(shared, first, values)
+    biases = {f"b{i}": shared[f"b{i}"] + layer.shift for i, layer in of_layers.items()}
+    return shared | modulated_weights(shared, of_layers) | biases
+
+
+def modulated_weights(shared: dict[str, Array], of_layers: dict[int, LayerModulations]) -> dict[str, Array]:
+    """Weights of the modulated layers, biases apart."""
+    changed = {}
+    for i, layer in of_layers.items():
         factor = (1 + layer.of_inputs)[:, None]
         changed[f"w{i}"] = shared[f"w{i}"] * factor * (1 + layer.of_outputs)
-        changed[f"b{i}"] = shared[f"b{i}"] + layer.shift
     return changed
 
 

@@ -245,7 +245,8 @@ class CanvasEncoder:
         share, _ = self.settings.plan.shares(descent.noisy)
         steps = round(descent.steps * share)
         start = descent.subject.start(self.before)
-        posterior, modulation_posterior = descent.run(start, steps, noise, modulations)
+        linear = descent.linear_steps(steps)
+        posterior, modulation_posterior = descent.run(start, steps, noise, modulations, linear)
         if modulations:
             self._code_modulations(modulations.latents, modulation_posterior, descent.subject)
         return descent, posterior, noise

@@ -11,7 +11,7 @@ import torch
 from ...errors import TargetError
 from .budget import Budget
 from .gradients import pull_back
-from .modulation import ModulationFit
+from .modulation import ModulationFit, opening
 from .natural import NaturalSteps
 from .noise import Noise
 from .posterior import Posterior, kl_nats
@@ -64,12 +64,26 @@ class Descent:
         """Whether gradients keep all of their noise, and a fit takes more and smaller steps."""
         return self.fit_scale or not self.subject.linear_noise
 
+    def linear_steps(self, steps: int) -> int:
+        """First steps of a fit from the closed form that take the network's output for fixed: they lead as far. A GPU
+        plays one step many times, so there it has none.
+        """
+        if self.noisy or self.subject.device.type != "cpu":
+            return 0
+        return opening(steps)
+
     def run(
-        self, posterior: Posterior, steps: int, noise: Noise, modulations: ModulationFit | None = None
+        self,
+        posterior: Posterior,
+        steps: int,
+        noise: Noise,
+        modulations: ModulationFit | None = None,
+        linear: int = 0,
     ) -> tuple[Posterior, Posterior | None]:
         """The posterior after some steps. Pictures whose fit diverges are fitted again with smaller steps.
 
         modulations: how they begin, if they are fitted along, of a picture on its own; their posterior comes back.
+        linear: first steps that take the network's output for fixed.
         noise: goes on, whatever pictures are repeated. Raises TargetError if smaller steps do not help.
         """
         if not steps:
@@ -82,7 +96,7 @@ class Descent:
             if self.fit_scale:
                 moved = self._adam(posterior, steps, caution, noise)
             else:
-                moved = self._natural(posterior, steps, caution, noise, modulations)
+                moved = self._natural(posterior, steps, caution, noise, modulations, linear)
             after = noise.state() if after is None else after
             mean = torch.where(todo, moved.posterior.mean, result.mean)
             scale = torch.where(todo, moved.posterior.scale, result.scale)
@@ -128,13 +142,13 @@ class Descent:
         """The same, 0 where a latent is not free."""
         return torch.where(here.free, self._deviation(here.scale, normals), 0.0)
 
-    def _pull(self, half: torch.Tensor, values: torch.Tensor | None) -> torch.Tensor:
+    def _pull(self, half: torch.Tensor, values: torch.Tensor | None, through: bool = True) -> torch.Tensor:
         """Distortion / point.beta of a sample that has come to half a field and to modulations (1, M), if these are
-        fitted too: (P,) nats. Its gradients go into the leaves of both.
+        fitted too: (P,) nats. Its gradients go into the leaves of both. through: see `Shortcuts`.
         """
         subject = self.subject
         parts = subject.parts()
-        pulls = subject.threads.map(lambda part: subject.pull(half, values, part), parts)
+        pulls = subject.threads.map(lambda part: subject.pull(half, values, part, through), parts)
         if len(parts) == 1:
             total, gradients = pulls[0]
         else:
@@ -149,7 +163,13 @@ class Descent:
         return self.subject.by_picture(posterior.block_nats(self.subject.prior))
 
     def _natural(
-        self, start: Posterior, steps: int, caution: float, noise: Noise, modulations: ModulationFit | None
+        self,
+        start: Posterior,
+        steps: int,
+        caution: float,
+        noise: Noise,
+        modulations: ModulationFit | None,
+        linear: int,
     ) -> Moved:
         """Natural-gradient steps on the means. Scales stay."""
         first = self.nats(start)
@@ -158,7 +178,7 @@ class Descent:
         shares = [caution * (rate * (1 - step / steps) + LAST) for step in range(steps)]
         on_processor = self.subject.device.type == "cpu"
         walk = self._steps() if on_processor else self._kept_steps
-        walk.begin(start, shares, moving)
+        walk.begin(start, shares, moving, linear)
         for step in range(steps):
             error = walk.take(step, noise)
             if step == 0:

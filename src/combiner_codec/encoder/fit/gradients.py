@@ -5,7 +5,7 @@ Shapes: see synthesis/architecture.py; a shared layer has inputs (P, H, W, C), o
 picture (synthesis/modulation.py).
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -15,11 +15,12 @@ from torch.nn.grad import conv2d_weight
 
 from ...synthesis.architecture import Layer
 from ...synthesis.borders import Borders
-from ...synthesis.modulation import modulated, parts
+from ...synthesis.modulation import modulated_weights, parts
 from ...synthesis.network import Network, refold
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from ..threads import Threads
+from .products import SINGLE, Products, channels_first
 
 # number of a layer, gradients of its sums (P, H, W, O) and of its inputs (P, H, W, C)
 OfLayer = Callable[[int, torch.Tensor, torch.Tensor], None]
@@ -79,25 +80,39 @@ class LappedColumns(torch.autograd.Function):
         return ctx.borders.mixed_part_back(mixed, ctx.part, TorchOps), None, None
 
 
-def layers(x: torch.Tensor, network: Network, part: Rectangle) -> torch.Tensor:
+@dataclass(frozen=True)
+class Shortcuts:
+    """What a fit may do in less time than a decoder does."""
+
+    products: Products = SINGLE
+    # of layers, for the support of a part, (P, H, W, O) or (O,): they stay the same from step to step
+    biases: Mapping[int, torch.Tensor] | None = None
+    every: int = 1  # modulations' gradients are sums over one in so many rows of positions
+    through: bool = True  # whether the field's gradient goes through all layers, or only through the colour map
+
+
+NONE = Shortcuts()
+
+
+def layers(x: torch.Tensor, network: Network, part: Rectangle, shortcuts: Shortcuts = NONE) -> torch.Tensor:
     """`Network.layers` with gradients for the field and for those shared weights that require one.
 
     So a picture's own weights may be any function of others that torch differentiates: gradients follow by the chain
     rule. Field of the part's support (P, h', w', C) -> (P, h, w, 3).
     """
-    return Layers.apply(x, network, part, *network.shared.values())
+    return Layers.apply(x, network, part, shortcuts, *network.shared.values())
 
 
 class Layers(torch.autograd.Function):
     """See `layers`. Layers whose weights and biases need no gradient do not pay for it."""
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, network: Network, part: Rectangle, *weights: torch.Tensor):
+    def forward(ctx, x: torch.Tensor, network: Network, part: Rectangle, shortcuts: Shortcuts, *weights: torch.Tensor):
         """weights: those of the network, in its order."""
-        needed = zip(network.shared, ctx.needs_input_grad[3:], strict=True)
+        needed = zip(network.shared, ctx.needs_input_grad[4:], strict=True)
         ctx.asked = {name for name, is_needed in needed if is_needed}
         kept = {int(name[1:]) for name in ctx.asked if name.startswith("w")}
-        ctx.run = Pass(network, part, kept)
+        ctx.run = Pass(network, part, kept, shortcuts)
         return ctx.run.forward(x)
 
     @staticmethod
@@ -113,12 +128,18 @@ class Layers(torch.autograd.Function):
 
         x = run.backward(gradient, of_layer)
         weights = [found.get(name) for name in run.network.shared]
-        return x, None, None, *weights
+        return x, None, None, None, *weights
 
 
-def modulated_layers(x: torch.Tensor, values: torch.Tensor, network: Network, part: Rectangle) -> torch.Tensor:
+def modulated_layers(
+    x: torch.Tensor,
+    values: torch.Tensor,
+    network: Network,
+    part: Rectangle,
+    shortcuts: Shortcuts = NONE,
+) -> torch.Tensor:
     """`layers` of the network with modulations (1, M), with gradients for the field and for these."""
-    return ModulatedLayers.apply(x, values, network, part)
+    return ModulatedLayers.apply(x, values, network, part, shortcuts)
 
 
 class ModulatedLayers(torch.autograd.Function):
@@ -130,35 +151,48 @@ class ModulatedLayers(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, x: torch.Tensor, values: torch.Tensor, network: Network, part: Rectangle):
+    def forward(
+        ctx,
+        x: torch.Tensor,
+        values: torch.Tensor,
+        network: Network,
+        part: Rectangle,
+        shortcuts: Shortcuts,
+    ):
         first = network.architecture.colour + 1
         ctx.parts = parts(network.shared, first, values[0])
         ctx.asked = ctx.needs_input_grad[1]
         kept = ctx.parts if ctx.asked else ()
-        shared = modulated(network.shared, first, values[0])
-        ctx.run = Pass(replace(network, shared=shared), part, kept)
+        shared = network.shared | modulated_weights(network.shared, ctx.parts)
+        shifts = {i: layer.shift for i, layer in ctx.parts.items()}
+        ctx.run = Pass(replace(network, shared=shared), part, kept, shortcuts, shifts)
         return ctx.run.forward(x)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):
         run = ctx.run
+        every = run.shortcuts.every
         found = {}
 
+        def sums(*of: torch.Tensor) -> torch.Tensor:
+            return every * over_positions(*(values[:, ::every] for values in of))
+
         def of_layer(i: int, below: torch.Tensor, arriving: torch.Tensor) -> None:
-            if i in run.kept:
-                step = run.steps[i]
-                factors = ctx.parts[i]
-                sums = over_positions(below, step.total) / run.layer(i).omega
-                unshifted = sums - over_positions(below, step.bias)
-                of_inputs = over_positions(step.seen, arriving) / (1 + factors.of_inputs)
-                of_outputs = unshifted / (1 + factors.of_outputs)
-                found[i] = of_inputs, of_outputs, over_positions(below)
+            if i not in run.kept:
+                return
+            step = run.steps[i]
+            layer = ctx.parts[i]
+            of_shift = sums(below)
+            of_bias = sums(below, step.bias) if step.bias.ndim > 1 else step.bias * of_shift
+            of_product = sums(below, step.total) / run.layer(i).omega - of_bias - layer.shift * of_shift
+            of_inputs = sums(step.seen, arriving) / (1 + layer.of_inputs)
+            found[i] = of_inputs, of_product / (1 + layer.of_outputs), of_shift
 
         x = run.backward(gradient, of_layer)
         if not ctx.asked:
-            return x, None, None, None
+            return x, None, None, None, None
         slopes = [slope for i in sorted(found) for slope in found[i]]
-        return x, torch.cat(slopes)[None], None, None
+        return x, torch.cat(slopes)[None], None, None, None
 
 
 @dataclass(frozen=True)
@@ -177,6 +211,8 @@ class Pass:
     network: Network
     part: Rectangle  # of the pictures
     kept: Collection[int]  # layers whose inputs and biases their gradients need
+    shortcuts: Shortcuts = NONE
+    shifts: Mapping[int, torch.Tensor] = field(default_factory=dict)  # of layers' sums, (O,)
     steps: dict[int, Step] = field(default_factory=dict)
 
     @property
@@ -205,15 +241,16 @@ class Pass:
         for i in self.numbers:
             layer = self.layer(i)
             seen = refold(*outputs[i - 1], layer.fold, TorchOps)
-            bias = self.network.bias(i, self.support.over(layer.fold))
-            total = correlate(seen, self.network.shared[f"w{i}"])
+            bias = self.bias(i)
+            total = self.shortcuts.products.correlate(seen, self.network.shared[f"w{i}"], self.shifts.get(i))
             total += bias
             if layer.omega != 1:
                 total *= layer.omega
             self.steps[i] = Step(total, seen, bias) if i in self.kept else Step(total)
             y = TorchOps.activation(layer.kind, total)
             if layer.residual_of is not None:
-                y = y + refold(*outputs[layer.residual_of], layer.fold, TorchOps)
+                residual = refold(*outputs[layer.residual_of], layer.fold, TorchOps)
+                y = y + residual if y is total else y.add_(residual)
             outputs[i] = y, layer.fold
         y, fold = outputs[self.numbers.stop - 1]
         rows, columns = self.shown
@@ -228,18 +265,27 @@ class Pass:
         pictures, _, _, channels = gradient.shape
         whole = gradient.new_zeros(pictures, *self.support.shape, channels)
         whole[:, rows, columns] = gradient
+        if not self.shortcuts.through:
+            colours = self.network.shared[f"w{self.numbers.start}"]
+            return self.shortcuts.products.spread(whole, colours)
         arrived = {self.numbers.stop - 1: (whole, 1)}
         for i in reversed(self.numbers):
             layer = self.layer(i)
             above = refold(*arrived.pop(i), layer.fold, TorchOps)
             below = slope(layer, above, self.steps[i].total)
-            x = spread(below, self.network.shared[f"w{i}"])
+            x = self.shortcuts.products.spread(below, self.network.shared[f"w{i}"])
             of_layer(i, below, x)
             gather(arrived, i - 1, x, layer.fold)
             if layer.residual_of is not None:
                 gather(arrived, layer.residual_of, above, layer.fold)
         x, fold = arrived.pop(self.numbers.start - 1)
         return refold(x, fold, 1, TorchOps)
+
+    def bias(self, i: int) -> torch.Tensor:
+        """Of layer i at the positions of the support: (P, H, W, O), or (O,)."""
+        if self.shortcuts.biases is not None:
+            return self.shortcuts.biases[i]
+        return self.network.bias(i, self.support.over(self.layer(i).fold))
 
     def weight_gradient(self, i: int, below: torch.Tensor) -> torch.Tensor:
         """Of layer i's weights, from that of its sums: (P, H, W, O) -> (size, size, C, O)."""
@@ -269,6 +315,12 @@ class Pass:
         return torch.autograd.grad(total, leaf)[0]
 
 
+def placed_biases(network: Network, part: Rectangle) -> dict[int, torch.Tensor]:
+    """Biases of all layers at the positions of a part's support: (P, H, W, O), or (O,)."""
+    run = Pass(network, part, ())
+    return {i: run.bias(i) for i in run.numbers}
+
+
 def over_positions(x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
     """Sums of products: (P, H, W, C) each -> (C,)."""
     for other in others:
@@ -295,37 +347,3 @@ def slope(layer: Layer, gradient: torch.Tensor, total: torch.Tensor) -> torch.Te
     if layer.omega != 1:
         gradient = gradient * layer.omega
     return gradient
-
-
-def correlate(x: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """`TorchOps.window` without what follows it."""
-    return TorchOps.window(x, weights, lambda y, rows: y)
-
-
-def spread(gradient: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Transpose of `correlate`: (P, H, W, O) (size, size, C, O) -> (P, H, W, C)."""
-    r = len(weights) // 2
-    if not r:
-        return gradient @ weights[0, 0].T
-    turned = weights.flip(0, 1).permute(2, 3, 0, 1)
-    x = functional.conv2d(channels_first(gradient), turned, padding=2 * r)
-    x = x.permute(0, 2, 3, 1)
-    for k in range(r):  # what looked beyond an edge has seen it
-        for axis in (1, 2):
-            if x.shape[axis] > 2 * r + 1:
-                ends(x, axis, r).add_(ends(x, axis, k))
-            else:
-                x.select(axis, r).add_(x.select(axis, k)).add_(x.select(axis, 2 * r - k))
-    return x[:, r:-r, r:-r]
-
-
-def ends(x: torch.Tensor, axis: int, k: int) -> torch.Tensor:
-    """Position k of an axis and the one as far from its end, which is another."""
-    last = x.shape[axis] - 1
-    place = [slice(None)] * axis
-    return x[(*place, slice(k, last - k + 1, last - 2 * k))]
-
-
-def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """(P, H, W, C) -> (P, C, H, W), as convolutions ask for it."""
-    return x.permute(0, 3, 1, 2)

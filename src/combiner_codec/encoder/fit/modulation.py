@@ -56,7 +56,7 @@ class ModulationFit:
         self.latents = latents
         self.share = share
         self.steps = steps
-        self.begin = 2 * int(BEGIN * steps / 2)  # even: starts a mirrored pair
+        self.begin = opening(steps)
         self.rate = TRAVEL / max(1, steps - self.begin)
         self.mean = torch.zeros_like(latents.prior.scale).requires_grad_()
         self.adam = Adam(self.mean)
@@ -92,6 +92,11 @@ class ModulationFit:
         prior = self.latents.prior
         mean = reachable(prior.scale * self.mean.detach(), prior)
         return Posterior(mean, prior.posterior_scale, prior.coded)
+
+
+def opening(steps: int) -> int:
+    """First steps of a fit, without modulations: an even number, so that others start with a mirrored pair."""
+    return 2 * int(BEGIN * steps / 2)
 
 
 def kl_bits(posterior: Posterior, latents: Latents) -> float:

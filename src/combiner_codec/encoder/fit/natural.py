@@ -25,8 +25,9 @@ from .subject import Subject
 
 # posterior, normals (B / P, D) -> how far a sample is from the means (B, D)
 Deviation = Callable[[Posterior, torch.Tensor], torch.Tensor]
-# half a field, modulations -> distortion in nats (P,), and gradients for the leaves that they came from
-Pull = Callable[[torch.Tensor, torch.Tensor | None], torch.Tensor]
+# half a field, modulations, whether through all layers -> distortion in nats (P,), and gradients for the leaves that
+# they came from
+Pull = Callable[[torch.Tensor, torch.Tensor | None, bool], torch.Tensor]
 
 
 class NaturalSteps:
@@ -41,16 +42,25 @@ class NaturalSteps:
         self.kept: dict[str, torch.Tensor] = {}  # what steps read and write, by name
         self.numbers: Sequence = ()  # of the step
         self.plan: Sequence = ()  # numbers of all steps
-        # a processor has no memory for these beside large pictures
-        self.precision = subject.prior.precision if self.stays else None
-        self.curvature = subject.prior.curvature if self.stays else None
-        self.bounds = bounds(subject.prior) if self.stays else None
+        keeps = self.stays or subject.small  # a processor has no memory for these beside large pictures
+        self.precision = subject.prior.precision if keeps else None
+        self.curvature = subject.prior.curvature if keeps else None
+        self.bounds = bounds(subject.prior) if keeps else None
         self.modulations: ModulationFit | None = None
+        self.linear = 0  # first steps whose gradients go through the field alone
         self.plain = Replayed(subject.device)
         self.modulated = self.plain
 
-    def begin(self, start: Posterior, shares: Sequence[float], modulations: ModulationFit | None) -> None:
-        """A run of steps of such shares of a whole one; modulations are fitted along."""
+    def begin(
+        self,
+        start: Posterior,
+        shares: Sequence[float],
+        modulations: ModulationFit | None,
+        linear: int,
+    ) -> None:
+        """A run of steps of such shares of a whole one; modulations are fitted along. linear: how many of the first
+        steps take the network's output for fixed.
+        """
         self._keep("mean", start.mean)
         self._keep("scale", start.scale)
         self._keep("free", start.free)
@@ -62,6 +72,7 @@ class NaturalSteps:
             plan.append((share, *of_modulations))
         self.plan = torch.tensor(plan).to(self.subject.device) if self.stays else plan
         self.modulations = modulations
+        self.linear = linear
         if modulations:
             self.modulated = Replayed(self.subject.device)
 
@@ -78,7 +89,7 @@ class NaturalSteps:
         if modulated:
             self.modulated(partial(self._move, self.modulations))
         else:
-            self.plain(partial(self._move, None))
+            self.plain(partial(self._move, None, number >= self.linear))
         return self.kept["error"]
 
     @property
@@ -86,7 +97,7 @@ class NaturalSteps:
         """Where the means are; the next step may move them."""
         return Posterior(self.kept["mean"], self.kept["scale"], self.kept["free"])
 
-    def _move(self, modulations: ModulationFit | None) -> None:
+    def _move(self, modulations: ModulationFit | None, through: bool = True) -> None:
         """The step itself."""
         prior = self.subject.prior
         before = self.posterior
@@ -97,7 +108,7 @@ class NaturalSteps:
         half = self.subject.half(here.mean + deviation)
         if not self.stays:
             del self.kept["normals"]  # before most memory is needed
-        error = self.pull(half, values)
+        error = self.pull(half, values, through)
         if modulations:
             modulations.step(size, root)
         gradient = here.mean.grad

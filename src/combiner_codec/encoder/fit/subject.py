@@ -25,14 +25,17 @@ from ...synthesis.torch_ops import TorchOps
 from ..looks import ComponentWeights, latent_weights
 from ..threads import ALONE, Threads
 from .analysis import ColourMap, decompose
-from .gradients import LappedColumns, LappedRows, layers, modulated_layers
+from .gradients import LappedColumns, LappedRows, Shortcuts, layers, modulated_layers, placed_biases
 from .lapping import Lapping
 from .latents import Latents
 from .posterior import Gaussians, Posterior, as_tensor, closed_form, distortion, reachable, shared_weights
+from .products import quickest
 from .structure import STRUCTURE, structural_error
 
 MOST_PIXELS = 2**18  # of pictures fitted together; also the most that the layers compute at once
 FEWEST_PIXELS = 2**14  # the least that the layers compute at once, where threads share the work
+SMALL = 2**20  # pixels of pictures for which a fit on a processor keeps what its steps have in common: 190 bytes each
+THINNED = 2  # modulations get the gradients of one in so many rows of positions
 MOST_ON_A_GPU = 2**22  # pixels that the layers compute at once there: some GB
 
 
@@ -162,6 +165,16 @@ class Subject:
             return self.field(latents)
         return LappedRows.apply(latents.reshape(*self.grid, -1), self.network, self.threads)
 
+    @property
+    def small(self) -> bool:
+        """Whether there is memory for what steps have in common."""
+        return self.target[..., 0].numel() <= SMALL
+
+    @cached_property
+    def known_biases(self) -> dict:
+        """By the first of some pictures and a part of them: see `_biases`."""
+        return {}
+
     @cached_property
     def lapping(self) -> Lapping | None:
         """Cosines as a GPU has them."""
@@ -199,9 +212,15 @@ class Subject:
         reached = self.borders.reached(support.columns)
         return pictures, rows, slice(None), slice(reached.start, reached.stop)
 
-    def pull(self, half: torch.Tensor, modulations: torch.Tensor | None, part: tuple[slice, Rectangle]):
+    def pull(
+        self,
+        half: torch.Tensor,
+        modulations: torch.Tensor | None,
+        part: tuple[slice, Rectangle],
+        through: bool = True,
+    ):
         """How a part of the pictures pulls: distortion / point.beta in nats, (p,), and its gradients for what it has
-        `seen` of half a field, and for modulations (1, M) where there are any.
+        `seen` of half a field, and for modulations (1, M) where there are any. through: see `Shortcuts`.
         """
         pictures, area = part
         network = self.network.of(pictures)
@@ -213,14 +232,31 @@ class Subject:
             leaves.append(modulation_leaf)
         if self.borders:
             x = LappedColumns.apply(x, self.borders.of_pictures(pictures), network.support(area))
+        shortcuts = self._shortcuts(part, through)
         if modulation_leaf is None:
-            shown = layers(x, network, area)
+            shown = layers(x, network, area, shortcuts)
         else:
-            shown = modulated_layers(x, modulation_leaf, network, area)
+            shown = modulated_layers(x, modulation_leaf, network, area, shortcuts)
         if network.grey:
             shown = shown.mean(-1, keepdim=True)
         nats = self.error(shown, pictures, area) / self.point.beta
         return nats.detach(), torch.autograd.grad(nats.sum(), leaves)
+
+    def _shortcuts(self, part: tuple[slice, Rectangle], through: bool) -> Shortcuts:
+        """By which a fit on a processor goes through the layers."""
+        if self.device.type != "cpu":
+            return Shortcuts()
+        return Shortcuts(quickest(), self._biases(part), THINNED, through)
+
+    def _biases(self, part: tuple[slice, Rectangle]) -> dict[int, torch.Tensor] | None:
+        """Biases of all layers at the positions that a part of the pictures needs, where there is memory for them."""
+        if not self.small:
+            return None
+        chosen, area = part
+        key = chosen.start, area
+        if key not in self.known_biases:
+            self.known_biases[key] = placed_biases(self.network.of(chosen), area)
+        return self.known_biases[key]
 
     def together(self, half: torch.Tensor, modulations: torch.Tensor | None, pulls: Iterable):
         """The same of all pictures, from parts and their pulls: (P,), and gradients for half a field and for
