@@ -174,15 +174,15 @@ class ModulatedLayers(torch.autograd.Function):
         every = run.shortcuts.every
         found = {}
 
-        def sums(*of: torch.Tensor) -> torch.Tensor:
-            return every * over_positions(*(values[:, ::every] for values in of))
+        def sums(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+            return every * over_positions(first[:, ::every] * second[:, ::every])
 
         def of_layer(i: int, below: torch.Tensor, arriving: torch.Tensor) -> None:
             if i not in run.kept:
                 return
             step = run.steps[i]
             layer = ctx.parts[i]
-            of_shift = sums(below)
+            of_shift = over_positions(below)
             of_bias = sums(below, step.bias) if step.bias.ndim > 1 else step.bias * of_shift
             of_product = sums(below, step.total) / run.layer(i).omega - of_bias - layer.shift * of_shift
             of_inputs = sums(step.seen, arriving) / (1 + layer.of_inputs)
@@ -321,10 +321,8 @@ def placed_biases(network: Network, part: Rectangle) -> dict[int, torch.Tensor]:
     return {i: run.bias(i) for i in run.numbers}
 
 
-def over_positions(x: torch.Tensor, *others: torch.Tensor) -> torch.Tensor:
-    """Sums of products: (P, H, W, C) each -> (C,)."""
-    for other in others:
-        x = x * other
+def over_positions(x: torch.Tensor) -> torch.Tensor:
+    """Sums: (P, H, W, C) -> (C,)."""
     return x.sum((0, 1, 2))
 
 
@@ -334,8 +332,7 @@ def gather(arrived: dict, i: int, gradient: torch.Tensor, fold: int) -> None:
         arrived[i] = gradient, fold
         return
     before, first_fold = arrived[i]
-    after = before + refold(gradient, fold, first_fold, TorchOps)
-    arrived[i] = after, first_fold
+    before += refold(gradient, fold, first_fold, TorchOps)
 
 
 def slope(layer: Layer, gradient: torch.Tensor, total: torch.Tensor) -> torch.Tensor:
@@ -343,7 +340,7 @@ def slope(layer: Layer, gradient: torch.Tensor, total: torch.Tensor) -> torch.Te
     if layer.kind == "silu":
         gradient = torch.ops.aten.silu_backward(gradient, total)
     elif layer.kind == "sine":
-        gradient = gradient * total.cos()
+        gradient = total.cos().mul_(gradient)
     if layer.omega != 1:
         gradient = gradient * layer.omega
     return gradient
