@@ -130,7 +130,7 @@ def table(cifar: Cifar) -> dict[str, list[Point]]:
     """Our rows, by name."""
     images, regrouped = cifar.settings.images, regroup(cifar.single, 16, 16)
     few, siren = min(images, REFERENCE_IMAGES), priors.load("combiner-cifar")
-    default = CombinerCodec(DEFAULT, "normal", cifar.betas(cifar.family), cifar.family)
+    default = CombinerCodec(DEFAULT, "normal", cifar.betas(cifar.family), cifar.family, sampled=True)
     references = {
         "linear only, same classes and coder": (cifar.linear, cifar.betas(cifar.linear)),
         "linear, one prior, independent 16-bit groups": (regrouped, cifar.betas(regrouped)),
@@ -140,7 +140,7 @@ def table(cifar: Cifar) -> dict[str, list[Point]]:
     if few < images:
         curves[f"the same, first {few} images"] = points(default, [cifar.whole], cifar.session.store, first=few)
     for name, (prior, betas) in references.items():
-        curves[name] = cifar.row(CombinerCodec(name, "normal", betas, prior), few)
+        curves[name] = cifar.row(CombinerCodec(name, "normal", betas, prior, sampled=True), few)
     return curves
 
 

@@ -90,7 +90,7 @@ def test_files_are_as_good_as_those_of_one_band(each_prior, several, channels, w
     picture = np.concatenate(parts)[:250, :75, :channels].squeeze()
     if wide:
         picture = np.ascontiguousarray(picture.swapaxes(0, 1))
-    settings = Settings(0.004, QUICK, device="cpu", point=1)
+    settings = Settings(0.004, QUICK, device="cpu", point=1, sampled=True)
     (alone,) = encode_arrays([picture], each_prior, settings)
     several(2**13)
     (result,) = encode_arrays([picture], each_prior, settings)  # verified

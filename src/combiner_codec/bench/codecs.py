@@ -101,6 +101,7 @@ class CombinerCodec:
     device: str = "auto"
     tune: str = "psnr"
     kind: str = "inr"  # what pictures are stored as: one of settings.KINDS
+    sampled: bool = False  # whether a sample of the posterior is measured too
 
     def label(self, setting: float) -> str:
         """A setting as tables show it."""
@@ -115,10 +116,11 @@ class CombinerCodec:
         priors_of = [self.prior_for(picture) for picture in pixels]
         chosen = {prior.digest.hex()[:12]: prior.name for prior in priors_of}
         names = " and ".join(f"prior {name} {digest}" for digest, name in chosen.items())
+        asked = ", sampled" if self.sampled else ""
         usual = f"combiner {__version__} code {code_digest()}, {names}, effort {self.effort}, beta {setting!r}"
         tune = "" if self.tune == "psnr" else f", tune {self.tune}"
         kind = "" if self.kind == "inr" else f", kind {self.kind}"
-        return usual + tune + kind
+        return usual + tune + kind + asked
 
     def encode(self, pixels: Sequence[np.ndarray], setting: float, threads: int = 0) -> list[File]:
         """A file for each (H, W, 3) uint8 picture; those that share a prior are encoded together.
@@ -127,7 +129,7 @@ class CombinerCodec:
         """
         from ..encoder.kinds import encode_pictures
 
-        how = {"device": self.device, "threads": threads, "tune": self.tune, "kind": self.kind}
+        how = {"device": self.device, "threads": threads, "tune": self.tune, "kind": self.kind, "sampled": self.sampled}
         settings = Settings(setting, self.effort, **how)
         priors_of = [self.prior_for(picture) for picture in pixels]
         files: dict[int, File] = {}
@@ -149,10 +151,11 @@ def _file(result, prior: Prior) -> File:
         raise result
     facts = {
         "ideal_bits": round(float(result.ideal_bits), 1),
-        "sampled_psnr": round(min(float(result.sampled_psnr), EQUAL), 4),
         "header_bytes": parse(result.data, prior).header_bytes,
         "posterior_seconds": round(result.posterior_seconds, 4),
     }
+    if result.sampled_psnr is not None:
+        facts["sampled_psnr"] = round(min(float(result.sampled_psnr), EQUAL), 4)
     return File(result.data, facts)
 
 

@@ -266,13 +266,16 @@ class Batch:
             off = shown_over(pixels, data, self.prior, self.settings.threads)
             if off > SLIP:
                 raise FormatError(f"verification failed: a pixel of the decoded file is off by {off} steps of 255")
+        sampled_psnr = None
+        if coded.sampled_error is not None:
+            sampled_psnr = psnr_of(coded.sampled_error, pixels.size)
         return Encoded(
             data,
             coded.plane,
             pixels,
             psnr=psnr(self.pictures[i], pixels),
             ideal_bits=coded.ideal_bits,
-            sampled_psnr=psnr_of(coded.sampled_error, pixels.size),
+            sampled_psnr=sampled_psnr,
             posterior_seconds=coded.seconds,
             saved=coded.saved,
         )

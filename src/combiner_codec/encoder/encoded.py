@@ -22,7 +22,7 @@ class Encoded:
     pixels: np.ndarray  # uint8, of the picture's shape, decoded; as the encoder expects them if not verified
     psnr: float  # dB, of these 8-bit pixels
     ideal_bits: float  # KL of the fitted posteriors, in bits
-    sampled_psnr: float  # dB, of one sample of the fitted posteriors before coding
+    sampled_psnr: float | None  # dB, of one sample of the fitted posteriors before coding, where it was asked for
     posterior_seconds: float  # its share of choosing operating points and classes and of fitting, all trials
     saved: SavedPosterior | None = None  # the colour's posterior before coding, where it was asked for and there is one
 

@@ -94,6 +94,7 @@ class Settings:
     verify: bool = True  # decode every file and compare it with what the encoder expects
     point: int | None = None  # operating point, instead of choosing by beta
     keep_posterior: bool = False  # return the fitted posteriors too
+    sampled: bool = False  # tell the PSNR of a sample of them too, for tables: it takes a synthesis
     kind: str = "auto"  # what pictures are stored as: one of KINDS
     tune: str = "psnr"  # what a file is to be good for: one of TUNES
     max_pixels: int | None = MAX_PIXELS  # of a picture, where it is a network also in whole tiles; None or 0: no limit

@@ -101,7 +101,7 @@ class CodedPicture:
 
     plane: InrPlane
     ideal_bits: float  # KL of the fitted posteriors, and the classes, in bits
-    sampled_error: float  # of one posterior sample: squared, summed over all samples of 8 bits
+    sampled_error: float | None  # of one posterior sample, where asked for: squared, summed over samples of 8 bits
     pixels: np.ndarray  # (H, W) or (H, W, 3) uint8, what the decoder should show
     saved: SavedPosterior | None  # the posterior before coding, where it was asked for
     seconds: float  # its share of the time until posteriors were fitted
@@ -115,7 +115,7 @@ class FittedBand:
     posterior: Posterior
     noise: Noise
     ideal_bits: np.ndarray  # (P,)
-    sampled_errors: list[float]  # P of them, of what it settles
+    sampled_errors: list[float]  # P of them, of what it settles; none if not asked for
     saved: list[SavedPosterior | None]
 
     @property
@@ -130,7 +130,7 @@ class CodedBand:
     band: Band
     streams: list[np.ndarray]  # P b of them, picture by picture
     ideal_bits: np.ndarray  # (P,)
-    sampled_errors: list[float]  # P of them, of what it settles
+    sampled_errors: list[float]  # P of them, of what it settles; none if not asked for
     saved: list[SavedPosterior | None]
     seconds: float
 
@@ -263,8 +263,10 @@ class CanvasEncoder:
     def _fitted(self, descent: Descent, posterior: Posterior, noise: Noise) -> FittedBand:
         subject = descent.subject
         bits = ideal_bits(subject, posterior)
-        errors = squared_errors(subject, descent.sample(posterior, noise))
-        saved = [None] * len(errors)
+        errors = []
+        if self.settings.sampled:
+            errors = squared_errors(subject, descent.sample(posterior, noise))
+        saved = [None] * len(bits)
         if self.settings.keep_posterior:
             saved = saved_posteriors(subject, posterior)
         return FittedBand(descent, posterior, noise, bits, errors, saved)
@@ -305,7 +307,9 @@ class CanvasEncoder:
         if self.settings.keep_posterior:
             saved = SavedPosterior.join([part.saved[i] for part in self.parts]).of(order)
         bits = sum(part.ideal_bits[i] for part in self.parts) + class_bits(plane) + self.modulation_bits
-        error = sum(part.sampled_errors[i] for part in self.parts)
+        error = None
+        if self.settings.sampled:
+            error = sum(part.sampled_errors[i] for part in self.parts)
         seconds = sum(part.seconds for part in self.parts)
         coded = replace(plane, streams=(*self.modulations, blocks))
         return CodedPicture(coded, bits, error, self.pixels[i], saved, seconds)

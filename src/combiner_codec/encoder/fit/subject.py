@@ -300,9 +300,13 @@ class Subject:
             rows, columns = support.slices
             return field[:, rows, columns]
 
-        for part in self.network.parts(MOST_PIXELS, visible):
+        @torch.no_grad()
+        def show(part):
             rows, columns = part.within(visible).slices
             shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
+
+        share = -(-shown[..., 0].size // self.threads.count)
+        self.threads.map(show, self.network.parts(min(MOST_PIXELS, max(FEWEST_PIXELS, share)), visible))
         return shown[..., 0] if shown.shape[-1] == 1 else shown
 
     def _completed(self, latents: torch.Tensor) -> torch.Tensor:
