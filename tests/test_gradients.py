@@ -7,7 +7,16 @@ import pytest
 import torch
 
 from combiner_codec.encoder.encode import encode_arrays
-from combiner_codec.encoder.fit.gradients import LappedColumns, LappedRows, layers, modulated_layers, pull_back
+from combiner_codec.encoder.fit.gradients import (
+    LappedColumns,
+    LappedRows,
+    Shortcuts,
+    layers,
+    modulated_layers,
+    placed_biases,
+    pull_back,
+)
+from combiner_codec.encoder.fit.products import SINGLE, Products
 from combiner_codec.encoder.settings import Settings
 from combiner_codec.encoder.threads import ALONE, side_by_side
 from combiner_codec.synthesis.architecture import Architecture, Layer
@@ -113,6 +122,56 @@ def test_modulations_as_autograd_has_them(network, part):
     values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
     changed = replace(network, shared=modulated(network.shared, 2, values[0]))
     compare(changed.layers(x, part), modulated_layers(x, values, network, part), [x, values])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_biases_that_are_kept_change_nothing(network, part):
+    x = field_of(network, part)
+    values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
+    kept = Shortcuts(biases=placed_biases(network, part))
+    compare(layers(x, network, part), layers(x, network, part, kept), [x])
+    theirs = modulated_layers(x, values, network, part)
+    compare(theirs, modulated_layers(x, values, network, part, kept), [x, values])
+
+
+def test_some_rows_tell_about_where_modulations_go(network):
+    x = field_of(network, PARTS[0])
+    values = (0.2 * random(1, count(network.shared, 2))).requires_grad_()
+    found = []
+    for every in (1, 2):
+        shown = modulated_layers(x, values, network, PARTS[0], Shortcuts(every=every))
+        found += torch.autograd.grad(shown.square().sum(), values)
+    assert torch.cosine_similarity(*found) > 0.95
+    assert found[1].norm() == pytest.approx(float(found[0].norm()), rel=0.2)
+
+
+def test_a_network_that_is_taken_for_fixed_sends_nothing_back(network):
+    """What it shows stays; gradients are those of the colour map."""
+    part = PARTS[1]
+    x = field_of(network, part)
+    shown = layers(x, network, part, Shortcuts(through=False))
+    torch.testing.assert_close(shown, layers(x, network, part))
+    rows, columns = part.within(network.support(part)).slices
+    colours = (x @ network.shared["w1"][0, 0])[:, rows, columns]
+    weights = random(*shown.shape)
+    (found,) = torch.autograd.grad((shown * weights).sum(), x)
+    (expected,) = torch.autograd.grad((colours * weights).sum(), x)
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_products_in_bfloat16_err_by_its_rounding(size):
+    x = random(2, 7, 5, 6).float()
+    weights = random(size, size, 6, 4).float()
+    halved = Products(halved=True)
+    shift = random(4).float()
+    sums = SINGLE.correlate(x, weights, shift)
+    for found, expected in (
+        (halved.correlate(x, weights, shift), sums),
+        (halved.spread(sums, weights), SINGLE.spread(sums, weights)),
+    ):
+        assert found.dtype == torch.float32
+        assert (found - expected).norm() < 2**-7 * expected.norm()
 
 
 def test_a_second_way_back_is_as_the_first(network):

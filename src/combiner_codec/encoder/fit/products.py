@@ -7,31 +7,34 @@ Shapes: P pictures, H x W positions, C inputs and O outputs; weights (size, size
 """
 
 import time
+from dataclasses import dataclass
 from functools import cache
 
 import torch
 from torch.nn import functional
 
-FASTER = 3  # times as fast must bfloat16 be: casts take the time of a few such products
+from ...synthesis.torch_ops import TorchOps
+
+FASTER = 3  # times as fast must bfloat16 be: casts take as long as two such products
 TRIALS = 5  # of each, of which the quickest counts
 SIDE = 64  # positions along the side of what is tried
 CHANNELS = 32
 
 
+@dataclass(frozen=True)
 class Products:
     """In the precision of what comes in, or windows in bfloat16."""
 
-    def __init__(self, halved: bool = False):
-        self.halved = halved
+    halved: bool = False
 
-    def correlate(self, x: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
-        """Sums over windows, edges repeated: (P, H, W, C) -> (P, H, W, O)."""
+    def correlate(self, x: torch.Tensor, weights: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
+        """Sums over windows, edges repeated, and a shift (O,): (P, H, W, C) -> (P, H, W, O)."""
         r = len(weights) // 2
-        if not r:
-            sums = x @ weights[0, 0]
-            return sums if bias is None else sums + bias
-        near = functional.pad(self._taken(x), (r,) * 4, "replicate")
-        return self._convolved(near, weights.permute(3, 2, 0, 1), bias)
+        if r and self.halved:
+            near = functional.pad(channels_first(x.bfloat16()), (r,) * 4, "replicate")
+            return self._convolved(near, weights.permute(3, 2, 0, 1), shift)
+        sums = TorchOps.window(x, weights, lambda sums, rows: sums)
+        return sums if shift is None else sums.add_(shift)
 
     def spread(self, gradient: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
         """Transpose of `correlate`: (P, H, W, O) -> (P, H, W, C)."""
@@ -39,7 +42,7 @@ class Products:
         if not r:
             return gradient @ weights[0, 0].T
         turned = weights.flip(0, 1).permute(2, 3, 0, 1)
-        x = self._convolved(self._taken(gradient), turned, padding=2 * r)
+        x = self._convolved(channels_first(gradient), turned, padding=2 * r)
         for k in range(r):  # what looked beyond an edge has seen it
             for axis in (1, 2):
                 if x.shape[axis] > 2 * r + 1:
@@ -48,19 +51,19 @@ class Products:
                     x.select(axis, r).add_(x.select(axis, k)).add_(x.select(axis, 2 * r - k))
         return x[:, r:-r, r:-r]
 
-    def _taken(self, x: torch.Tensor) -> torch.Tensor:
-        """(P, H, W, C) -> (P, C, H, W), as convolutions ask for it."""
-        return channels_first(x.bfloat16() if self.halved else x)
-
     def _convolved(
-        self, x: torch.Tensor, weights: torch.Tensor, bias: torch.Tensor | None = None, padding: int = 0
+        self,
+        x: torch.Tensor,
+        weights: torch.Tensor,
+        shift: torch.Tensor | None = None,
+        padding: int = 0,
     ) -> torch.Tensor:
-        """Windows (P, C, H, W) (O, C, size, size) -> (P, H, W, O) in single precision."""
-        if not self.halved:
-            return functional.conv2d(x, weights, bias, padding=padding).permute(0, 2, 3, 1)
-        if bias is not None:
-            bias = bias.bfloat16()
-        return functional.conv2d(x, weights.bfloat16(), bias, padding=padding).float().permute(0, 2, 3, 1)
+        """Windows (P, C, H, W) (O, C, size, size) -> (P, H', W', O), in the precision of the weights."""
+        if self.halved:
+            x = x.bfloat16()
+            shift = None if shift is None else shift.bfloat16()
+        sums = functional.conv2d(x, weights.to(x.dtype), shift, padding=padding)
+        return sums.to(weights.dtype).permute(0, 2, 3, 1)
 
 
 SINGLE = Products()
@@ -74,7 +77,7 @@ def quickest() -> Products:
 
 @torch.no_grad()
 def _seconds(dtype: torch.dtype) -> float:
-    """Of one product, some milliseconds at most."""
+    """Of one product, less than a millisecond."""
     x = channels_first(torch.zeros(1, SIDE, SIDE, CHANNELS, dtype=dtype))
     weights = torch.zeros(CHANNELS, CHANNELS, 3, 3, dtype=dtype)
     found = []
@@ -93,5 +96,5 @@ def ends(x: torch.Tensor, axis: int, k: int) -> torch.Tensor:
 
 
 def channels_first(x: torch.Tensor) -> torch.Tensor:
-    """(P, H, W, C) -> (P, C, H, W)."""
+    """(P, H, W, C) -> (P, C, H, W), as convolutions ask for it."""
     return x.permute(0, 3, 1, 2)
