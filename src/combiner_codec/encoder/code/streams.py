@@ -1,8 +1,8 @@
 """Streams of a section's blocks, coded group by group and segment by segment. Needs torch.
 
 All blocks of all pictures share the candidates of a group number. Blocks of about the same length are coded together,
-as a bundle, so that the scores of a Viterbi step stay in the processor's cache. Shapes: B blocks of D latents each; n
-blocks of a bundle, M latents of the longest, G groups of the longest.
+as a bundle. Shapes: B blocks of D latents each; n blocks of a bundle, M latents of the longest, G groups of the
+longest.
 """
 
 from collections.abc import Sequence
@@ -25,8 +25,10 @@ from .trellis import Candidates, Chain, Independent, Ratio, StreamCoder
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
 KEPT = 2**25  # normals of candidates, at most, that are kept from one segment to the next
-CACHE = 2**19  # scores of one Viterbi step that stay in a processor's cache
-CUDA_SCORES = 64 * CACHE  # of one Viterbi step on a GPU, at most
+BLOCKS = (
+    24  # coded together on a processor: more share candidates that come from memory, fewer keep scores in the cache
+)
+CUDA_SCORES = 2**25  # of one Viterbi step on a GPU, at most
 ALIKE = 0.8  # lengths of streams over the longest one's, for which a GPU codes them together
 
 
@@ -141,7 +143,7 @@ def bundles(latents: Latents, settings: CoderSettings) -> list[Bundle]:
     found = []
     start = 0
     while start < len(order):
-        count = max(1, CACHE >> settings.index_bits)
+        count = BLOCKS
         if latents.device.type != "cpu":
             left = counts[order[start:]]
             alike = int(np.count_nonzero(left >= ALIKE * left[0]))
