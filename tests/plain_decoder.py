@@ -740,8 +740,9 @@ def analysed(plane: Plane, values: np.ndarray) -> np.ndarray:
     tile = plane.prior.tile
     size = plane.sizes
     values = values.copy()
-    mix_down(values.swapaxes(0, 1), size.T, tile, undo=True)
-    mix_down(values, size, tile, undo=True)
+    for in_squares in (False, True):
+        mix_down(values.swapaxes(0, 1), size.T, tile, in_squares, undo=True)
+        mix_down(values, size, tile, in_squares, undo=True)
     coefficients = np.zeros((rows, columns, tile, tile, 3))
     for row in range(rows):
         for column in range(columns):
@@ -778,8 +779,9 @@ def cosine_field(plane: Plane, tiles: np.ndarray) -> np.ndarray:
             across = basis(s * tile, column + s == columns)
             shown = np.einsum("vy,vhc,hx->yxc", down, square, across, optimize=True)
             values[row * tile : (row + s) * tile, column * tile : (column + s) * tile] = shown
-    mix_down(values, size, tile)
-    mix_down(values.swapaxes(0, 1), size.T, tile)
+    for in_squares in (True, False):
+        mix_down(values, size, tile, in_squares)
+        mix_down(values.swapaxes(0, 1), size.T, tile, in_squares)
     return values
 
 
@@ -793,13 +795,13 @@ def basis(hop: int, last: bool) -> np.ndarray:
     return np.sqrt(np.where(k == 0, 1, 2) / hop) * np.cos(np.pi * k * (i + 1 / 2) / hop)
 
 
-def mix_down(values: np.ndarray, size: np.ndarray, tile: int, undo: bool = False) -> None:
-    """Mixes samples, in place, at the borders between rows of tiles."""
+def mix_down(values: np.ndarray, size: np.ndarray, tile: int, in_squares: bool, undo: bool = False) -> None:
+    """Mixes samples, in place, at those borders between rows of tiles that lie within squares of four tiles, or not."""
     sign = -1 if undo else 1
     for column in range(size.shape[1]):
         pixels = slice(column * tile, (column + 1) * tile)
-        for row in range(1, size.shape[0]):
-            within_a_merged_tile = row % 2 == 1 and size[row, column] == 2
+        for row in range(1 if in_squares else 2, size.shape[0], 2):
+            within_a_merged_tile = in_squares and size[row, column] == 2
             if within_a_merged_tile:
                 continue
             half = tile * min(size[row - 1, column], size[row, column]) // 2

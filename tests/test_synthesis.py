@@ -9,7 +9,7 @@ from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.borders import Borders
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
-from combiner_codec.synthesis.lapped import analyse, synthesise
+from combiner_codec.synthesis.lapped import analyse, kinds_of, synthesise
 from combiner_codec.synthesis.network import WIDEST, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
 from combiner_codec.synthesis.rectangle import Rectangle
@@ -24,8 +24,12 @@ OPS = NumpyOps()
 def shown(x, merged, ops=OPS):
     """Cosines and borders: (P, R, C, hop, hop, 3) coefficients -> (P, R * hop, 3, C * hop)."""
     hop = x.shape[3]
-    y = Borders.of(merged.swapaxes(1, 2), hop).mixed(synthesise(x, merged, ops), 1, ops)
-    return Borders.of(merged, hop).mixed(y, 3, ops)
+    _, rows, columns = merged.shape
+    borders = Borders.of(merged, hop)
+    squares = synthesise(x, kinds_of(merged), ops)
+    mixed = ops.empty(squares.shape, squares)
+    borders.mix_down(squares, mixed, ops)
+    return borders.mixed_across(mixed, ops)[:, : rows * hop, :, : columns * hop]
 
 
 def some_merged(rows, columns, seed=0, pictures=2):
@@ -219,9 +223,3 @@ def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
 def test_edges_are_repeated(shape, r):
     x = np.random.default_rng(r).normal(size=shape)
     assert (edged(x, r) == np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")).all()
-
-
-def test_borders_of_small_pictures_are_remembered():
-    merged = some_merged(3, 5)
-    assert Borders.of(merged, 8) is Borders.of(merged.copy(), 8)
-    assert Borders.of(merged, 8) is not Borders.of(~merged, 8)

@@ -29,7 +29,8 @@ from scripts import coarse_prior, web_package, web_prior
 
 NODE = shutil.which("node")
 SCRIPT, WEB = Path(__file__).with_name("web_decode.mjs"), golden.ROOT / "web"
-OTHERS = {"photograph", "lossless", "png-inside", "mask", "layer"}  # large, or partly another format's
+LARGE = "photograph", "colourful"  # in single precision
+OTHERS = {*LARGE, "lossless", "png-inside", "mask", "layer"}  # or partly another format's
 EXACT = [name for name in golden.manifest()["files"] if name not in OTHERS]
 SIZES = ((1, 1), (7, 5), (16, 16), (32, 32), (33, 20), (64, 64), (40, 24), (9, 70))
 
@@ -168,8 +169,9 @@ def test_node_says_that_it_decodes_no_webp(web_priors, tmp_path):
 
 
 @needs_node
-def test_a_large_one_has_them_but_for_a_step_in_few_samples(web_priors):
-    data, _, pixels = golden.read("photograph")
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_one_has_them_but_for_a_step_in_few_samples(web_priors, name):
+    data, _, pixels = golden.read(name)
     (shown,) = in_node([data], web_priors)
     count, steps = golden.moved(shown[..., :3], pixels)
     assert steps <= 1 and count <= golden.LOOSE * pixels.size

@@ -8,8 +8,7 @@ const CELL = 4; // pixels along the side of the squares whose means make a smoot
 export function completedField(part) {
 	const data = coefficients(part);
 	if (!(part.plane.completes ??= completes(part.plane))) return cosineField(part, data);
-	const smooth = smoothed(cosineField(part, data.slice()), part);
-	for (const down of [false, true]) eachLine(part, smooth, down, parted);
+	const smooth = mix(part, smoothed(cosineField(part, data.slice()), part), -1);
 	for (const down of [false, true]) eachLine(part, smooth, down, analysed);
 	return cosineField(part, data.map((latent, i) => latent || smooth[i]));
 }
@@ -22,12 +21,9 @@ function completes({ head: { width, height }, prior, point, classes }) {
 	return large && !!point.modulation_kl && classes.some(merged) && !classes.every(merged);
 }
 
-const parted = (data, border, step, hop, before) => mix(data, border, step, hop, before, 0, 0, -1);
-
 /** Turns samples of a tile's line to coefficients. */
-function analysed(data, at, step, hop, _, last, sums) {
-	const table = basis(hop, last);
-	sums.fill(0);
+function analysed(data, at, step, hop, _, __, last) {
+	const table = basis(hop, last), sums = floats(hop);
 	for (let k = 0; k < hop; k++) for (let i = 0; i < hop; i++) sums[k] += data[at + i * step] * table[k * hop + i];
 	for (let k = 0; k < hop; k++) data[at + k * step] = sums[k];
 }

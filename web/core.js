@@ -318,19 +318,19 @@ export function coefficients(part) {
 
 /** Lapped cosines: coefficients to samples, in place. */
 export function cosineField(part, data = coefficients(part)) {
-	for (const work of [transform, mix]) for (const down of [true, false]) eachLine(part, data, down, work);
-	return data;
+	for (const down of [true, false]) eachLine(part, data, down, transform);
+	return mix(part, data, 1);
 }
 
 /** Work for every tile of every column of samples, or row. */
 export function eachLine(part, data, down, work) {
-	const { plane, rows, cols, top, left } = part, { tile } = plane.prior, width = 3 * cols * tile, sums = floats(2 * tile);
+	const { plane, rows, cols, top, left } = part, { tile } = plane.prior, width = 3 * cols * tile;
 	const [tiles, step, aside, end] = down ? [rows, width, 3, plane.rows - top] : [cols, 3, width, plane.cols - left];
 	for (let line = 0; line < data.length / (tiles * tile); line++) {
 		const [place, k] = split(line, 3), start = place * aside + k, across = floor(place / tile);
 		for (let t = 0, before = 0, here; t < tiles; t += here, before = here) {
 			here = down ? sizeOf(part, t, across) : sizeOf(part, across, t);
-			work(data, start + t * tile * step, step, here * tile, before * tile, t + here === end, sums);
+			work(data, start + t * tile * step, step, here * tile, before * tile, t, t + here === end);
 		}
 	}
 }
@@ -345,9 +345,8 @@ export const basis = (hop, last) =>
 	}));
 
 /** Turns coefficients of a tile's line to samples. */
-function transform(data, at, step, hop, _, last, sums) {
-	const table = basis(hop, last);
-	sums.fill(0);
+function transform(data, at, step, hop, _, __, last) {
+	const table = basis(hop, last), sums = floats(hop);
 	for (let k = 0; k < hop; k++) {
 		const x = data[at + k * step];
 		if (x) for (let i = 0; i < hop; i++) sums[i] += x * table[k * hop + i];
@@ -355,15 +354,19 @@ function transform(data, at, step, hop, _, last, sums) {
 	for (let i = 0; i < hop; i++) data[at + i * step] = sums[i];
 }
 
-/** Mixes samples of a line on both sides of a border. sign -1 undoes it. */
-export function mix(data, border, step, hop, before, _, __, sign = 1) {
-	const half = min(hop, before) / 2;
-	for (let i = 0; i < half; i++) {
-		const angle = (PI / 4) * (1 + (i + 0.5) / half), s = sin(angle), c = sign * cos(angle);
-		const above = border - (i + 1) * step, below = border + i * step, a = data[above], b = data[below];
-		data[above] = s * a + c * b;
-		data[below] = s * b - c * a;
-	}
+/** Mixes samples on both sides of borders. sign -1 undoes it. */
+export function mix(part, data, sign) {
+	// before odd tiles down and across, then before even ones
+	for (const pass of sign > 0 ? [0, 1, 2, 3] : [3, 2, 1, 0]) eachLine(part, data, ~pass & 1, (_, border, step, hop, before, t) => {
+		const half = t % 2 !== pass >> 1 && min(hop, before) / 2;
+		for (let i = 0; i < half; i++) {
+			const angle = (PI / 4) * (1 + (i + 0.5) / half), s = sin(angle), c = sign * cos(angle);
+			const above = border - (i + 1) * step, below = border + i * step, a = data[above], b = data[below];
+			data[above] = s * a + c * b;
+			data[below] = s * b - c * a;
+		}
+	});
+	return data;
 }
 
 // Section 7: shared layers

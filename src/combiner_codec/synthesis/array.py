@@ -13,8 +13,6 @@ Array = Any  # np.ndarray or torch.Tensor: they share their operators, but no ty
 class Ops(Protocol):
     """What the forward pass needs of an array library: NumpyOps, TorchOps. `like` has the dtype and device to take."""
 
-    KEEPS: bool  # whether borders, which a fit asks for again and again, are kept
-
     def activation(self, kind: str, x: Array) -> Array:
         """x may be overwritten."""
 
@@ -24,9 +22,10 @@ class Ops(Protocol):
 
     def empty(self, shape: tuple[int, ...], like: Array) -> Array: ...
 
-    def concatenate(self, parts: Sequence[Array], axis: int) -> Array: ...
+    def matmul(self, a: Array, b: Array, out: Array) -> None:
+        """Products of matrices, into an array or a view of one."""
 
-    def flip(self, x: Array, axis: int) -> Array: ...
+    def concatenate(self, parts: Sequence[Array], axis: int) -> Array: ...
 
     def permute(self, x: Array, axes: tuple[int, ...]) -> Array: ...
 

@@ -26,9 +26,8 @@ def completed(architecture: Architecture, latents: Array, merged: np.ndarray, op
     """
     cosines = Cosines()
     borders = Borders.of(merged, architecture.tile)
-    rows = cosines.rows(architecture, latents, merged, ops, each)
-    field = borders.mixed(rows, 3, ops)
-    parted = borders.mixed(smooth(field, ops), 3, ops, -1)
+    field = borders.mixed_across(cosines.rows(architecture, latents, merged, ops, each), ops)
+    parted = borders.mixed_across(smooth(field, ops), ops, -1)
     return latents + (latents == 0) * cosines.rows_back(architecture, parted, merged, ops, each)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .borders import Borders
-from .lapped import coefficients, synthesise
+from .lapped import coefficients, kinds_of, synthesise, whole_squares
 from .rectangle import Rectangle
 
 if TYPE_CHECKING:
@@ -85,40 +85,42 @@ class Cosines:
     def rows(self, architecture, latents, merged, ops, each=map):
         """The pixels of `down`: (P, Rb, Cb, D) -> (P, H, 3, W)."""
         hop = architecture.tile
-        borders = Borders.of(merged.swapaxes(1, 2), hop)
+        kinds = kinds_of(merged)
+        borders = Borders.of(merged, hop)
+        pictures, rows, columns = kinds[0].shape
+        out = ops.empty((pictures, rows * borders.side, 3, columns * borders.side), latents)
 
         def some_columns(first):
-            blocks = latents[:, :, first : first + COLUMNS_AT_ONCE]
-            tiles = tiles_of(architecture, blocks)
+            tiles = tiles_of(architecture, latents[:, :, first : first + COLUMNS_AT_ONCE])
             cosines = tiles.reshape(*tiles.shape[:3], hop, hop, 3)
-            columns = tile_columns(architecture, first)
-            pixels = synthesise(cosines, merged, ops, columns)
-            return borders.mixed(pixels, 1, ops, first=columns[0] * hop)
+            squares = columns_of_squares(architecture, first)
+            some = kinds[0][:, :, squares], kinds[1][:, :, squares]
+            pixels = synthesise(cosines, some, ops)
+            start = squares.start * borders.side
+            borders.mix_down(pixels, out[..., start : start + pixels.shape[3]], ops, first=start)
 
-        firsts = range(0, latents.shape[2], COLUMNS_AT_ONCE)
-        if len(firsts) == 1:
-            return some_columns(0)
-        pictures, rows, columns = merged.shape
-        out = ops.empty((pictures, rows * hop, 3, columns * hop), latents)
-        for first, pixels in zip(firsts, each(some_columns, firsts), strict=True):
-            start = tile_columns(architecture, first)[0] * hop
-            out[..., start : start + pixels.shape[3]] = pixels
-        return out
+        list(each(some_columns, range(0, latents.shape[2], COLUMNS_AT_ONCE)))
+        return out[:, : merged.shape[1] * hop, :, : merged.shape[2] * hop]
 
     def rows_back(self, architecture, pixels, merged, ops, each=map):
         """Transpose of `rows`: (P, H, 3, W) -> (P, Rb, Cb, D)."""
         hop = architecture.tile
-        borders = Borders.of(merged.swapaxes(1, 2), hop)
+        kinds = kinds_of(merged)
+        borders = Borders.of(merged, hop)
+        _, rows, columns = merged.shape
 
         def some_columns(first):
-            columns = tile_columns(architecture, first)
-            start, end = columns[0] * hop, columns[1] * hop
-            parted = borders.mixed(pixels[..., start:end], 1, ops, -1, start)
-            cosines = coefficients(parted, merged, hop, ops, columns)
+            squares = columns_of_squares(architecture, first)
+            start = squares.start * borders.side
+            some = kinds[0][:, :, squares], kinds[1][:, :, squares]
+            mixed = whole_squares(pixels[..., start : squares.stop * borders.side], some, hop, ops)
+            parted = ops.empty(mixed.shape, mixed)
+            borders.mix_down(mixed, parted, ops, -1, start)
+            cosines = coefficients(parted, some, hop, ops)
             tiles = cosines.reshape(*cosines.shape[:3], -1)
-            return blocks_from(architecture, tiles, ops)
+            return blocks_from(architecture, tiles[:, :rows, : columns - 2 * squares.start], ops)
 
-        block_columns = -(-merged.shape[2] // architecture.side)
+        block_columns = -(-columns // architecture.side)
         parts = list(each(some_columns, range(0, block_columns, COLUMNS_AT_ONCE)))
         return parts[0] if len(parts) == 1 else ops.concatenate(parts, 2)
 
@@ -175,9 +177,11 @@ class Siren:
 FIELDS: dict[str, Field] = {"cosine": Cosines(), "fourier": Siren()}
 
 
-def tile_columns(architecture: "Architecture", first: int) -> tuple[int, int]:
-    """Columns of tiles, first and end, of the columns of blocks from `first` on that are done at once."""
-    return first * architecture.side, (first + COLUMNS_AT_ONCE) * architecture.side
+def columns_of_squares(architecture: "Architecture", first: int) -> slice:
+    """Squares of the columns of blocks from `first` on that are done at once."""
+    tiles = architecture.side * COLUMNS_AT_ONCE
+    start = first * architecture.side // 2
+    return slice(start, start + tiles // 2)
 
 
 def tiles_of(architecture: "Architecture", latents):

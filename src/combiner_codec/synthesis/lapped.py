@@ -1,111 +1,127 @@
-"""The lapped cosine transform with tiles of two sizes, synthesis and analysis, for numpy and for torch (FORMAT.md,
-section 7, "Field").
+"""The lapped cosine transform in squares of four tiles, for numpy and for torch (FORMAT.md, section 7, "Field").
 
-The modified discrete cosine transform with a sine window (Princen and Bradley, 1986): first every tile's cosines, then
-samples are mixed at borders (borders.py); mirrored at the picture's ends, plain cosines in the last tile. Four tiles
-may be merged into one of twice the side. Its coefficient (v, h) stands in tile (v % 2, h % 2) of the four, at (v // 2,
-h // 2): a place stands for about the same frequency in tiles of both sizes.
+The modified discrete cosine transform with a sine window (Princen and Bradley, 1986), mirrored at the picture's ends,
+with plain cosines in the last tile. A square is four tiles, mixed at the borders between them, or one merged tile of
+twice the side: either way it takes one matrix down and one across. Then squares are mixed at their borders
+(borders.py). A merged tile's coefficient (v, h) stands in tile (v % 2, h % 2) of the four, at (v // 2, h // 2): a place
+stands for about the same frequency in tiles of both sizes.
+
+    pixels of a square   down^T @ coefficients @ across
 
 Shapes: as in borders.py.
 """
 
-from collections.abc import Iterator
 from functools import cache
-from itertools import product
 
 import numpy as np
 
-from .borders import Borders
+from .array import Array, Ops
+from .borders import Borders, mixing
 
-Kind = tuple[tuple[np.ndarray, ...], np.ndarray, np.ndarray]  # cells of some tiles, matrices down and across
+SINGLE, SINGLE_LAST, HALF, MERGED, MERGED_LAST = range(5)  # squares along an axis; HALF: the last, with one tile alone
 
 
-def synthesise(x, merged: np.ndarray, ops, columns: tuple[int, int | None] = (0, None)):
-    """Cosines of some columns of tiles, borders not mixed yet: (P, R', C', hop, hop, 3) -> (P, H, 3, W).
+def synthesise(tiles: Array, kinds: tuple[np.ndarray, np.ndarray], ops: Ops) -> Array:
+    """Squares from coefficients (v, h, colour), borders not mixed yet: (P, Rt, Ct, hop, hop, 3) -> (P, Rs S, 3, Cs S).
 
-    x: the coefficients (v, h, colour) of these columns' tiles, and of some beyond the picture. merged: of all columns.
+    kinds: of their squares, as `kinds_of` gives them. Tiles beyond these squares, or beyond the picture, do nothing.
     """
-    hop = x.shape[3]
-    x = ops.permute(x, (0, 1, 2, 5, 3, 4))
-    pictures, rows, wide = merged[:, :, slice(*columns)].shape
-    out = ops.zeros((pictures, rows, wide, *x.shape[3:]), x)
-    for cells, down, across in _kinds(merged, hop, columns):
-        down, across = ops.constant(down, x), ops.constant(across, x)
-        pixels = down.T @ join_frequencies(x[cells], ops) @ across
-        out[cells] = split_pixels(pixels, hop, ops)
-    return ops.permute(out, (0, 1, 4, 3, 2, 5)).reshape(pictures, rows * hop, 3, wide * hop)
+    pictures, rows, columns = kinds[0].shape
+    hop, colours = tiles.shape[4:]
+    side = 2 * hop
+    cells = fitted(fitted(tiles, 1, 2 * rows, ops), 2, 2 * columns, ops)
+    cells = cells.reshape(pictures, rows, 2, columns, 2, hop, hop, colours)
+    squares = ops.permute(cells, (0, 1, 3, 2, 5, 7, 4, 6)).reshape(pictures, rows, columns, side, colours * side)
+    down, across = (matrices(of_axis, tiles, hop, ops) for of_axis in kinds)
+    tall = down.swapaxes(-1, -2) @ squares  # (P, Rs, Cs, y, 3 h)
+    out = ops.empty((pictures, rows * side, colours, columns * side), tiles)
+    lines = tall.reshape(pictures, rows, columns, side * colours, side)
+    ops.matmul(lines, across, lines_of_squares(out, side, ops))
+    return out
 
 
-def analyse(x, merged: np.ndarray, hop: int, ops):
-    """Inverse and transpose of synthesis and mixing: (P, H, 3, W) -> (P, R, C, hop, hop, 3)."""
-    x = Borders.of(merged, hop).mixed(x, 3, ops, -1)
-    x = Borders.of(merged.swapaxes(1, 2), hop).mixed(x, 1, ops, -1)
-    return coefficients(x, merged, hop, ops)
+def coefficients(pixels: Array, kinds: tuple[np.ndarray, np.ndarray], hop: int, ops: Ops) -> Array:
+    """Inverse and transpose of `synthesise`: (P, Rs S, 3, Cs S) -> (P, 2 Rs, 2 Cs, hop, hop, 3)."""
+    pictures, rows, columns = kinds[0].shape
+    colours = pixels.shape[2]
+    side = 2 * hop
+    down, across = (matrices(of_axis, pixels, hop, ops) for of_axis in kinds)
+    wide = lines_of_squares(pixels, side, ops) @ across.swapaxes(-1, -2)  # (P, Rs, Cs, y 3, h)
+    squares = down @ wide.reshape(pictures, rows, columns, side, colours * side)
+    cells = squares.reshape(pictures, rows, columns, 2, hop, colours, 2, hop)
+    tiles = ops.permute(cells, (0, 1, 3, 2, 6, 4, 7, 5))
+    return tiles.reshape(pictures, 2 * rows, 2 * columns, hop, hop, colours)
 
 
-def coefficients(x, merged: np.ndarray, hop: int, ops, columns: tuple[int, int | None] = (0, None)):
-    """Inverse and transpose of `synthesise`: (P, H, 3, W) of some columns of tiles -> (P, R, C', hop, hop, 3)."""
-    pictures, rows, wide = merged[:, :, slice(*columns)].shape
-    x = ops.permute(x.reshape(pictures, rows, hop, 3, wide, hop), (0, 1, 4, 3, 2, 5))
-    out = ops.zeros(x.shape, x)
-    for cells, down, across in _kinds(merged, hop, columns):
-        down, across = ops.constant(down, x), ops.constant(across, x)
-        frequencies = down @ join_pixels(x[cells], ops) @ across.T
-        out[cells] = split_frequencies(frequencies, hop, ops)
-    return ops.permute(out, (0, 1, 2, 4, 5, 3))
+def analyse(pixels: Array, merged: np.ndarray, hop: int, ops: Ops) -> Array:
+    """Inverse and transpose of synthesis and mixing: (P, H, 3, W) -> (P, Rt, Ct, hop, hop, 3)."""
+    kinds = kinds_of(merged)
+    borders = Borders.of(merged, hop)
+    parted = whole_squares(borders.mixed_across(pixels, ops, -1), kinds, hop, ops)
+    unmixed = ops.empty(parted.shape, parted)
+    borders.mix_down(parted, unmixed, ops, -1)
+    tiles = coefficients(unmixed, kinds, hop, ops)
+    return tiles[:, : merged.shape[1], : merged.shape[2]]
 
 
-def _kinds(merged: np.ndarray, hop: int, columns: tuple[int, int | None]) -> Iterator[Kind]:
-    """Tiles of one size that use the same cosines: where their cells are, counted from the first of these columns, and
-    the matrices (frequency, pixel) down and across.
-    """
-    start = columns[0]
-    stop = columns[1] or merged.shape[2]
-    for size in (1, 2):  # of a tile, in cells
-        begins = ~merged if size == 1 else merged[:, ::2, ::2]
-        before = start // size
-        tiles = np.argwhere(begins[:, :, before : -(-stop // size)])  # (N, 3): picture, row, column
-        tiles[:, 2] += before
-        at_end = (tiles[:, 1:] + 1) * size == merged.shape[1:]  # (N, 2): in the last row, in the last column
-        for ends in product((False, True), repeat=2):
-            chosen = tiles[(at_end == ends).all(1)]
-            if not len(chosen):
-                continue
-            picture, row, column = chosen.T[:, :, None, None]
-            cell = np.arange(size)
-            cells = picture, size * row + cell[:, None], size * column + cell - start
-            down, across = (cosines(size * hop) if end else lapped(size * hop) for end in ends)
-            yield cells, down, across
+def lines_of_squares(pixels: Array, side: int, ops: Ops) -> Array:
+    """Squares, all colours of a row one after another, as a view: (P, Rs S, 3, Cs S) -> (P, Rs, Cs, S 3, S)."""
+    pictures, height, colours, width = pixels.shape
+    shape = pictures, height // side, side * colours, width // side, side
+    return ops.permute(pixels.reshape(shape), (0, 1, 3, 2, 4))
 
 
-def join_frequencies(cells, ops):
-    """Coefficients of tiles of s x s cells, whose frequencies take turns among them: (N, s, s, 3, hop, hop) ->
-    (N, 3, s hop, s hop).
-    """
-    n, size, _, colours, hop, _ = cells.shape
-    turns = ops.permute(cells, (0, 3, 4, 1, 5, 2))  # (N, 3, v, row of the cell, h, its column)
-    return turns.reshape(n, colours, hop * size, hop * size)
+def whole_squares(pixels: Array, kinds: tuple[np.ndarray, np.ndarray], hop: int, ops: Ops) -> Array:
+    """Pixels with zeros beyond: (P, H, 3, W) -> (P, Rs S, 3, Cs S)."""
+    _, rows, columns = kinds[0].shape
+    return fitted(fitted(pixels, 1, 2 * hop * rows, ops), 3, 2 * hop * columns, ops)
 
 
-def split_frequencies(tiles, hop: int, ops):
-    """The inverse of `join_frequencies`."""
-    n, colours, side, _ = tiles.shape
-    turns = tiles.reshape(n, colours, hop, side // hop, hop, side // hop)
-    return ops.permute(turns, (0, 3, 5, 1, 2, 4))
+def fitted(x: Array, axis: int, size: int, ops: Ops) -> Array:
+    """So many along an axis: without the last ones, or with zeros behind them."""
+    missing = size - x.shape[axis]
+    if missing <= 0:
+        return x[(slice(None),) * axis + (slice(size),)]
+    shape = list(x.shape)
+    shape[axis] = missing
+    return ops.concatenate([x, ops.zeros(tuple(shape), x)], axis)
 
 
-def join_pixels(cells, ops):
-    """Pixels of tiles of s x s cells, which lie side by side: (N, s, s, 3, hop, hop) -> (N, 3, s hop, s hop)."""
-    n, size, _, colours, hop, _ = cells.shape
-    squares = ops.permute(cells, (0, 3, 1, 4, 2, 5))  # (N, 3, row of the cell, y, its column, x)
-    return squares.reshape(n, colours, size * hop, size * hop)
+def kinds_of(merged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Kinds of all squares down and across: (P, Rt, Ct) bool -> (P, Rs, Cs) integers each."""
+    squares = merged[:, ::2, ::2]
+    down, across = (along(count) for count in merged.shape[1:])
+    more = (MERGED - SINGLE) * squares
+    return down[:, None] + more, across + more
 
 
-def split_pixels(tiles, hop: int, ops):
-    """The inverse of `join_pixels`."""
-    n, colours, side, _ = tiles.shape
-    squares = tiles.reshape(n, colours, side // hop, hop, side // hop, hop)
-    return ops.permute(squares, (0, 2, 4, 1, 3, 5))
+def along(count: int) -> np.ndarray:
+    """Kinds of squares along an axis of so many tiles, none of them merged."""
+    kinds = np.full(-(-count // 2), SINGLE)
+    kinds[-1] = HALF if count % 2 else SINGLE_LAST
+    return kinds
+
+
+def matrices(kinds: np.ndarray, like: Array, hop: int, ops: Ops) -> Array:
+    """Matrices (coefficient, pixel) of squares of some kinds: (...) -> (..., S, S)."""
+    return ops.constant(every_matrix(hop), like)[kinds]
+
+
+@cache
+def every_matrix(hop: int) -> np.ndarray:
+    """By kind: (5, S, S) float64. Coefficients are in the order of their tiles."""
+    side = 2 * hop
+    every = np.zeros((MERGED_LAST + 1, side, side))
+    within = mixing(hop // 2, side).T  # the border between two tiles of a square
+    for kind, last in ((SINGLE, lapped(hop)), (SINGLE_LAST, cosines(hop))):
+        every[kind, :hop, :hop] = lapped(hop)
+        every[kind, hop:, hop:] = last
+        every[kind] = every[kind] @ within
+    every[HALF, :hop, :hop] = cosines(hop)
+    for kind, whole in ((MERGED, lapped(side)), (MERGED_LAST, cosines(side))):
+        turns = whole.reshape(hop, 2, side)  # coefficients take turns among tiles
+        every[kind] = turns.swapaxes(0, 1).reshape(side, side)
+    return every
 
 
 @cache

@@ -11,7 +11,6 @@ class NumpyOps:
     ROWS = 8  # rows of positions that a layer takes at once, so that they stay in the cache
     FEWEST = 2**10  # positions that a layer takes at once, however narrow the picture
     SLAB = 128  # most pixels of one product: too few for BLAS to share among threads, which would slow ours
-    KEEPS = False  # whether borders, which a fit asks for again and again, are kept
     concatenate = staticmethod(np.concatenate)
 
     def __init__(self, dtype=np.float64):
@@ -45,8 +44,8 @@ class NumpyOps:
         return np.empty(shape, like.dtype)
 
     @staticmethod
-    def flip(x, axis):
-        return np.flip(x, axis)
+    def matmul(a, b, out):
+        np.matmul(a, b, out=out)
 
     @staticmethod
     def permute(x, axes):

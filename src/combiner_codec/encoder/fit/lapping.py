@@ -1,9 +1,7 @@
-"""The lapped cosine transform in squares of four tiles: few operations, on all pixels, whatever is merged. Needs torch.
+"""The lapped cosine transform for training and for GPUs: few operations, whatever is merged. Needs torch.
 
-So a GPU waits for no list of tiles, and a step can be captured. (synthesis/lapped.py gathers the tiles of each kind,
-for encoders on a processor and decoders, whose files and pixels depend on its order of sums. On a processor too this
-takes six tenths of the time.) Here one matrix down and one across has the cosines of all four tiles of a square, or of
-a merged one, and pixels mix at borders with others, whose places are in a list:
+So a GPU waits for no list of tiles, and a step can be captured. Squares are those of synthesis/lapped.py; here pixels
+mix at borders with others whose places are in a list, all at once:
 
     pixels of a square   down^T @ coefficients @ across
     at borders           keep * x + taken * x[partner]
@@ -20,11 +18,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...synthesis.borders import borders_of, window
-from ...synthesis.lapped import cosines, lapped
+from ...synthesis.borders import mixing
+from ...synthesis.lapped import MERGED, SINGLE, along, every_matrix
 from .posterior import as_tensor
 
-SINGLE, SINGLE_LAST, HALF, MERGED, MERGED_LAST = range(5)  # squares along an axis; HALF: the last, with one tile alone
 NARROW, WIDE = 1, 2  # how far a border reaches into a tile: by half of it or by all of it; 0 where there is none
 REACHES = 3
 
@@ -57,8 +54,8 @@ class Lapping:
     def of(hop: int, merged: np.ndarray, device: torch.device | str = "cpu") -> "Lapping":
         """Of pictures some of whose tiles are merged: (N, Rt, Ct) bool."""
         squares = as_tensor(merged[:, ::2, ::2], device)
-        down = as_tensor(reaches(merged.swapaxes(1, 2), hop), device)
-        across = as_tensor(reaches(merged, hop), device)
+        down = as_tensor(reaches(merged.swapaxes(1, 2)), device)
+        across = as_tensor(reaches(merged), device)
         return Lapping(hop, merged.shape[1:], squares, down, across)
 
     def of_crops(self, *place) -> "Lapping":
@@ -82,10 +79,9 @@ class Lapping:
     def matrices(self) -> tuple[Tensor, Tensor]:
         """(frequency, pixel) of every square, down and across: (N Rs Cs, S, S) each."""
         every = _matrices(self.hop, self.merged.device)
-        numbers_down, numbers_across = _numbers(self.tiles, self.merged.device)
         found = []
-        for numbers in (numbers_down, numbers_across):
-            of_squares = (numbers + (MERGED - SINGLE) * self.merged).flatten()
+        for kinds in _kinds(self.tiles, self.merged.device):
+            of_squares = (kinds + (MERGED - SINGLE) * self.merged).flatten()
             found.append(every.index_select(0, of_squares))
         return found[0], found[1]
 
@@ -166,16 +162,16 @@ class Synthesis(torch.autograd.Function):
         return ctx.lapping.latents(gradient), None
 
 
-def reaches(merged: np.ndarray, hop: int) -> np.ndarray:
+def reaches(merged: np.ndarray) -> np.ndarray:
     """How far borders reach into tiles that are in order along an axis: (N, lines, tiles) bool -> the same, uint8.
 
     That before a tile, and REACHES times that after it.
     """
     count, lines, tiles = merged.shape
     borders = np.zeros((count, lines, tiles + 1), np.uint8)
-    where = borders_of(merged, hop)
-    borders[:, :, 1:-1][where[hop // 2]] = NARROW
-    borders[:, :, 2:-1:2][where[hop]] = WIDE
+    squares = merged[:, :, ::2]
+    wide = squares[:, :, :-1] & squares[:, :, 1:]
+    borders[:, :, 2:-1:2] = np.where(wide, WIDE, NARROW)
     return borders[:, :, :-1] + REACHES * borders[:, :, 1:]
 
 
@@ -202,37 +198,23 @@ def _shares(hop: int, device: torch.device) -> tuple[Tensor, Tensor]:
         for far, distance, sign in ((before, pixel, -1), (after, pixel[::-1], 1)):
             if far:
                 half = far * hop // 2
+                mixed = mixing(half, 2 * half)
+                around = np.stack([mixed.diagonal(), np.fliplr(mixed).diagonal()])
                 near = distance < half
                 at = half + distance[near] if sign < 0 else half - 1 - distance[near]
-                shares[:, reach, near] = np.stack(window(half))[:, at]
+                shares[:, reach, near] = around[:, at]
                 offsets[reach, near] = sign * (2 * distance[near] + 1)
     return as_tensor(shares, device), as_tensor(offsets, device)
 
 
 @cache
 def _matrices(hop: int, device: torch.device) -> Tensor:
-    """(frequency, pixel) of squares by their numbers: (5, S, S). Frequencies are in the order of their tiles."""
-    every = np.zeros((MERGED_LAST + 1, 2, hop, 2 * hop), np.float32)
-    for number, (first, second) in {
-        SINGLE: (lapped(hop), lapped(hop)),
-        SINGLE_LAST: (lapped(hop), cosines(hop)),
-        HALF: (cosines(hop), None),
-    }.items():
-        every[number, 0, :, :hop] = first
-        if second is not None:
-            every[number, 1, :, hop:] = second
-    for number, whole in ((MERGED, lapped(2 * hop)), (MERGED_LAST, cosines(2 * hop))):
-        every[number] = whole.reshape(hop, 2, 2 * hop).swapaxes(0, 1)  # frequencies take turns among tiles
-    return as_tensor(every.reshape(-1, 2 * hop, 2 * hop), device)
+    """(coefficient, pixel) of squares by their kinds: (5, S, S)."""
+    return as_tensor(every_matrix(hop).astype(np.float32), device)
 
 
 @cache
-def _numbers(tiles: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
-    """Numbers of squares that are not merged, down (Rs, 1) and across (Cs,)."""
-    found = []
-    for count in tiles:
-        numbers = np.full(-(-count // 2), SINGLE)
-        numbers[-1] = HALF if count % 2 else SINGLE_LAST
-        found.append(as_tensor(numbers, device))
-    down, across = found
+def _kinds(tiles: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
+    """Kinds of squares that are not merged, down (Rs, 1) and across (Cs,)."""
+    down, across = (as_tensor(along(count), device) for count in tiles)
     return down[:, None], across
