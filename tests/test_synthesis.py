@@ -11,7 +11,7 @@ from combiner_codec.synthesis.borders import Borders
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
 from combiner_codec.synthesis.lapped import analyse, kinds_of, synthesise
 from combiner_codec.synthesis.network import WIDEST, Network, forward
-from combiner_codec.synthesis.numpy_ops import NumpyOps, edged
+from combiner_codec.synthesis.numpy_ops import NumpyOps, strips
 from combiner_codec.synthesis.rectangle import Rectangle
 from combiner_codec.synthesis.squares import everywhere
 from combiner_codec.synthesis.torch_ops import TorchOps
@@ -222,4 +222,9 @@ def test_latents_of_tiles_beyond_the_picture_show_nowhere(tiny_photo_prior):
 @pytest.mark.parametrize("r", [0, 1, 2])
 def test_edges_are_repeated(shape, r):
     x = np.random.default_rng(r).normal(size=shape)
-    assert (edged(x, r) == np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")).all()
+    size = 2 * r + 1
+    padded = np.pad(x, ((0, 0), (r, r), (r, r), (0, 0)), mode="edge")
+    for first, seen in strips(x, size, 2):
+        rows = slice(first, first + 2 + 2 * r)
+        around = [padded[:, rows, v : v + shape[2]] for v in range(size)]
+        np.testing.assert_array_equal(seen.reshape(*seen.shape[:2], *shape[2:3], size, -1), np.stack(around, 3))

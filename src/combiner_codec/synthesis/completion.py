@@ -8,15 +8,17 @@ frequencies, and a decoder has that.
 Shapes: as in architecture.py.
 """
 
+from functools import cache
+
 import numpy as np
 
 from .architecture import Architecture
 from .array import Array, Ops
 from .borders import Borders
 from .fields import Cosines
-from .rectangle import Rectangle
 
 CELL = 4  # pixels along the side of the squares whose means make a smooth field
+GROUP = 8  # cells along an axis that are interpolated at once
 
 
 def completed(architecture: Architecture, latents: Array, merged: np.ndarray, ops: Ops, each=map) -> Array:
@@ -37,11 +39,12 @@ def smooth(field: Array, ops: Ops) -> Array:
     rows, columns = height // CELL, width // CELL
     of_rows = field.reshape(pictures, rows, CELL, colours, width).sum(2)
     means = of_rows.reshape(pictures, rows, colours, columns, CELL).sum(4) / CELL**2
-    means = ops.permute(means, (0, 1, 3, 2))  # (P, rows, columns, 3)
-    for axis in (1, 2):
-        means = with_neighbours(means, axis)
-    between = ops.between(means, CELL, Rectangle.of(height, width))
-    return ops.permute(between, (0, 1, 3, 2))
+    means = with_neighbours(with_neighbours(means, 1), 3)
+    weights = ops.constant(between(), field)
+    groups = part(means, 1, around(rows)).reshape(pictures, -1, GROUP + 2, colours * columns)
+    tall = (weights @ groups).reshape(pictures, -1, colours, columns)[:, :height]
+    wide = part(tall, 3, around(columns)) @ weights.swapaxes(0, 1)  # (P, H, 3, groups, pixels)
+    return wide.reshape(pictures, height, colours, -1)[..., :width]
 
 
 def with_neighbours(means: Array, axis: int) -> Array:
@@ -54,5 +57,19 @@ def with_neighbours(means: Array, axis: int) -> Array:
 
 
 def part(values: Array, axis: int, places: np.ndarray) -> Array:
-    """Values at some places along axis 1 or 2."""
-    return values[:, places] if axis == 1 else values[:, :, places]
+    """Values at some places along axis 1 or 3."""
+    return values[:, places] if axis == 1 else values[..., places]
+
+
+def around(count: int) -> np.ndarray:
+    """Cells of each group and one more on either side, those at the ends repeated: (groups, GROUP + 2)."""
+    firsts = np.arange(0, count, GROUP)
+    places = np.add.outer(firsts, np.arange(-1, GROUP + 1))
+    return np.clip(places, 0, count - 1)
+
+
+@cache
+def between() -> np.ndarray:
+    """Shares of the cells `around` for the pixels of a group, which lie between their centres: (pixels, cells)."""
+    place = (np.arange(GROUP * CELL) + 0.5) / CELL + 0.5
+    return np.maximum(0, 1 - np.abs(np.subtract.outer(place, np.arange(GROUP + 2))))

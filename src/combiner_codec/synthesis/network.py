@@ -114,9 +114,16 @@ class Network:
             if layer.residual_of is not None:
                 residual = refold(*outputs[layer.residual_of], layer.fold, self.ops)
             outputs[i] = self._layer(i, x, residual, support), layer.fold
+            for j in set(outputs) - self._read_after(i):
+                del outputs[j]  # its memory is the next one's, which is quicker than fresh memory
         shown = refold(*outputs[len(layers) - 1], 1, self.ops)
         rows, columns = part.within(support).slices
         return shown[:, rows, columns]
+
+    def _read_after(self, i: int) -> set[int]:
+        """Numbers of layers whose outputs are read after layer i."""
+        later = self.architecture.layers[i + 1 :]
+        return {i} | {layer.residual_of for layer in later if layer.residual_of is not None}
 
     def _layer(self, i: int, x, residual, support: Rectangle):
         """Output of layer i on the positions of a part of the field. residual: what is added, or None."""

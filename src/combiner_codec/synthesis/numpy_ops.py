@@ -1,5 +1,6 @@
 """The synthesis on numpy arrays: what a decoder computes with."""
 
+from collections.abc import Iterator
 from functools import lru_cache
 
 import numpy as np
@@ -28,7 +29,10 @@ class NumpyOps:
             return cls.sin(x)
         if kind == "silu":
             with np.errstate(over="ignore"):  # x / infinity is 0
-                x /= 1 + np.exp(-x)
+                divisor = np.negative(x)
+                np.exp(divisor, out=divisor)
+                divisor += 1
+                x /= divisor
         return x
 
     @staticmethod
@@ -70,14 +74,12 @@ class NumpyOps:
         if (tile_rows, tile_columns) == (1, 1):
             return values
         above, below, down = shares_of_rows(tile, tile_rows, part.rows.start, part.rows.stop, values.dtype)
-        left, across = shares_of_columns(tile, part.columns.start, part.columns.stop, outputs, values.dtype)
         rows = values[:, above]
-        rows = rows + down * (values[:, below] - rows)
+        rows += down * (values[:, below] - rows)
         ends = np.concatenate([rows[:, :, :1], rows, rows[:, :, -1:]], 2)  # (P, h, Ct + 2, O)
-        steps = ends[:, :, 1:] - ends[:, :, :-1]  # from centre to centre
-        between = steps.take(left, 2)
-        between *= across
-        between += ends.take(left, 2)
+        between = np.empty((*rows.shape[:2], len(part.columns), outputs), values.dtype)
+        for columns, tiles, across in shares_of_columns(tile, part.columns.start, part.columns.stop, values.dtype):
+            np.matmul(across, ends[:, :, tiles], out=between[:, :, columns])
         return between
 
     @staticmethod
@@ -90,52 +92,45 @@ class NumpyOps:
         pictures, height, width, channels = x.shape
         outputs = weights.shape[3]
         weights = weights.reshape(size, size * channels, outputs)
-        neighbours, slab = gathered(x, size)
+        slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
         out = np.empty((pictures, height, width, outputs), x.dtype)
-        each = max(NumpyOps.ROWS, NumpyOps.FEWEST // width)
-        for first in range(0, height, each):
-            rows = slice(first, min(first + each, height))
-            count = rows.stop - first
-            seen = np.ascontiguousarray(neighbours[:, first : first + count + size - 1])
-            total = out[:, rows]
-            products = total.reshape(pictures, count, width // slab, slab, outputs)
-            np.matmul(seen[:, :count], weights[0], out=products)
+        each = min(height, max(NumpyOps.ROWS, NumpyOps.FEWEST // width))
+        room = np.empty((pictures, each, width // slab, slab, outputs), x.dtype)
+        for first, seen in strips(x, size, each):
+            count = seen.shape[1] - size + 1
+            rows = slice(first, first + count)
+            seen = seen.reshape(pictures, -1, width // slab, slab, size * channels)
+            total = out[:, rows].reshape(pictures, count, width // slab, slab, outputs)
+            more = room[:, :count]
+            np.matmul(seen[:, :count], weights[0], out=total)
             for u in range(1, size):
-                products += seen[:, u : u + count] @ weights[u]
-            epilogue(total, rows)
+                np.matmul(seen[:, u : u + count], weights[u], out=more)
+                total += more
+            epilogue(out[:, rows], rows)
         return out
 
 
-def gathered(x: np.ndarray, size: int) -> tuple[np.ndarray, int]:
-    """The `size` pixels of a row that each pixel looks at, edges repeated, as a view: (P, H, W, C) ->
-    (P, H + size - 1, W / slab, slab, size C), and slab.
+def strips(x: np.ndarray, size: int, each: int) -> Iterator[tuple[int, np.ndarray]]:
+    """What `each` rows of a layer look at, strip after strip: the number of the first row, and the `size` pixels around
+    each pixel of these rows and of those above and below, edges repeated, (P, each + size - 1, W size, C), to be read
+    before the next.
     """
-    padded = edged(x, size // 2)
-    pictures, height, _, channels = padded.shape
-    width = x.shape[2]
-    slab = max(n for n in range(1, NumpyOps.SLAB + 1) if width % n == 0)
-    picture, row, column, item = padded.strides
-    view = np.lib.stride_tricks.as_strided(
-        padded,
-        (pictures, height, width // slab, slab, size * channels),
-        (picture, row, slab * column, column, item),
-        writeable=False,
-    )
-    return view, slab
-
-
-def edged(x: np.ndarray, r: int) -> np.ndarray:
-    """Edges repeated, r positions wide: (P, H, W, C) -> (P, H + 2 r, W + 2 r, C)."""
-    if not r:
-        return x
     pictures, height, width, channels = x.shape
-    out = np.empty((pictures, height + 2 * r, width + 2 * r, channels), x.dtype)
-    out[:, r:-r, r:-r] = x
-    out[:, r:-r, :r] = x[:, :, :1]
-    out[:, r:-r, -r:] = x[:, :, -1:]
-    out[:, :r] = out[:, r : r + 1]
-    out[:, -r:] = out[:, -r - 1 : -r]
-    return out
+    if size == 1:
+        for first in range(0, height, each):
+            yield first, x[:, first : first + each]
+        return
+    r = size // 2
+    around = np.arange(-r, r + 1)
+    columns = np.clip(np.add.outer(np.arange(width), around), 0, width - 1).reshape(-1)
+    room = np.empty((pictures, each + 2 * r, width * size, channels), x.dtype)
+    for first in range(0, height, each):
+        rows = np.arange(first - r, min(first + each, height) + r)
+        inside = rows[0] >= 0 and rows[-1] < height
+        these = x[:, rows[0] : rows[-1] + 1] if inside else x[:, np.clip(rows, 0, height - 1)]
+        seen = room[:, : len(rows)]
+        these.take(columns, 2, out=seen, mode="clip")  # without a mode, numpy would make a copy first
+        yield first, seen
 
 
 @lru_cache(256)
@@ -151,10 +146,19 @@ def shares_of_rows(tile: int, count: int, start: int, stop: int, dtype: np.dtype
 
 
 @lru_cache(16)
-def shares_of_columns(tile: int, start: int, stop: int, outputs: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
-    """For `NumpyOps.between`, of columns of tiles and one more at the left: the one at the left of each column, (w,),
-    and the share of that at its right, (w, O).
+def shares_of_columns(tile: int, start: int, stop: int, dtype: np.dtype) -> list[tuple[slice, slice, np.ndarray]]:
+    """For `NumpyOps.between`, of columns of tiles and one more at either end: some columns after others, the tiles that
+    they lie between, and each column's share of each of these (columns, tiles).
     """
-    place = np.arange(start, stop) + tile // 2
-    share = ((np.arange(tile) + 0.5) / tile).astype(dtype)[place % tile]
-    return place // tile, np.repeat(share[:, None], outputs, 1)
+    found = []
+    for first in range(start, stop, NumpyOps.SLAB):
+        place = np.arange(first, min(first + NumpyOps.SLAB, stop)) + tile // 2
+        left = place // tile
+        share = (place % tile + 0.5) / tile
+        tiles = slice(left[0], left[-1] + 2)
+        weights = np.zeros((len(place), left[-1] + 2 - left[0]))
+        column = np.arange(len(place))
+        weights[column, left - left[0]] = 1 - share
+        weights[column, left - left[0] + 1] = share
+        found.append((slice(first - start, first - start + len(place)), tiles, weights.astype(dtype)))
+    return found
