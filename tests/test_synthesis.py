@@ -9,7 +9,7 @@ from combiner_codec.encoder.fit.posterior import shared_weights
 from combiner_codec.synthesis.architecture import blocks_of, counts
 from combiner_codec.synthesis.borders import Borders
 from combiner_codec.synthesis.fields import blocks_from, tiles_of
-from combiner_codec.synthesis.lapped import analyse, kinds_of, synthesise
+from combiner_codec.synthesis.lapped import analyse, kinds_of, matrices_of, synthesise
 from combiner_codec.synthesis.network import WIDEST, Network, forward
 from combiner_codec.synthesis.numpy_ops import NumpyOps, strips
 from combiner_codec.synthesis.rectangle import Rectangle
@@ -26,7 +26,7 @@ def shown(x, merged, ops=OPS):
     hop = x.shape[3]
     _, rows, columns = merged.shape
     borders = Borders.of(merged, hop)
-    squares = synthesise(x, kinds_of(merged), ops)
+    squares = synthesise(x, matrices_of(kinds_of(merged), hop, x, ops), ops)
     mixed = ops.empty(squares.shape, squares)
     borders.mix_down(squares, mixed, ops)
     return borders.mixed_across(mixed, ops)[:, : rows * hop, :, : columns * hop]

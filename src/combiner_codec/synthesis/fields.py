@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from .borders import Borders
-from .lapped import coefficients, kinds_of, synthesise, whole_squares
+from .lapped import coefficients, kinds_of, matrices_of, synthesise, whole_squares
 from .rectangle import Rectangle
 
 if TYPE_CHECKING:
@@ -87,15 +87,15 @@ class Cosines:
         hop = architecture.tile
         kinds = kinds_of(merged)
         borders = Borders.of(merged, hop)
-        pictures, rows, columns = kinds[0].shape
+        _, pictures, rows, columns = kinds.shape
         out = ops.empty((pictures, rows * borders.side, 3, columns * borders.side), latents)
 
         def some_columns(first):
             tiles = tiles_of(architecture, latents[:, :, first : first + COLUMNS_AT_ONCE])
             cosines = tiles.reshape(*tiles.shape[:3], hop, hop, 3)
             squares = columns_of_squares(architecture, first)
-            some = kinds[0][:, :, squares], kinds[1][:, :, squares]
-            pixels = synthesise(cosines, some, ops)
+            matrices = matrices_of(kinds[..., squares], hop, latents, ops)
+            pixels = synthesise(cosines, matrices, ops)
             start = squares.start * borders.side
             borders.mix_down(pixels, out[..., start : start + pixels.shape[3]], ops, first=start)
 
@@ -112,11 +112,10 @@ class Cosines:
         def some_columns(first):
             squares = columns_of_squares(architecture, first)
             start = squares.start * borders.side
-            some = kinds[0][:, :, squares], kinds[1][:, :, squares]
-            mixed = whole_squares(pixels[..., start : squares.stop * borders.side], some, hop, ops)
+            mixed = whole_squares(pixels[..., start : squares.stop * borders.side], borders.side, ops)
             parted = ops.empty(mixed.shape, mixed)
             borders.mix_down(mixed, parted, ops, -1, start)
-            cosines = coefficients(parted, some, hop, ops)
+            cosines = coefficients(parted, matrices_of(kinds[..., squares], hop, pixels, ops), ops)
             tiles = cosines.reshape(*cosines.shape[:3], -1)
             return blocks_from(architecture, tiles[:, :rows, : columns - 2 * squares.start], ops)
 

@@ -18,36 +18,39 @@ import numpy as np
 from .array import Array, Ops
 from .borders import Borders, mixing
 
+Matrices = tuple[Array, Array]  # of squares, down and across: (P, Rs, Cs, S, S) each
+
 SINGLE, SINGLE_LAST, HALF, MERGED, MERGED_LAST = range(5)  # squares along an axis; HALF: the last, with one tile alone
 
 
-def synthesise(tiles: Array, kinds: tuple[np.ndarray, np.ndarray], ops: Ops) -> Array:
+def synthesise(tiles: Array, matrices: Matrices, ops: Ops) -> Array:
     """Squares from coefficients (v, h, colour), borders not mixed yet: (P, Rt, Ct, hop, hop, 3) -> (P, Rs S, 3, Cs S).
 
-    kinds: of their squares, as `kinds_of` gives them. Tiles beyond these squares, or beyond the picture, do nothing.
+    Tiles beyond the squares of the matrices do nothing, nor do those beyond the picture.
     """
-    pictures, rows, columns = kinds[0].shape
+    down, across = matrices
+    pictures, rows, columns, side, _ = down.shape
     hop, colours = tiles.shape[4:]
-    side = 2 * hop
-    cells = fitted(fitted(tiles, 1, 2 * rows, ops), 2, 2 * columns, ops)
-    cells = cells.reshape(pictures, rows, 2, columns, 2, hop, hop, colours)
-    squares = ops.permute(cells, (0, 1, 3, 2, 5, 7, 4, 6)).reshape(pictures, rows, columns, side, colours * side)
-    down, across = (matrices(of_axis, tiles, hop, ops) for of_axis in kinds)
-    tall = down.swapaxes(-1, -2) @ squares  # (P, Rs, Cs, y, 3 h)
-    out = ops.empty((pictures, rows * side, colours, columns * side), tiles)
+    tiles = fitted(tiles, 1, 2 * rows, ops)
+    tiles = fitted(tiles, 2, 2 * columns, ops)
+    cells = tiles.reshape(pictures, rows, 2, columns, 2, hop, hop, colours)
+    squares = ops.permute(cells, (0, 1, 3, 2, 5, 7, 4, 6))  # (P, Rs, Cs, 2, v, 3, 2, h)
+    squares = squares.reshape(pictures, rows, columns, side, colours * side)
+    tall = down.swapaxes(-1, -2) @ squares  # (P, Rs, Cs, y, 3 S)
     lines = tall.reshape(pictures, rows, columns, side * colours, side)
+    out = ops.empty((pictures, rows * side, colours, columns * side), tiles)
     ops.matmul(lines, across, lines_of_squares(out, side, ops))
     return out
 
 
-def coefficients(pixels: Array, kinds: tuple[np.ndarray, np.ndarray], hop: int, ops: Ops) -> Array:
+def coefficients(pixels: Array, matrices: Matrices, ops: Ops) -> Array:
     """Inverse and transpose of `synthesise`: (P, Rs S, 3, Cs S) -> (P, 2 Rs, 2 Cs, hop, hop, 3)."""
-    pictures, rows, columns = kinds[0].shape
+    down, across = matrices
+    pictures, rows, columns, side, _ = down.shape
+    hop = side // 2
     colours = pixels.shape[2]
-    side = 2 * hop
-    down, across = (matrices(of_axis, pixels, hop, ops) for of_axis in kinds)
-    wide = lines_of_squares(pixels, side, ops) @ across.swapaxes(-1, -2)  # (P, Rs, Cs, y 3, h)
-    squares = down @ wide.reshape(pictures, rows, columns, side, colours * side)
+    flat = lines_of_squares(pixels, side, ops) @ across.swapaxes(-1, -2)  # (P, Rs, Cs, y 3, S)
+    squares = down @ flat.reshape(pictures, rows, columns, side, colours * side)
     cells = squares.reshape(pictures, rows, columns, 2, hop, colours, 2, hop)
     tiles = ops.permute(cells, (0, 1, 3, 2, 6, 4, 7, 5))
     return tiles.reshape(pictures, 2 * rows, 2 * columns, hop, hop, colours)
@@ -55,13 +58,13 @@ def coefficients(pixels: Array, kinds: tuple[np.ndarray, np.ndarray], hop: int, 
 
 def analyse(pixels: Array, merged: np.ndarray, hop: int, ops: Ops) -> Array:
     """Inverse and transpose of synthesis and mixing: (P, H, 3, W) -> (P, Rt, Ct, hop, hop, 3)."""
-    kinds = kinds_of(merged)
+    _, rows, columns = merged.shape
     borders = Borders.of(merged, hop)
-    parted = whole_squares(borders.mixed_across(pixels, ops, -1), kinds, hop, ops)
+    parted = whole_squares(borders.mixed_across(pixels, ops, -1), 2 * hop, ops)
     unmixed = ops.empty(parted.shape, parted)
     borders.mix_down(parted, unmixed, ops, -1)
-    tiles = coefficients(unmixed, kinds, hop, ops)
-    return tiles[:, : merged.shape[1], : merged.shape[2]]
+    tiles = coefficients(unmixed, matrices_of(kinds_of(merged), hop, pixels, ops), ops)
+    return tiles[:, :rows, :columns]
 
 
 def lines_of_squares(pixels: Array, side: int, ops: Ops) -> Array:
@@ -71,40 +74,45 @@ def lines_of_squares(pixels: Array, side: int, ops: Ops) -> Array:
     return ops.permute(pixels.reshape(shape), (0, 1, 3, 2, 4))
 
 
-def whole_squares(pixels: Array, kinds: tuple[np.ndarray, np.ndarray], hop: int, ops: Ops) -> Array:
-    """Pixels with zeros beyond: (P, H, 3, W) -> (P, Rs S, 3, Cs S)."""
-    _, rows, columns = kinds[0].shape
-    return fitted(fitted(pixels, 1, 2 * hop * rows, ops), 3, 2 * hop * columns, ops)
+def whole_squares(pixels: Array, side: int, ops: Ops) -> Array:
+    """Pixels with zeros beyond the picture: (P, H, 3, W) -> (P, Rs S, 3, Cs S)."""
+    _, height, _, width = pixels.shape
+    tall = fitted(pixels, 1, -(-height // side) * side, ops)
+    return fitted(tall, 3, -(-width // side) * side, ops)
 
 
 def fitted(x: Array, axis: int, size: int, ops: Ops) -> Array:
     """So many along an axis: without the last ones, or with zeros behind them."""
     missing = size - x.shape[axis]
-    if missing <= 0:
-        return x[(slice(None),) * axis + (slice(size),)]
-    shape = list(x.shape)
-    shape[axis] = missing
-    return ops.concatenate([x, ops.zeros(tuple(shape), x)], axis)
+    if missing > 0:
+        shape = list(x.shape)
+        shape[axis] = missing
+        return ops.concatenate([x, ops.zeros(tuple(shape), x)], axis)
+    place = [slice(None)] * axis
+    return x[(*place, slice(size))]
 
 
-def kinds_of(merged: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Kinds of all squares down and across: (P, Rt, Ct) bool -> (P, Rs, Cs) integers each."""
-    squares = merged[:, ::2, ::2]
-    down, across = (along(count) for count in merged.shape[1:])
-    more = (MERGED - SINGLE) * squares
-    return down[:, None] + more, across + more
+def kinds_of(merged: np.ndarray) -> np.ndarray:
+    """Kinds of all squares down and across: (P, Rt, Ct) bool -> (2, P, Rs, Cs)."""
+    _, rows, columns = merged.shape
+    more = (MERGED - SINGLE) * merged[:, ::2, ::2]
+    down = kinds_along(rows)[:, None] + more
+    across = kinds_along(columns) + more
+    return np.stack([down, across])
 
 
-def along(count: int) -> np.ndarray:
+def kinds_along(tiles: int) -> np.ndarray:
     """Kinds of squares along an axis of so many tiles, none of them merged."""
-    kinds = np.full(-(-count // 2), SINGLE)
-    kinds[-1] = HALF if count % 2 else SINGLE_LAST
+    kinds = np.full(-(-tiles // 2), SINGLE)
+    kinds[-1] = HALF if tiles % 2 else SINGLE_LAST
     return kinds
 
 
-def matrices(kinds: np.ndarray, like: Array, hop: int, ops: Ops) -> Array:
-    """Matrices (coefficient, pixel) of squares of some kinds: (...) -> (..., S, S)."""
-    return ops.constant(every_matrix(hop), like)[kinds]
+def matrices_of(kinds: np.ndarray, hop: int, like: Array, ops: Ops) -> Matrices:
+    """Matrices (coefficient, pixel) of squares, down and across: (2, ...) -> (..., S, S) each."""
+    every = ops.constant(every_matrix(hop), like)
+    down, across = kinds
+    return every[down], every[across]
 
 
 @cache

@@ -16,10 +16,19 @@ from functools import cache, cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...synthesis.borders import mixing
-from ...synthesis.lapped import MERGED, SINGLE, along, every_matrix
+from ...synthesis.lapped import (
+    MERGED,
+    SINGLE,
+    Matrices,
+    coefficients,
+    every_matrix,
+    kinds_along,
+    synthesise,
+    whole_squares,
+)
+from ...synthesis.torch_ops import TorchOps
 from .posterior import as_tensor
 
 NARROW, WIDE = 1, 2  # how far a border reaches into a tile: by half of it or by all of it; 0 where there is none
@@ -69,20 +78,15 @@ class Lapping:
         across = self.across.unflatten(0, shape)
         return Lapping(self.hop, self.tiles, merged, down, across)
 
-    @property
-    def squares(self) -> tuple[int, int, int]:
-        """(N, Rs, Cs)."""
-        count, rows, columns = self.merged.shape
-        return count, rows, columns
-
     @cached_property
-    def matrices(self) -> tuple[Tensor, Tensor]:
-        """(frequency, pixel) of every square, down and across: (N Rs Cs, S, S) each."""
+    def matrices(self) -> Matrices:
+        """Those of every square, down and across."""
         every = _matrices(self.hop, self.merged.device)
         found = []
         for kinds in _kinds(self.tiles, self.merged.device):
-            of_squares = (kinds + (MERGED - SINGLE) * self.merged).flatten()
-            found.append(every.index_select(0, of_squares))
+            of_squares = kinds + (MERGED - SINGLE) * self.merged
+            of_each = every.index_select(0, of_squares.flatten())
+            found.append(of_each.unflatten(0, of_squares.shape))
         return found[0], found[1]
 
     @cached_property
@@ -103,19 +107,10 @@ class Lapping:
 
     def synthesised(self, tiles: Tensor) -> Tensor:
         """The same without."""
-        count, rows, columns = self.squares
-        hop, side = self.hop, 2 * self.hop
-        missing = (0, 0, 0, 2 * columns - tiles.shape[2], 0, 2 * rows - tiles.shape[1])
-        if any(missing):
-            tiles = functional.pad(tiles, missing)
-        cells = tiles.reshape(count, rows, 2, columns, 2, hop, hop, 3)  # (…, row and column in the square, v, h, 3)
-        squares = cells.permute(0, 1, 3, 2, 5, 7, 4, 6)
-        down, across = self.matrices
-        tall = down.mT @ squares.reshape(-1, side, 3 * side)
-        pixels = tall.reshape(-1, 3 * side, side) @ across
-        lines = pixels.reshape(count, rows, columns, side, 3, side).permute(0, 1, 3, 4, 2, 5)
-        picture = lines.reshape(count, rows * side, 3, columns * side)
-        return self._mixed(picture[:, : self.tiles[0] * hop, :, : self.tiles[1] * hop])
+        rows, columns = self.tiles
+        cells = tiles.unflatten(3, (self.hop, self.hop, 3))
+        picture = synthesise(cells, self.matrices, TorchOps)
+        return self._mixed(picture[:, : rows * self.hop, :, : columns * self.hop])
 
     def _mixed(self, picture: Tensor) -> Tensor:
         """Borders mixed: (N, H, 3, W) -> (N, H, W, 3)."""
@@ -134,19 +129,10 @@ class Lapping:
 
     def latents(self, field: Tensor) -> Tensor:
         """The inverse and transpose of `field`: (N, H, W, 3) -> (N, Rt, Ct, U)."""
-        count, rows, columns = self.squares
-        hop, side = self.hop, 2 * self.hop
-        picture = self._parted(field)
-        missing = (0, side * columns - picture.shape[3], 0, 0, 0, side * rows - picture.shape[1])
-        if any(missing):
-            picture = functional.pad(picture, missing)
-        squares = picture.reshape(count, rows, side, 3, columns, side).permute(0, 1, 4, 2, 3, 5)
-        down, across = self.matrices
-        flat = down @ squares.reshape(-1, side, 3 * side)
-        frequencies = flat.reshape(-1, 3 * side, side) @ across.mT
-        cells = frequencies.reshape(count, rows, columns, 2, hop, 3, 2, hop)
-        tiles = cells.permute(0, 1, 3, 2, 6, 4, 7, 5).reshape(count, 2 * rows, 2 * columns, -1)
-        return tiles[:, : self.tiles[0], : self.tiles[1]]
+        rows, columns = self.tiles
+        picture = whole_squares(self._parted(field), 2 * self.hop, TorchOps)
+        tiles = coefficients(picture, self.matrices, TorchOps)
+        return tiles[:, :rows, :columns].flatten(3)
 
 
 class Synthesis(torch.autograd.Function):
@@ -216,5 +202,5 @@ def _matrices(hop: int, device: torch.device) -> Tensor:
 @cache
 def _kinds(tiles: tuple[int, int], device: torch.device) -> tuple[Tensor, Tensor]:
     """Kinds of squares that are not merged, down (Rs, 1) and across (Cs,)."""
-    down, across = (as_tensor(along(count), device) for count in tiles)
+    down, across = (as_tensor(kinds_along(count), device) for count in tiles)
     return down[:, None], across
