@@ -38,16 +38,17 @@ def choose_map(tile_bits: np.ndarray, tables: np.ndarray, single: int, sweeps: i
     merged_turns = _turn(first_row // 2, first_column // 2)
     classes = _first_map(tile_bits, merged, tables)
     for step in range(4 * sweeps):
-        map_bits = map_costs(classes, tables, single)
-        best = (tile_bits + map_bits).argmin(-1)
         changing = ~merged & (turns == step % 4)
-        classes = np.where(changing, best, classes).astype(np.uint8)
+        map_bits = map_costs(classes, tables, single, changing)
+        classes[changing] = (tile_bits[changing] + map_bits[changing]).argmin(-1)
         if merged.any():
-            map_bits = map_costs(classes, tables, single)
-            of_four = map_bits[row, column].sum(1)  # (S, K)
-            best = (tile_bits[first_row, first_column] + of_four).argmin(-1)
-            changing = merged_turns == step % 4
-            classes[row[changing], column[changing]] = best[changing, None]
+            turn = merged_turns == step % 4
+            four = row[turn], column[turn]
+            changing = np.zeros_like(merged)
+            changing[four] = True
+            map_bits = map_costs(classes, tables, single, changing)
+            best = tile_bits[first_row[turn], first_column[turn]] + map_bits[four].sum(1)  # (S, K)
+            classes[four] = best.argmin(-1)[:, None]
     return classes
 
 
@@ -79,46 +80,52 @@ def _first_map(tile_bits, merged, tables):
     return classes
 
 
-def map_costs(classes: np.ndarray, tables: np.ndarray, single: int) -> np.ndarray:
+def map_costs(classes: np.ndarray, tables: np.ndarray, single: int, wanted: np.ndarray | None = None) -> np.ndarray:
     """Bits of a map as a function of one tile's class, up to a constant for each tile: (rows, cols, K) float32.
 
     That is the class's own bits given its neighbours, and those of the three tiles that it predicts; of a merged tile
     the sum over its four. Frequencies count as unrounded, so a cost above 16 bits may be too high.
+    wanted: tiles whose costs are asked for, (rows, cols) bool; all, if None.
     """
     K = tables.shape[2]
     weights = tables.astype(np.float32) / classmap.WEIGHT_PER_BIT
     neighbours = classmap.neighbours(classes, K)
     pairs = zip(weights, neighbours, strict=True)
     score = sum(table[of_neighbour] for table, of_neighbour in pairs)  # (rows, cols, K), log2 up to a constant
-    choices = classmap.allowed(classes, single, K)[..., None]
-    possible = np.arange(K) < np.where(choices, choices, K)
-    silent = choices[..., 0] == 0  # a merged tile's first one has named their class
+    choices = classmap.allowed(classes, single, K)
+    silent = choices == 0  # a merged tile's first one has named their class
     out = np.where(silent[..., None], 0, -score)
+    if wanted is None:
+        wanted = np.ones_like(silent)
     for context in _contexts(weights, neighbours, single):
-        bits = _predicted_bits(context, score, possible, classes)
-        bits[silent | ~context.where] = 0
-        out[context.place] += bits[context.predicted]
+        tile, neighbour = context.pairs(~silent, wanted)
+        possible = np.arange(K) < choices[tile][:, None]
+        out[neighbour] += _predicted_bits(context, tile, score[tile], possible, classes[tile])
     return out
 
 
-def _predicted_bits(context, score, possible, classes):
-    """Bits of each tile by the class of its neighbour in a context, less what they are: (rows, cols, K)."""
-    K = score.shape[2]
-    rest = score - context.weights[context.classes]
+def _predicted_bits(context, tile, score, possible, classes):
+    """Bits of some tiles by the class of their neighbour in a context, less what they are: (n, K).
+
+    tile: their places. score, possible: (n, K); classes: (n,).
+    """
+    K = score.shape[1]
+    rest = score - context.weights[context.classes[tile]]
     top = np.where(possible, rest, -np.inf)
-    top = top.max(-1, keepdims=True)
+    top = top.max(1, keepdims=True)
     others = np.exp2(np.minimum(rest - top, 0)) * possible
     of_class = context.weights[:K].T  # (class of the tile, class of the neighbour)
-    total = product_of(others.reshape(-1, K), np.exp2(of_class))
-    bits = np.log2(total).reshape(score.shape) + top
-    chosen = classes[..., None].astype(np.intp)
-    bits -= np.take_along_axis(rest, chosen, -1) + of_class[classes]
-    return bits
+    total = product_of(others, np.exp2(of_class))
+    chosen = np.take_along_axis(rest, classes[:, None].astype(np.intp), 1)
+    return np.log2(total) + top - chosen - of_class[classes]
 
 
 def product_of(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """a @ b, by torch: numpy's library shares it among threads that wait for each other, 10 ms on a busy machine."""
     return (torch.from_numpy(a) @ torch.from_numpy(b)).numpy()
+
+
+Places = tuple[np.ndarray, np.ndarray]  # rows and columns of n tiles
 
 
 @dataclass(frozen=True)
@@ -130,23 +137,17 @@ class Context:
     offset: tuple[int, int]  # of the neighbour: rows, columns
     where: np.ndarray  # (rows, cols) bool, tiles that it predicts with these weights
 
-    @property
-    def predicted(self) -> tuple[slice, slice]:
-        """Tiles whose neighbour is inside the picture."""
+    def pairs(self, speaking: np.ndarray, wanted: np.ndarray) -> tuple[Places, Places]:
+        """Tiles that name a class and whose neighbour is wanted, and these neighbours: masks (rows, cols) -> places."""
         down, across = self.offset
-        _, columns = self.classes.shape
-        first = max(0, -across)
-        end = columns - max(0, across)
-        return slice(-down, None), slice(first, end)
-
-    @property
-    def place(self) -> tuple[slice, slice]:
-        """Their neighbours, in the same order."""
-        down, across = self.offset
-        rows, columns = self.classes.shape
-        first = max(0, across)
-        end = columns - max(0, -across)
-        return slice(rows + down), slice(first, end)
+        row, column = np.nonzero(self.where & speaking)
+        there = (row + down >= 0) & (column + across >= 0) & (column + across < self.where.shape[1])
+        row = row[there]
+        column = column[there]
+        asked = wanted[row + down, column + across]
+        row = row[asked]
+        column = column[asked]
+        return (row, column), (row + down, column + across)
 
 
 def _contexts(weights, neighbours, single) -> Iterator[Context]:
