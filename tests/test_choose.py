@@ -53,12 +53,15 @@ def test_squares_add_up(shape):
     np.testing.assert_allclose(sums.sum((1, 2)), values.sum((1, 2)))
 
 
-def with_borders(merged, gain, border):
+def with_borders(tilings, gain, border):
     """Costs of tiles: 1 each, less a gain where merged, and what a border costs between squares of unlike tiles."""
-    whole = merged[:, ::2, ::2]
-    costs = np.where(merged, 1 - gain, 1.0)
-    costs[:, ::2, :-2:2] += border * (whole[:, :, 1:] != whole[:, :, :-1])
-    return costs
+    found = []
+    for merged in tilings:
+        whole = merged[:, ::2, ::2]
+        costs = np.where(merged, 1 - gain, 1.0)
+        costs[:, ::2, :-2:2] += border * (whole[:, :, 1:] != whole[:, :, :-1])
+        found.append(costs)
+    return found
 
 
 def test_squares_that_do_not_disturb_each_other_merge_where_that_is_cheaper():

@@ -80,28 +80,25 @@ class Chooser:
         """Lagrangian of (P, H, W, 1 or 3) pictures: (P,). As if merged tiles and others did not disturb each other."""
         costs = self.costs(point, pictures, weights)
         every = costs.mergeable()
-        of_squares = square_sums(costs.least(np.zeros_like(every)))
-        if every.any():
-            of_merged = square_sums(costs.least(every))
-            of_squares = np.minimum(of_squares, of_merged)
-        return of_squares.sum((1, 2))
+        tilings = [np.zeros_like(every), every] if every.any() else [every]
+        of_squares = [square_sums(found) for found in costs.leasts(tilings)]
+        return np.minimum.reduce(of_squares).sum((1, 2))
 
     def tile_costs(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """`total_cost` by tiles: (P, H, W, 1 or 3) -> (P, Rt, Ct). Four that are better merged share the gain."""
         costs = self.costs(point, pictures, weights)
         every = costs.mergeable()
-        of_tiles = costs.least(np.zeros_like(every))
         if not every.any():
-            return of_tiles
-        of_squares = square_sums(of_tiles)
-        share = np.minimum(square_sums(costs.least(every)) / of_squares, 1)
+            return costs.least(every)
+        of_tiles, of_merged = costs.leasts((np.zeros_like(every), every))
+        share = np.minimum(square_sums(of_merged) / square_sums(of_tiles), 1)
         return of_tiles * np.where(every, as_squares(share, every.shape), 1)
 
     def tiling(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Which tiles of (P, H, W, 1 or 3) pictures are merged: (P, Rt, Ct) bool."""
         costs = self.costs(point, pictures, weights)
         every = costs.mergeable()
-        return choose_tiling(costs.least, every) if every.any() else every
+        return choose_tiling(costs.leasts, every) if every.any() else every
 
     def classes(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
         """Classes of the tiles of (P, H, W, 1 or 3) pictures: (P, Rt, Ct)."""

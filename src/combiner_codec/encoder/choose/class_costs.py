@@ -57,6 +57,10 @@ class ClassSums:
         kl_slope = (variance / marginal**2).T
         return ClassSums(evidence, least_kl, coded, precision, kl_slope)
 
+    def in_single_precision(self) -> "ClassSums":
+        """The same in float32: nats are thousands at most."""
+        return ClassSums(*(table.float() for table in vars(self).values()))
+
 
 @dataclass(frozen=True)
 class Outliers:
@@ -94,7 +98,7 @@ class ClassCosts:
     share: float  # of what a tile's KL exceeds these bits by that no other tile makes up for
     weights: torch.Tensor | None = None  # (n,) float64 of the latents' squared error; None where all are 1
     weighted_bits: torch.Tensor | None = None  # (K,) float64, `bits` with these weights
-    shares: torch.Tensor | None = None  # (K,) float64, what the distortion of each class is multiplied with; None: 1
+    shares: torch.Tensor | None = None  # (K,) float32, what the distortion of each class is multiplied with; None: 1
 
     @staticmethod
     def of(
@@ -117,7 +121,7 @@ class ClassCosts:
         tables = [torch.from_numpy(table) for table in (scale, posterior_scale, bits)]
         shares = None
         if untrained is not None and untrained.any():
-            shares = torch.from_numpy(np.where(untrained, UNREFINED, 1.0))
+            shares = torch.from_numpy(np.where(untrained, UNREFINED, 1.0)).float()
         if weights is None:
             return ClassCosts(point.beta, *tables, share, shares=shares)
         of_latents = np.tile(weights, cells)
@@ -158,7 +162,7 @@ class ClassCosts:
 
     @cached_property
     def _sums(self):
-        return ClassSums.of(self.scale, self._posterior_variance)
+        return ClassSums.of(self.scale, self._posterior_variance).in_single_precision()
 
     @cached_property
     def _weighted(self):
@@ -167,17 +171,27 @@ class ClassCosts:
         marginal = variance + self._posterior_variance
         log_ratio = torch.log(marginal / self._posterior_variance)
         evidence = 0.5 * log_ratio @ self.weights + np.log(2) * (self.bits - self.weighted_bits)
-        return evidence, (self.weights / marginal).T
+        return evidence.float(), (self.weights / marginal).T.float()
+
+    @cached_property
+    def _undamping(self):
+        """Factors of the latents' deviations, (n,) float32: see `undamped`."""
+        return undamped(torch.ones(1), self._posterior_variance, self.beta).float()
+
+    @cached_property
+    def _bit_nats(self):
+        """`bits` in nats, float32."""
+        return (np.log(2) * self.bits).float()
 
     def _errors(self, deviation):
-        deviation = undamped(deviation, self._posterior_variance, self.beta)
+        deviation = deviation * self._undamping
         nats = self._nats(deviation)
         outliers = self._outliers(deviation)
         beyond = outliers.beyond(self.scale.T[outliers.place])
         return self._error(nats, beyond, slice(None)).numpy()
 
     def _least(self, deviation, weights, rates):
-        deviation = undamped(deviation, self._posterior_variance, self.beta)
+        deviation = deviation * self._undamping
         outliers = self._outliers(deviation)
         nats = self._nats(deviation)
 
@@ -197,11 +211,11 @@ class ClassCosts:
         return best.scatter_reduce(0, tile, others, "amin").numpy()
 
     def _error(self, nats, beyond, classes):
-        """Distortion of some classes, in single precision: nats less the bits that are paid for apart."""
-        lost = nats + 0.5 * beyond - np.log(2) * self.bits[classes]
+        """Distortion of some classes: nats less the bits that are paid for apart."""
+        lost = nats + 0.5 * beyond - self._bit_nats[classes]
         if self.shares is not None:
             lost = lost * self.shares[classes]
-        return (self.beta * lost).float()
+        return self.beta * lost
 
     def _nats(self, deviation):
         """Distortion / beta + nats of each tile in each class, as if candidates reached all: (T, n) -> (T, K)."""
@@ -212,20 +226,19 @@ class ClassCosts:
             evidence, precision = self._weighted
         nats = evidence + energy @ precision
         kl = sums.least_kl + energy @ sums.kl_slope
-        excess = kl - np.log(2) * self.bits
+        excess = kl - self._bit_nats
         surplus = 2 * excess / sums.coded  # y
         surplus = surplus.clamp(*SURPLUS)
         growth = torch.exp(surplus) - 1 - surplus
         return nats + 0.5 * self.share * sums.coded * growth
 
     def _outliers(self, deviation):
-        posterior_scale = self._posterior_variance.sqrt()
+        posterior_scale = self.posterior_scale
         if self.weights is not None:
-            posterior_scale = posterior_scale / self.weights.sqrt()
-        ratio = deviation.abs() / posterior_scale
-        place = torch.topk(ratio, min(OUTLIERS, len(posterior_scale))).indices
-        size = deviation.gather(1, place).abs().float()
-        return Outliers(place, size, posterior_scale.float()[place])
+            posterior_scale = posterior_scale / self.weights.float().sqrt()
+        size = deviation.abs()
+        place = torch.topk(size / posterior_scale, min(OUTLIERS, len(posterior_scale)), sorted=False).indices
+        return Outliers(place, size.gather(1, place), posterior_scale[place])
 
 
 @lru_cache(POINTS_KEPT)

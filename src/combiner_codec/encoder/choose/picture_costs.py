@@ -4,8 +4,8 @@ Shapes: P pictures of H x W pixels (whole tiles), Rt x Ct tiles, K classes, the 
 have one channel, others three. What belongs to a merged tile stands at the first of its four.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -65,6 +65,12 @@ class PictureCosts:
         if len(self.point.merged):
             return everywhere(self.shape)
         return np.zeros(self.shape, bool)
+
+    def leasts(self, tilings: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """`least` with several tilings, each on a thread of its own where one has too little work for all threads."""
+        if tilings[0].size > TILES_AT_ONCE * self.threads.count:
+            return [self.least(merged) for merged in tilings]
+        return self.threads.map(replace(self, threads=ALONE).least, tilings)
 
     def least(self, merged: np.ndarray) -> np.ndarray:
         """`costs` of the best class, and of its number where there are several: (P, Rt, Ct) bool -> (P, Rt, Ct)."""

@@ -1,14 +1,15 @@
 """Which tiles are merged, four to one. numpy only. Shapes: see synthesis/squares.py."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import product
 
 import numpy as np
 
 from ...synthesis.squares import as_squares, square_sums
 
-# costs of tiles, merged ones' at the first of the four, as they are beside the others: (P, Rt, Ct) bool -> (P, Rt, Ct)
-CostsOf = Callable[[np.ndarray], np.ndarray]
+# costs of tiles with several tilings, (P, Rt, Ct) bool each: of tiles beside the others, merged ones' at the first of
+# the four, (P, Rt, Ct) each
+CostsOf = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 def choose_tiling(costs_of: CostsOf, every: np.ndarray) -> np.ndarray:
@@ -17,8 +18,7 @@ def choose_tiling(costs_of: CostsOf, every: np.ndarray) -> np.ndarray:
     A tile's borders depend on its neighbours. So each square starts merged if it costs less with all merged than with
     none; then one in four at a time changes if that lowers the costs around it.
     """
-    as_merged = square_sums(costs_of(every))
-    as_single = square_sums(costs_of(np.zeros_like(every)))
+    as_merged, as_single = map(square_sums, costs_of((every, np.zeros_like(every))))
     merged = every & as_squares(as_merged < as_single, every.shape)
     if merged[0].size <= 4:  # a single square has no neighbours
         return merged
@@ -32,9 +32,8 @@ def choose_tiling(costs_of: CostsOf, every: np.ndarray) -> np.ndarray:
 
 def _changed(costs_of, merged, every, turn):
     """Merged tiles after those squares have changed whose turn it is, (P, Rs, Cs) bool, and that cost less so."""
-    before = square_sums(costs_of(merged))
     other = merged ^ (every & as_squares(turn, every.shape))
-    after = square_sums(costs_of(other))
+    before, after = map(square_sums, costs_of((merged, other)))
     better = turn & (_around(after) < _around(before))
     return np.where(as_squares(better, every.shape), other, merged)
 

@@ -6,6 +6,7 @@ its size, times the share of its size among squares, to which each of four singl
 Shapes: N crops of side x side pixels, S squares in all, T tiles; K classes, of which the last M are of merged tiles.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -90,7 +91,7 @@ class Sizes:
             field = colours.components(part.float() / 255)
             every = everywhere(tiles_in(tile, part))
             if len(self.merged) and every.any():
-                merged = choose_tiling(partial(self._nats_of, tile, field), every)
+                merged = choose_tiling(partial(self._nats, tile, field), every)
             else:
                 merged = np.zeros_like(every)
             classes = self._costs_of(tile, field, merged)[1]
@@ -107,13 +108,13 @@ class Sizes:
         lapping = Lapping.of(tile, merged, field.device)
         return self.costs(lapping.latents(field), merged)
 
-    def _nats_of(
+    def _nats(
         self,
         tile: int,
         field: Tensor,
-        merged: np.ndarray,
-    ) -> np.ndarray:
-        return self._costs_of(tile, field, merged)[0]
+        tilings: Sequence[np.ndarray],
+    ) -> list[np.ndarray]:
+        return [self._costs_of(tile, field, merged)[0] for merged in tilings]
 
 
 def mixture_of(
