@@ -24,6 +24,7 @@ from .layout import Layout
 from .trellis import Candidates, Chain, Independent, Ratio, StreamCoder
 
 AHEAD = 3  # index widths that the coder looks beyond a segment
+AT_ONCE = 2**22  # normals of candidates, about, that are drawn together
 KEPT = 2**25  # normals of candidates, at most, that are kept from one segment to the next
 BLOCKS = (
     24  # coded together on a processor: more share candidates that come from memory, fewer keep scores in the cache
@@ -189,6 +190,21 @@ class Draws:
             return self.ahead.of(group)
         return as_tensor(candidates.candidates(self.settings.seed, group, self.count, dims))
 
+    def at_once(self, dims: dict[int, int], threads: int) -> list[list[int]]:
+        """Groups of so many latents each, in runs whose candidates are drawn before any of them is coded: threads that
+        share out the bundles meet after a run.
+        """
+        runs: list[list[int]] = []
+        room = 0
+        for group, latents in dims.items():
+            size = latents << self.settings.index_bits
+            if threads == 1 or size > room:
+                runs.append([])
+                room = AT_ONCE
+            runs[-1].append(group)
+            room -= size
+        return runs
+
     def again(self, dims: dict[int, int], start: int) -> set[int]:
         """Of groups of so many latents each, those to keep for a segment that begins at `start`."""
         later = [group for group in dims if group >= start]
@@ -232,26 +248,30 @@ def code_segment(sections: Sequence[Streams], segment: int, draws: Draws, thread
         for bundle in section.bundles:
             if groups := bundle.span(segment):
                 spans.append(Span.of(bundle, groups, section.posterior))
-    active: dict[int, list[Span]] = {}
     dims: dict[int, int] = {}
     for group in sorted({group for span in spans for group in span.columns}):
-        active[group] = [span for span in spans if group in span.columns]
-        dims[group] = max(span.bundle.layout.dims(group) for span in active[group])
+        dims[group] = max(span.bundle.layout.dims(group) for span in spans if group in span.columns)
     next_start = min((span.bundle.segment(segment).stop for span in spans), default=0)
     again = draws.again(dims, next_start)
     draws.expect(dims)
 
-    def draw(group):
-        return draws.of(group, dims[group], group in again)
+    def draw(groups):
+        return {group: draws.of(group, dims[group], group in again) for group in groups}
 
-    for group, drawn in zip(active, threads.ahead(draw, active), strict=True):
-        push_all(active[group], group, drawn, threads)
+    for drawn in threads.ahead(draw, draws.at_once(dims, threads.count)):
+        push_all(spans, drawn, threads)
     return [settled(section, segment) for section in sections]
 
 
-def push_all(spans: Sequence[Span], group: int, drawn: Candidates, threads: Threads) -> None:
-    """Code a group of some bundles."""
-    threads.map(lambda span: span.push(group, drawn), spans)
+def push_all(spans: Sequence[Span], drawn: dict[int, Candidates], threads: Threads) -> None:
+    """Code some groups, from the candidates of each, of all bundles that have them."""
+
+    def push(span):
+        for group, candidates_of_group in drawn.items():
+            if group in span.columns:
+                span.push(group, candidates_of_group)
+
+    threads.map(push, spans)
 
 
 def settled(section: Streams, segment: int) -> Streams:
