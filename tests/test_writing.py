@@ -14,7 +14,7 @@ HEIGHT, WIDTH = 70, 40
 
 @pytest.fixture(scope="module")
 def picture():
-    """Smooth and busy places: every filter is the best somewhere."""
+    """Smooth and busy places, lines, and a channel of noise."""
     colours = busy_pictures(1, 128)[0][:HEIGHT, 50 : 50 + WIDTH]
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 1), dtype=np.uint8)
     found = np.dstack([colours, noise])

@@ -47,6 +47,11 @@ class Contents:
     layer: ExactPlane | None = None  # over the colour
 
     @property
+    def exact(self) -> bool:
+        """Whether another format has some of the pixels."""
+        return self.layer is not None or isinstance(self.colour, ExactPlane) or isinstance(self.alpha, ExactPlane)
+
+    @property
     def kind(self) -> str:
         """How the colour is stored, in words."""
         if isinstance(self.colour, ExactPlane):

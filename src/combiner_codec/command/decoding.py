@@ -40,13 +40,15 @@ class Decoding:
     def _decode(self, job: Job, outputs: Outputs) -> None:
         """One file. Raises CombinerError."""
         from ..decoder import parse
-        from ..picture import saving
+        from ..picture import saving, writing
 
         kind = self.format_of(job.target)
         started = time.perf_counter()
         with named(job.source):
             data = read_coded(job.source)
-            saving.check_mode(kind, header.read(data)[0].mode)  # before the work
+            mode = header.read(data)[0].mode
+            if not writing.writer(kind, mode):
+                saving.check_mode(kind, mode)  # before the work
             contents = parse(data, self.prior, self.max_pixels)
             picture = self._in_rows(contents, kind) or [self._at_once(contents, kind)]
         if outputs.write(job, _named_parts(picture, job.source)):
@@ -65,14 +67,18 @@ class Decoding:
         return saving.save(array, kind, self.quality)
 
     def _in_rows(self, contents: "Contents", kind: str) -> Iterator[bytes] | None:
-        """The same in parts, of a large picture: as rows are decoded. None where it has to be whole."""
-        from ..decoder import decode_strips
+        """The same in parts, of a large picture: as rows are decoded. None where Pillow has to write it: pixels of an
+        exact plane are a drawing's, for which it chooses filters.
+        """
+        from ..decoder import decode_contents, decode_strips
         from ..picture import writing
 
         head = contents.header
-        write = None if self.size else writing.writer(kind, head.mode)
-        strips = decode_strips(contents, self.threads) if write else None
-        return write(head.width, head.height, head.mode, strips) if strips else None
+        write = writing.writer(kind, head.mode)
+        if not write or self.size or contents.exact:
+            return None
+        strips = decode_strips(contents, self.threads) or [decode_contents(contents, self.threads)]
+        return write(head.width, head.height, head.mode, strips)
 
 
 def _named_parts(parts: Iterable[bytes], source: str) -> Iterator[bytes]:
