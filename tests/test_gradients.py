@@ -217,7 +217,7 @@ def test_work_on_threads_comes_back_in_order(count):
     assert torch.get_num_threads() == before
 
 
-@pytest.mark.parametrize("shape", [(1, 130, 70), (5, 40, 40)])
+@pytest.mark.parametrize("shape", [(1, 130, 70), (1, 40, 340), (5, 40, 40)])
 def test_threads_make_the_same_picture(tiny_photo_prior, shape):
     """In parts of a picture, or pictures in parts; rounding may move an index, but not the picture."""
     pictures = [picture[: shape[1], : shape[2]] for picture in busy_pictures(shape[0], max(shape[1:]))]
