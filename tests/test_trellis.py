@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from combiner_codec.encoder.code.streams import CoderSettings, Draws
 from combiner_codec.encoder.code.trellis import Candidates, Chain, Independent, Ratio, choose
 from combiner_codec.format import candidates
 from combiner_codec.format.streams import read_indices, to_bits
@@ -177,3 +178,13 @@ def test_overlapping_indices_beat_independent_ones():
         return ((np.concatenate(chosen, 1) - target) ** 2).mean()
 
     assert run(4) < 0.93 * run(12)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("dims", [{}, {3: 0}, {0: 0, 1: 50, 2: 400}, dict.fromkeys(range(40), 90)])
+def test_runs_of_groups_have_all_in_order(dims, threads):
+    """Also groups without latents; on one thread each group is a run."""
+    runs = Draws(CoderSettings(0, 14, 1), torch.device("cpu")).at_once(dims, threads)
+    assert [group for run in runs for group in run] == list(dims)
+    if threads == 1:
+        assert all(len(run) == 1 for run in runs)

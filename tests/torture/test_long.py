@@ -19,7 +19,7 @@ from experiments.reliability import golden, hostile
 
 THREADS = 8
 FORKS = 4
-NAMES = [name for name in golden.manifest()["files"] if name not in ("photograph", "331x17", "custom")]
+NAMES = [name for name in golden.manifest()["files"] if name not in ("photograph", "colourful", "331x17", "custom")]
 TORTURE = pytest.mark.torture
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc")
 

@@ -198,7 +198,7 @@ class Draws:
         room = 0
         for group, latents in dims.items():
             size = latents << self.settings.index_bits
-            if threads == 1 or size > room:
+            if not runs or threads == 1 or size > room:
                 runs.append([])
                 room = AT_ONCE
             runs[-1].append(group)
