@@ -212,6 +212,9 @@ def test_work_on_threads_comes_back_in_order(count):
         assert threads.map(lambda a: (2 * a, torch.get_num_threads()), range(20)) == [(2 * i, 1) for i in range(20)]
         assert list(threads.ahead(lambda a: a * a, range(9))) == [a * a for a in range(9)]
         assert list(threads.ahead(lambda a: a, [])) == []
+        for gradients in (True, False):
+            with torch.set_grad_enabled(gradients):
+                assert threads.map(lambda _: torch.is_grad_enabled(), range(3)) == [gradients] * 3
         with pytest.raises(ZeroDivisionError):
             threads.map(lambda a: 1 // a, [1, 0])
     assert torch.get_num_threads() == before

@@ -23,7 +23,7 @@ class Threads:
         """As Python's `map`, on these threads."""
         if not self.pool:
             return [work(part) for part in parts]
-        return list(self.pool.map(work, parts))
+        return list(self.pool.map(_as_here(work), parts))
 
     def ahead(self, work: Callable, parts: Iterable) -> Iterator:
         """As Python's `map`, with a result for each thread on its way while one is used."""
@@ -31,12 +31,24 @@ class Threads:
             yield from map(work, parts)
             return
         coming = deque()
+        work_as_here = _as_here(work)
         for part in parts:
-            coming.append(self.pool.submit(work, part))
+            coming.append(self.pool.submit(work_as_here, part))
             if len(coming) > self.count:
                 yield coming.popleft().result()
         while coming:
             yield coming.popleft().result()
+
+
+def _as_here(work: Callable) -> Callable:
+    """The same, with gradients on other threads if they are on here: torch has them on in each new thread."""
+    gradients = torch.is_grad_enabled()
+
+    def run(part):
+        with torch.set_grad_enabled(gradients):
+            return work(part)
+
+    return run
 
 
 ALONE = Threads()  # the thread that asks; also for work inside of `Threads.map`, which must not wait for its own pool

@@ -17,7 +17,7 @@ MAGIC = {"L": "P5", "RGB": "P6"}  # of a PGM and a PPM
 DEPTH = 8  # bits of a sample
 MEMORY_LEVEL = 9  # of zlib's: all that it may take
 FILTERED_ROWS = 64  # at once
-MEAN = 3  # number of the filter that is used: in photographs it is as good as a choice for each row, and takes no time
+MEAN = 3  # number of the filter that is used: a choice for each row takes twice the time, for some 4 % fewer bytes
 
 Rows = Iterable[np.ndarray]  # parts of a picture, from top to bottom
 Writer = Callable[[int, int, str, Rows], Iterator[bytes]]  # takes width, height, mode

@@ -127,8 +127,13 @@ class Borders:
 
     def _matrices(self, wide: np.ndarray, like: Array, ops: Ops) -> Array:
         """What mixes the windows of some borders: (...) -> (..., S, S)."""
-        both = np.stack([mixing(self.hop // 2, self.side), mixing(self.hop, self.side)])
-        return ops.constant(both, like)[wide.astype(np.int64)]
+        return ops.constant(both_mixings(self.hop), like)[wide.astype(np.int64)]
+
+
+@cache
+def both_mixings(hop: int) -> np.ndarray:
+    """`mixing` over half of a tile on either side of a border, and over all of it: (2, S, S)."""
+    return np.stack([mixing(hop // 2, 2 * hop), mixing(hop, 2 * hop)])
 
 
 @cache

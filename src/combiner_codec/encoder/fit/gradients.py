@@ -53,8 +53,7 @@ class LappedRows(torch.autograd.Function):
         ctx.network = network
         ctx.threads = threads
         architecture = network.architecture
-        fixed = latents.detach()  # gradients are not off in other threads
-        return architecture.field.rows(architecture, fixed, network.merged, TorchOps, threads.map)
+        return architecture.field.rows(architecture, latents, network.merged, TorchOps, threads.map)
 
     @staticmethod
     def backward(ctx, gradient: torch.Tensor):

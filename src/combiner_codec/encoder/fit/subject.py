@@ -194,13 +194,17 @@ class Subject:
     def parts(self) -> list[tuple[slice, Rectangle]]:
         """What the layers do at once: some of the pictures, or a part of one, enough for every thread."""
         pictures, height, width, _ = self.target.shape
-        share = -(-pictures * height * width // self.threads.count)
-        most = MOST_PIXELS if self.device.type == "cpu" else MOST_ON_A_GPU
-        pixels = min(most, max(FEWEST_PIXELS, share))
+        pixels = self._at_once(pictures * height * width)
         if pictures == 1:
             return [(slice(1), part) for part in self.network.parts(pixels)]
         some = max(1, pixels // (height * width))
         return [(slice(i, i + some), self.network.whole) for i in range(0, pictures, some)]
+
+    def _at_once(self, pixels: int) -> int:
+        """How many of so many pixels the layers do at once: enough for every thread."""
+        share = -(-pixels // self.threads.count)
+        most = MOST_PIXELS if self.device.type == "cpu" else MOST_ON_A_GPU
+        return min(most, max(FEWEST_PIXELS, share))
 
     def seen(self, part: tuple[slice, Rectangle]) -> tuple[slice, ...]:
         """Where half a field has what a part of the pictures needs."""
@@ -300,13 +304,11 @@ class Subject:
             rows, columns = support.slices
             return field[:, rows, columns]
 
-        @torch.no_grad()
         def show(part):
             rows, columns = part.within(visible).slices
             shown[:, rows, columns] = to_uint8(self.network.show(field_of, part).cpu().numpy())
 
-        share = -(-shown[..., 0].size // self.threads.count)
-        self.threads.map(show, self.network.parts(min(MOST_PIXELS, max(FEWEST_PIXELS, share)), visible))
+        self.threads.map(show, self.network.parts(self._at_once(shown[..., 0].size), visible))
         return shown[..., 0] if shown.shape[-1] == 1 else shown
 
     def _completed(self, latents: torch.Tensor) -> torch.Tensor:
