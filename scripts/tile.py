@@ -190,8 +190,11 @@ def candidate(tile: Tile) -> str:
     width = tile.index_bits
     index = int(tile.indices[g])
     seed = tile.seed
-    words = candidates.words_at(seed, candidates.CANDIDATES, np.array([g]), np.array([index]))
-    pieces = candidates.pieces(words)[0]
+    rows = np.arange(-(-len(latents) // candidates.NORMALS))
+    draws = np.full(len(rows), index // candidates.WORDS)
+    words = candidates.words_at(seed, candidates.CANDIDATES, np.full(len(rows), g), draws, rows)
+    words = words[:, index % candidates.WORDS]
+    pieces = candidates.pieces(words).reshape(-1)
     eps = tile.normals(g)[index]
     rows = []
     for k, d in enumerate(latents[:8]):
@@ -214,7 +217,7 @@ Each group has 2^{width} = {1 << width:,} candidates (`{EFFORT}`; `normal` has 2
 normal numbers that anyone can compute. A counter-based generator gives 64-bit words for (seed, group, i). A word has
 four pieces of 16 bits, and a piece stands for a quantile of the normal distribution.
 
-The encoder chose candidate {index:,} for group {g}. Its first word, with seed {seed}, is `{int(words[0, 0]):016x}`,
+The encoder chose candidate {index:,} for group {g}. Its first word, with seed {seed}, is `{int(words[0]):016x}`,
 of which the lowest piece is `{pieces[0]:04x}`. {which} of the group:
 
 {table(head, rows)}
@@ -263,16 +266,16 @@ def file(tile: Tile) -> str:
     """Section 7."""
     data = tile.data
     head = tile.contents.header
-    payload = data[6:-2].hex()
+    payload = data[5:-1].hex()
     used = tile.contents.colour.length
     map_bits = used - len(tile.stream)
     rows = [
-        ["magic, version", f"`{data[:2].hex()}`", "M is version 1"],
-        ["prior, channels, usual sizes", f"`{data[2]:02x}`", f"prior {head.prior} (`small`), colour, no usual size"],
-        ["coder, alpha, point", f"`{data[3]:02x}`", f"L = {head.index_bits}, no alpha, operating point {head.point}"],
-        ["width, height", f"`{data[4]:02x} {data[5]:02x}`", f"{head.width} and {head.height}, less 1"],
+        ["magic", f"`{data[0]:02x}`", "version 1"],
+        ["prior, channels, coder", f"`{data[1]:02x}`", f"prior {head.prior} (`small`), colour, L = {head.index_bits}"],
+        ["usual sizes, alpha, point", f"`{data[2]:02x}`", f"no usual size, no alpha, operating point {head.point}"],
+        ["width, height", f"`{data[3]:02x} {data[4]:02x}`", f"{head.width} and {head.height}, less 1"],
         ["payload", f"`{payload}`", f"class map {map_bits} bits, stream {len(tile.stream)}, padding {-used % 8}"],
-        ["checksum", f"`{data[-2:].hex()}`", "over the prior's digest and all before"],
+        ["checksum", f"`{data[-1]:02x}`", "over the prior's digest and all before"],
     ]
     return f"""\
 ## 7 The file
@@ -313,7 +316,7 @@ def totals(tile: Tile) -> str:
 | {8 * len(tile.data)} bits of file | {nats:.1f} nats |
 | J, the sum of both per pixel | {(error / BETA + nats) / SIDE**2:.3f} |
 
-Header and checksum are {8 * 8} of these bits. A larger picture has one header for many tiles, and predicts classes
+Header and checksum are {8 * 6} of these bits. A larger picture has one header for many tiles, and predicts classes
 from neighbours.
 """
 

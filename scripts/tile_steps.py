@@ -69,7 +69,7 @@ class Tile:
     @property
     def point(self) -> OperatingPoint:
         """What the prior learned for the file's operating point."""
-        return self.prior.operating_point(self.number)
+        return self.contents.colour.point
 
     @property
     def chosen_class(self) -> int:

@@ -59,12 +59,16 @@ def bundled(entry: Path) -> str:
     return prior + "\n".join(texts.values())
 
 
+SPACED = re.compile(r"""("[^"\n]*"|`[^`]*`)| (=|=>|[!=]==|&&|\|\||[?]{1,2}|:|[<>]=?) |(,) """)
+
+
 def slim(text: str) -> str:
-    """A module without comments and indentation."""
+    """A module without comments, indentation, and, outside strings, spaces around operators and behind commas."""
     text = re.sub(r"^\t*/\*\*.*?\*/\n", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"^\t*// .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(?<=[;,{}()\]]) // [^\"`\n]*$", "", text, flags=re.MULTILINE)
-    return re.sub(r"^\t+|\n(?=\n)", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\t+|\n(?=\n)", "", text, flags=re.MULTILINE)
+    return SPACED.sub(r"\1\2\3", text)
 
 
 def build(folder: Path) -> None:

@@ -60,10 +60,17 @@ class PriorFile:
         self.layers = architecture["layers"]
         self.opened = {}
 
+    def group_bits_of(self, index_bits: int) -> int:
+        """With files of an index width."""
+        if isinstance(self.group_bits, int):
+            return self.group_bits
+        number = max(0, (index_bits - 14) // 2)
+        return self.group_bits[min(number, len(self.group_bits) - 1)]
+
     @property
     def chained(self) -> bool:
         """Which of the two rules of section 5 divides the walk."""
-        return self.group_bits < self.index_bits
+        return isinstance(self.group_bits, list) or self.group_bits < self.index_bits
 
     @property
     def modulates(self) -> bool:
@@ -223,9 +230,10 @@ def read(data: bytes, priors: Mapping[int, bytes], limit: int | None = None) -> 
     header = read_header(data, priors)
     digest = opened(priors[header.prior]).digest if header.prior else b""
     refuse_if(bool(limit) and header.width * header.height > limit, "more pixels than are allowed")
-    checksum = data[-2] + 256 * data[-1]
-    refuse_if(crc16(digest + data[:-2]) != checksum, "checksum")
-    payload = [byte >> bit & 1 for byte in data[header.start : -2] for bit in range(7, -1, -1)]
+    size = checksum_size(len(data))
+    end = len(data) - size
+    refuse_if(data[end:] != checksum(digest + data[:end], size), "checksum")
+    payload = [byte >> bit & 1 for byte in data[header.start : end] for bit in range(7, -1, -1)]
     file, used = read_planes(header, priors, payload)
     refuse_if(-(-used // 8) * 8 != len(payload), "length of the payload")
     refuse_if(any(payload[used:]), "padding")
@@ -252,31 +260,31 @@ def read_planes(header: Header, priors: Mapping[int, bytes], payload: list[int])
 
 def read_header(data: bytes, priors: Mapping[int, bytes]) -> Header:
     """The header, usual sizes filled in."""
-    refuse_if(len(data) < 6, "too short")
-    refuse_if(data[0] != 0xCB or data[1] != 0x4D, "magic or version")
+    refuse_if(len(data) < 4, "too short")
+    refuse_if(data[0] != 0xF5, "magic or version")
     fields = Fields(data)
+    byte1 = fields.byte()
     byte2 = fields.byte()
-    byte3 = fields.byte()
-    prior_number = byte2 >> 4
-    channels = byte2 >> 2 & 3
+    prior_number = byte1 >> 4
+    channels = byte1 >> 2 & 3
     prior_hash = b""
     if prior_number == CUSTOM:
         prior_hash = bytes(fields.byte() for _ in range(4))
-    width = 0 if byte2 & 1 else fields.varint(2**20 - 1) + 1
-    height = 0 if byte2 & 2 else fields.varint(2**20 - 1) + 1
-    coder = byte3 >> 6
+    width = 0 if byte2 & 64 else fields.varint(2**20 - 1) + 1
+    height = 0 if byte2 & 128 else fields.varint(2**20 - 1) + 1
+    coder = byte1 & 3
     index_bits, seed = 14 + 2 * coder, 0
     if coder == 3:
         index_bits = fields.byte()
         refuse_if(index_bits not in range(8, 23, 2), "index width")
         seed = fields.varint(2**63 - 1)
         refuse_if(seed == 0 and index_bits in (14, 16, 18), "a usual index width is written")
-    header = Header(prior_number, channels, byte3 & 31, width, height, index_bits, seed, prior_hash)
+    header = Header(prior_number, channels, byte2 & 31, width, height, index_bits, seed, prior_hash)
     if channels == 3:
         refuse_if(header.point >= POINTS, "axes of a plane that is no network")
         header.channels = 0
         header.axes = [byte - 256 if byte > 127 else byte for byte in (fields.byte() for _ in range(3))]
-    if byte3 & 32:
+    if byte2 & 32:
         alpha = fields.byte()
         header.alpha = alpha & 31
         header.sharpness = alpha >> 5
@@ -303,8 +311,8 @@ class Fields:
     """Bytes behind the magic, one after another."""
 
     def __init__(self, data: bytes):
-        self.data = data[:-2]
-        self.position = 2
+        self.data = data[: -checksum_size(len(data))]
+        self.position = 1
 
     def byte(self) -> int:
         refuse_if(self.position == len(self.data), "a field reaches into the checksum")
@@ -326,6 +334,24 @@ def varint(next_byte: Callable[[], int], largest: int) -> int:
             refuse_if(byte == 0 and shift > 0, "a varint is not in its shortest form")
             return value
         shift += 7
+
+
+def checksum_size(size: int) -> int:
+    """Bytes of the checksum of a file of so many bytes."""
+    return 1 if size <= 256 else 2
+
+
+def checksum(data: bytes, size: int) -> bytes:
+    return bytes([crc8(data)]) if size == 1 else crc16(data).to_bytes(2, "little")
+
+
+def crc8(data: bytes) -> int:
+    value = 0xFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 & 0xFF) ^ 0x1D * (value >> 7)
+    return value
 
 
 @cache
@@ -405,8 +431,9 @@ def read_plane(plane: Plane, payload: list[int], position: int) -> int:
     prior = plane.prior
     refuse_if(plane.number >= prior.points, "operating point")
     index_bits = plane.header.index_bits
+    group_bits = prior.group_bits_of(index_bits)
     if prior.chained:
-        refuse_if(index_bits < prior.group_bits, "index width of this prior")
+        refuse_if(index_bits < group_bits, "index width of this prior")
     else:
         refuse_if(index_bits != prior.index_bits, "index width of this prior")
     refuse_if(plane.axes is not None and not prior.cosine, "axes without cosines")
@@ -420,16 +447,16 @@ def read_plane(plane: Plane, payload: list[int], position: int) -> int:
     plane.classes, used = read_classes(plane, payload[position:])
     position += used
     if modulated:
-        groups = partition(plane.modulation_row, prior)
+        groups = partition(plane.modulation_row, prior, group_bits)
         plane.modulation_groups = groups
         plane.modulation_indices = read_stream(plane, payload, position, len(groups))
-        position += len(groups) * prior.group_bits
+        position += len(groups) * group_bits
     block_rows, block_columns = plane.blocks
     for block in range(block_rows * block_columns):
-        groups = partition(costs_of_block(plane, block), prior)
+        groups = partition(costs_of_block(plane, block), prior, group_bits)
         plane.groups.append(groups)
         plane.indices.append(read_stream(plane, payload, position, len(groups)))
-        position += len(groups) * prior.group_bits
+        position += len(groups) * group_bits
     return position
 
 
@@ -568,10 +595,10 @@ def single_precision(x: float) -> float:
 
 def candidate(seed: int, group: int, index: int, length: int) -> Iterator[float]:
     """The latents of one candidate."""
-    for row in range(-(-length // 16)):
-        four = four_words(seed, 0, group, row, index)
-        for k in range(min(16, length - 16 * row)):
-            yield normal(four[k // 4] >> 16 * (k % 4) & 0xFFFF)
+    for row in range(-(-length // 4)):
+        word = four_words(seed, 0, group, row, index // 4)[index % 4]
+        for k in range(min(4, length - 4 * row)):
+            yield normal(word >> 16 * k & 0xFFFF)
 
 
 @cache
@@ -610,15 +637,15 @@ def costs_of_tile(plane: Plane, row: int, column: int) -> np.ndarray:
     return kl
 
 
-def partition(kl: np.ndarray, prior: PriorFile) -> list[list[int]]:
+def partition(kl: np.ndarray, prior: PriorFile, group_bits: int) -> list[list[int]]:
     """The latents of each group, from the cost indices of a block."""
     cost = kl * kl // 16
     latents = order(len(cost))
     walk = latents[cost[latents] > 0]
     costs = cost[walk].tolist()
     if prior.chained:
-        return chained_groups(walk.tolist(), costs, prior.group_bits)
-    return independent_groups(walk.tolist(), costs, prior.group_bits)
+        return chained_groups(walk.tolist(), costs, group_bits)
+    return independent_groups(walk.tolist(), costs, group_bits)
 
 
 def chained_groups(walk: list[int], costs: list[int], group_bits: int) -> list[list[int]]:
@@ -652,7 +679,7 @@ def independent_groups(walk: list[int], costs: list[int], group_bits: int) -> li
 
 def read_stream(plane: Plane, payload: list[int], start: int, groups: int) -> list[int]:
     """The index of each group of a stream that starts at some bit of the payload."""
-    group_bits = plane.prior.group_bits
+    group_bits = plane.prior.group_bits_of(plane.header.index_bits)
     refuse_if(start + groups * group_bits > len(payload), "truncated in a stream")
     indices = []
     for g in range(groups):

@@ -51,18 +51,18 @@ def test_signs_and_order_are_words_of_numpys_philox(latents):
 
 
 def test_candidates_are_these():
-    """The first and the last latent of the first row of sixteen, and the first of the next."""
-    eps = c.candidates(5, 2, 3, 17)
-    raw = np.random.Philox(counter=[0, 2, c.CANDIDATES, 0], key=[5, c.STREAM_VERSION]).random_raw(12).reshape(3, 4)
+    """The first and the last latent of the first row of four, and the first of the next."""
+    eps = c.candidates(5, 2, 3, 5)
+    raw = np.random.Philox(counter=[0, 2, c.CANDIDATES, 0], key=[5, c.STREAM_VERSION]).random_raw(3)
     table = c.normal_table()
-    assert eps[0].tolist() == [table[int(w) & 0xFFFF] for w in raw[:, 0]]
-    assert eps[15].tolist() == [table[int(w) >> 48] for w in raw[:, 3]]
-    raw = np.random.Philox(counter=[0, 2, c.CANDIDATES, 1], key=[5, c.STREAM_VERSION]).random_raw(12).reshape(3, 4)
-    assert eps[16].tolist() == [table[int(w) & 0xFFFF] for w in raw[:, 0]]
+    assert eps[0].tolist() == [table[int(w) & 0xFFFF] for w in raw]
+    assert eps[3].tolist() == [table[int(w) >> 48] for w in raw]
+    raw = np.random.Philox(counter=[0, 2, c.CANDIDATES, 1], key=[5, c.STREAM_VERSION]).random_raw(3)
+    assert eps[4].tolist() == [table[int(w) & 0xFFFF] for w in raw]
     assert eps[0].tolist() == pytest.approx(GOLDEN_CANDIDATES, abs=1e-6)
 
 
-GOLDEN_CANDIDATES = [0.5234484, 0.9674317, 0.0082043]
+GOLDEN_CANDIDATES = [0.5234484, 0.5534266, -1.0406900]
 
 
 @given(
@@ -77,20 +77,20 @@ def test_any_words_can_be_computed_alone(seed, places):
         assert words == stream.random_raw(4).tolist()
 
 
-@pytest.mark.parametrize("dims", [1, 15, 16, 17, 40])
+@pytest.mark.parametrize("dims", [1, 3, 4, 5, 40])
 def test_neither_count_nor_dims_changes_the_others(dims):
     whole = c.candidates(3, 9, 500, 60)
     np.testing.assert_array_equal(c.candidates(3, 9, 17, dims), whole[:dims, :17])
 
 
 def test_decoder_computes_the_encoders_candidates():
-    dims, indices, groups = np.array([1, 16, 17, 30]), np.array([65535, 0, 77, 1234]), np.array([0, 1, 7, 2])
+    dims, indices, groups = np.array([1, 4, 5, 30]), np.array([65535, 0, 77, 1234]), np.array([0, 1, 7, 2])
     columns = [c.candidates(11, g, 65536, d)[:, i] for g, d, i in zip(groups, dims, indices, strict=True)]
     np.testing.assert_array_equal(c.candidates_at(11, groups, indices, dims), np.concatenate(columns))
 
 
 def test_candidates_are_standard_normal():
-    """Within a row of sixteen latents, from row to row and from group to group."""
+    """Within a row of four latents, from row to row and from group to group."""
     eps = np.concatenate([c.candidates(0, 0, 65536, 20), c.candidates(0, 1, 65536, 4)])
     assert abs(eps.mean()) < 0.01 and abs(eps.var() - 1) < 0.01
     assert np.abs(np.corrcoef(eps) - np.eye(24)).max() < 0.02

@@ -133,7 +133,8 @@ def test_refinement_pays():
         pixels = np.asarray(picture.convert("RGB").resize((160, 96)))
     pieces = [pixels[y : y + 32, x : x + 32] for y, x in ((16, 0), (16, 64), (48, 96))]
     fast, normal = (encode_all(pieces, priors.load("small"), 0.003, effort=e, point=5) for e in ("fast", "normal"))
-    assert [len(r.data) for r in fast] == [len(r.data) for r in normal]
+    for a, b in zip(fast, normal, strict=True):
+        assert abs(len(a.data) - len(b.data)) <= 1  # groups of other lengths
     gains = [b.psnr - a.psnr for a, b in zip(fast, normal, strict=True)]
     assert np.mean(gains) > 0.1
 
@@ -178,8 +179,8 @@ def test_payloads_of_another_length_are_refused(each_prior):
 
     def altered(change):
         contents = parse(data, each_prior)
-        start = contents.header_bytes - 2
-        payload = change(data[start:-2])
+        size = file.checksum_size(len(data))
+        payload = change(data[contents.header_bytes - size : -size])
         return file.write(contents.header, each_prior.architecture.tile, payload, each_prior.digest)
 
     assert altered(lambda payload: payload) == data

@@ -91,7 +91,7 @@ def test_candidates_are_numpys_on_both(device, seed):
 
 
 def test_groups_are_drawn_ahead_and_no_more_than_fit(device, monkeypatch):
-    monkeypatch.setattr(device_candidates, "AT_ONCE", 300)
+    monkeypatch.setattr(device_candidates, "AT_ONCE", 500)
     ahead = device_candidates.DrawnAhead(1, 100, torch.device(ELSEWHERE))
     ahead.expect(CANDIDATES)
     there = []

@@ -86,8 +86,8 @@ def test_a_reason_is_asked_for():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda data: data[:1] + b"\x4e" + data[2:], "version 2 is not supported.*update combiner"),
-        (lambda data: data[:2] + bytes([data[2] & 15 | 0xE0]) + data[3:], "unknown prior 14.*update combiner"),
+        (lambda data: b"\xf6" + data[1:], "version 2 is not supported.*update combiner"),
+        (lambda data: data[:1] + bytes([data[1] & 15 | 0xE0]) + data[2:], "unknown prior 14.*update combiner"),
         (lambda data: data[:-1] + bytes([data[-1] ^ 1]), "checksum mismatch.*get the file again"),
     ],
 )

@@ -64,32 +64,29 @@ def test_a_custom_prior_is_named_by_its_hash():
 
 
 def test_bytes_beside_the_indices():
-    """Two for the magic, two for the rest, two for the checksum; more where size, index width or seed are unusual."""
+    """One for the magic, two for the rest, one for the checksum; more where size, index width or seed are unusual."""
     for header, text in [
-        (Header(1, 0, 16, 32, 32), "cb4d1340"),
-        (Header(3, 5, 18, 32, 24, channels=file.GREY), "cb4d358517"),
-        (Header(1, 0, 14, 200, 32), "cb4d1200c701"),
-        (Header(1, 0, 20, 32, 32), "cb4d13c01400"),
-        (Header(1, 0, 16, 32, 32, seed=3), "cb4d13c01003"),
-        (Header(3, 5, 16, 32, 32, channels=file.GREY_AS_RGB, alpha=7, sharpness=2), "cb4d3b6547"),
-        (Header(3, 5, 16, 32, 32, layer=True), "cb4d33653e"),
-        (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "cb4df34061626364"),
-        (Header(3, 5, 16, 32, 32, axes=(1, -2, 127), alpha=7), "cb4d3f6501fe7f07"),
+        (Header(1, 0, 16, 32, 32), "f511c0"),
+        (Header(3, 5, 18, 32, 24, channels=file.GREY), "f5364517"),
+        (Header(1, 0, 14, 200, 32), "f51080c701"),
+        (Header(1, 0, 20, 32, 32), "f513c01400"),
+        (Header(1, 0, 16, 32, 32, seed=3), "f513c01003"),
+        (Header(3, 5, 16, 32, 32, channels=file.GREY_AS_RGB, alpha=7, sharpness=2), "f539e547"),
+        (Header(3, 5, 16, 32, 32, layer=True), "f531e53e"),
+        (Header(CUSTOM, 0, 16, 32, 32, prior_hash=b"abcd"), "f5f1c061626364"),
+        (Header(3, 5, 16, 32, 32, axes=(1, -2, 127), alpha=7), "f53de501fe7f07"),
     ]:
         assert file.write(header, 32, b"", DIGEST).hex() == text + crc(text)
 
 
 def crc(text):
-    return file.checksum(bytes.fromhex(text), DIGEST).to_bytes(2, "little").hex()
+    return file.checksum(bytes.fromhex(text), DIGEST, short=True).hex()
 
 
-@settings(derandomize=True, deadline=None)  # of random prefixes one in 65,536 has a right checksum
-@given(headers, st.binary(min_size=1, max_size=20))
-def test_every_prefix_and_every_flipped_bit_is_refused(header, payload):
+@settings(derandomize=True, deadline=None)
+@given(headers, st.binary(min_size=1, max_size=20) | st.binary(min_size=300, max_size=320))
+def test_every_flipped_bit_is_refused(header, payload):
     data = file.write(header, 32, payload, DIGEST)
-    for end in range(len(data)):
-        with pytest.raises(FormatError):
-            parse(data[:end])
     for bit in range(8 * len(data)):
         damaged = bytearray(data)
         damaged[bit // 8] ^= 1 << bit % 8
@@ -109,20 +106,20 @@ def test_another_prior_is_noticed():
     [
         (b"", "truncated"),
         (b"\x89PNG\r\n\x1a\n and more", "not a combiner file"),
-        (bytes.fromhex("cb4e13400000"), "version 2 is not supported"),
-        (bytes.fromhex("cb5a13400000"), "version 14 is not supported"),
-        (bytes.fromhex("cb5b13400000"), "not a combiner file"),
-        (bytes.fromhex("cb4d13"), "truncated"),
-        (bytes.fromhex("cb4d1040ffffffff00000000"), "out of range"),
-        (bytes.fromhex("cb4d10408000000000"), "shortest"),
-        (bytes.fromhex("cb4d1340") + b"\0", "truncated"),
-        (bytes.fromhex("cb4d1f5f0000000000"), "out of range"),  # axes of a plane of one colour
-        (bytes.fromhex("cb4d1f4000000000"), "truncated"),  # in the axes
-        (bytes.fromhex("cb4d13c010000000"), "out of range"),  # a seed of 0 and a usual index width, written
-        (bytes.fromhex("cb4d13c011010000"), "out of range"),  # an odd index width
-        (bytes.fromhex("cb4df340616263"), "truncated"),
-        (bytes.fromhex("cb4d13655e0000"), "out of range"),  # a sharpness of 2 beside an exact alpha
-        (bytes.fromhex("cb4d003e00003e0000"), "out of range"),  # a layer over an exact plane
+        (bytes.fromhex("f611c000"), "version 2 is not supported"),
+        (bytes.fromhex("fc11c000"), "version 8 is not supported"),
+        (bytes.fromhex("fd11c000"), "not a combiner file"),
+        (bytes.fromhex("f511"), "truncated"),
+        (bytes.fromhex("f51100ffffffff000000"), "out of range"),
+        (bytes.fromhex("f51100800000000000"), "shortest"),
+        (bytes.fromhex("f5110000"), "truncated"),
+        (bytes.fromhex("f51ddf0000000000"), "out of range"),  # axes of a plane of one colour
+        (bytes.fromhex("f51dc0000000"), "truncated"),  # in the axes
+        (bytes.fromhex("f513c0100000"), "out of range"),  # a seed of 0 and a usual index width, written
+        (bytes.fromhex("f513c0110100"), "out of range"),  # an odd index width
+        (bytes.fromhex("f5f1c0616263"), "truncated"),
+        (bytes.fromhex("f511e55e00"), "out of range"),  # a sharpness of 2 beside an exact alpha
+        (bytes.fromhex("f5003e00003e00"), "out of range"),  # a layer over an exact plane
     ],
 )
 def test_bad_headers_are_explained(data, message):

@@ -100,11 +100,13 @@ def test_a_fit_that_always_diverges_is_an_error(each_prior, rate):
 
 
 def test_a_damaged_prior_makes_no_file(each_prior):
-    damaged = with_metadata(each_prior)
+    settings = Settings(0.004, "fast")
+    whole = with_metadata(each_prior)
+    damaged = whole.of_width(settings.index_bits(whole))
     for i in range(2):
         damaged.operating_point(i).shared["w2"][:] = np.nan
     with pytest.raises(TargetError, match="the fit diverged"):
-        encode_arrays([smooth_pictures(1)[0]], damaged, Settings(0.004, "fast"))
+        encode_arrays([smooth_pictures(1)[0]], damaged, settings)
 
 
 def test_ordinary_fits_do_not_count_as_diverged(each_prior, monkeypatch):

@@ -155,7 +155,7 @@ def test_node_says_that_it_decodes_no_webp(web_priors, tmp_path):
     """Also of files with other faults, which are told first."""
     names = ["lossless", "png-inside", "mask", "layer"]
     wrong = header.HEADER.pack(header.MAGIC, 0x30, 62) + bytes([63, 63, 62, 0, 1, 7])  # a sharpness of 1
-    files = [golden.read(name)[0] for name in names] + [wrong + bytes(2)]
+    files = [golden.read(name)[0] for name in names] + [wrong + bytes(1)]
     script = ANY_KIND % (WEB / "exact.js").as_uri()
     job = json.dumps([base64.b64encode(data).decode() for data in files])
     run = subprocess.run([NODE, "--input-type=module", "-e", script], input=job, capture_output=True, text=True)

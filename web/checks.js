@@ -42,7 +42,9 @@ export function checkedHead(file) {
 	integer(number, 0, 15, "number");
 	integer(indexBits, 8, 22, "index width");
 	need(indexBits % 2 === 0, "index width");
-	integer(groupBits, 1, indexBits, "group width");
+	const widths = Array.isArray(groupBits) ? groupBits : [groupBits], most = widths === groupBits ? 7 : indexBits;
+	need(widths.length > 0 && widths.length < 4, "group widths");
+	for (const bits of widths) integer(bits, 1, most, "group width");
 	const architecture = checkArchitecture(head.architecture), points = [];
 	need(Array.isArray(arrays) && arrays.every(Array.isArray), "arrays");
 	for (const [index, member, type, ...shape] of arrays) {

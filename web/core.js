@@ -37,7 +37,7 @@ export function readFile(priors, source, { maxPixels = 2 ** 20, exact } = {}) {
 	const fits = (width, height, what) =>
 		check(width * height <= maxPixels, `${width} x ${height} ${what} are more than ${maxPixels}`);
 	fits(head.width, head.height, "pixels");
-	const prior = priors.find((known) => known.number === number && (!hash || hash === known.hash));
+	let prior = priors.find((known) => known.number === number && (!hash || hash === known.hash));
 	check(prior || !hash, `made with a custom prior of hash ${hash}: name its file`);
 	if (!prior && NAMES[number]) {
 		const here = priors.map(({ name }) => name).join(", ") || "none";
@@ -48,14 +48,16 @@ export function readFile(priors, source, { maxPixels = 2 ** 20, exact } = {}) {
 	fits(width, height, "pixels");
 	const unit = head.points.some((point) => point < POINTS) ? prior.tile : 1;
 	fits(ceil(width / unit) * unit, ceil(height / unit) * unit, "pixels of whole tiles");
+	const { short, last } = head, stored = short ? bytes[last] << 8 : bytes[last] + 256 * bytes[last + 1];
 	check(
-		bytes.at(-2) + 256 * bytes.at(-1) === crc16(bytes.subarray(0, -2), prior.crc),
+		stored === crc(bytes.subarray(0, last), short, crc(prior.digest, short)),
 		"checksum mismatch: the file is damaged, or it was made with another prior of this name: " +
 			"get the file again, or decode it with the version of combiner that made it",
 	);
-	const bits = new Bits(bytes.subarray(head.end, -2));
-	const stored = head.points.slice(0, head.points[0] === EXACT ? 1 : 2); // that plane has the alpha, too
-	const planes = stored.map((point, i) => {
+	const bits = new Bits(bytes.subarray(head.end, last)), widths = [prior.groupBits].flat();
+	prior = { ...prior, groupBits: widths[clamp((head.indexBits - 14) / 2, widths.length)] };
+	const kinds = head.points.slice(0, head.points[0] === EXACT ? 1 : 2); // that plane has the alpha, too
+	const planes = kinds.map((point, i) => {
 		if (point === EXACT && exact) return exact(bits, head);
 		return readPlane(bits, head, prior, point, i > 0 || head.grey);
 	});
@@ -64,10 +66,12 @@ export function readFile(priors, source, { maxPixels = 2 ** 20, exact } = {}) {
 	return { head, planes };
 }
 
-function crc16(data, value = 0xffff) {
+/** CRC-16, or CRC-8 in the higher byte. */
+function crc(data, short, value = short ? 0xff00 : 0xffff) {
+	const polynomial = short ? 0x1d00 : 0x1021;
 	for (const byte of data) {
 		value ^= byte << 8;
-		for (let i = 0; i < 8; i++) value = ((value << 1) ^ (0x1021 * (value >> 15))) & 0xffff;
+		for (let i = 0; i < 8; i++) value = ((value << 1) ^ (polynomial * (value >> 15))) & 0xffff;
 	}
 	return value;
 }
@@ -269,15 +273,16 @@ function addSamples({ prior, bits, head }, block, { start, walk, group }, out, s
 		draw(head.seed, 1, block, 0, n);
 		signs.set(octets, 32 * n);
 	}
-	for (let n = 0, k = 0; n < walk.length; n++, k++) {
+	for (let n = 0, k = 0, index; n < walk.length; n++, k++) {
 		const i = walk[n], g = group[n];
 		if (g !== group[n - 1]) k = 0;
-		if (k % 16 === 0) {
+		if (k % 4 === 0) {
 			const end = start + (g + 1) * prior.groupBits;
-			draw(head.seed, 0, g, k / 16, bits.number(max(start, end - head.indexBits), end));
+			index = bits.number(max(start, end - head.indexBits), end);
+			draw(head.seed, 0, g, k / 4, index >> 2);
 		}
 		const sign = (signs[i >> 3] >> (i & 7)) & 1 ? -1 : 1;
-		out[i] += fround(scaleOf(i)) * sign * normal(pieces[k % 16]);
+		out[i] += fround(scaleOf(i)) * sign * normal(pieces[4 * (index & 3) + (k % 4)]);
 	}
 }
 
@@ -572,7 +577,7 @@ export function headOf(file) {
 
 /** A prior of a file whose head has been checked, or comes with the page. */
 export function readPrior(file, { head, at } = headOf(file)) {
-	const { name, number, digest, groupBits, indexBits, arrays, architecture } = head;
+	const { name, number, groupBits, indexBits, arrays, architecture } = head;
 	const { features, tile, side, layers } = architecture, stored = layers.filter((layer) => layer.latent);
 	const sizes = stored.map(({ inputs, outputs, bias }) => (inputs + bias) * outputs);
 	const own = features === "cosine" ? 3 * tile ** 2 : sizes.reduce((a, b) => a + b); // latents of a tile
@@ -588,9 +593,9 @@ export function readPrior(file, { head, at } = headOf(file)) {
 		const { kl, merged = [0] } = point.shapes;
 		Object.assign(point, { single: kl[0], count: kl[0] + merged[0] });
 	}
-	const crc = crc16(digest.match(/../g).map((pair) => parseInt(pair, 16))), hash = digest.slice(0, 8);
+	const digest = head.digest.match(/../g).map((pair) => parseInt(pair, 16)), hash = head.digest.slice(0, 8);
 	const latents = order(side ** 2 * own);
-	return { name, number, groupBits, indexBits, hash, crc, points, features, tile, side, layers, stored, own, order: latents };
+	return { name, number, groupBits, indexBits, hash, digest, points, features, tile, side, layers, stored, own, order: latents };
 }
 
 const multiples = (bytes, step) => floats(new Int8Array(bytes)).map((x) => x * step);

@@ -9,7 +9,7 @@ import { bytesOf, check, EXACT, FormatError, readHeader } from "./header.js";
 const PNG = [0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a];
 const CHUNKS = ["IHDR", "PLTE", "tRNS", "IDAT", "IEND"];
 const OVER = 1; // sharpness beside an exact alpha that says so
-const NONE = { number: 0, crc: 0xffff, tile: 1, side: 1, points: [] }; // in the place of a prior
+const NONE = { number: 0, digest: [], tile: 1, side: 1, points: [] }; // in the place of a prior
 
 /**
  * Pixels of a file of any kind, as `Combiner.decode` gives those of a network's picture.
@@ -38,12 +38,12 @@ function clean(data, oneChannel, alpha) {
 }
 
 /** Refuses fields that do not go with a plane without loss. */
-function checkHeader({ number, points: [point, alpha], sharpness }, bytes) {
+function checkHeader({ points: [point, alpha], sharpness }, bytes) {
 	const alone = point === EXACT;
-	const usual = bytes[2] & 3 || bytes[3] >> 6;
+	const usual = bytes[1] & 3 || bytes[2] >> 6;
 	const fitting = !alone || (!usual && (alpha ?? EXACT) === EXACT);
 	const sharp = alpha === EXACT && sharpness > (alone ? 0 : OVER);
-	check((number === 0) === alone && fitting && !sharp, "a header field is out of range");
+	check(fitting && !sharp, "a header field is out of range");
 }
 
 /** Puts a layer over pixels. */

@@ -44,10 +44,10 @@ class Outcome:
 def repaired(data: bytes, given: Prior | None = None) -> bytes:
     """The file with the checksum that the prior it names asks for; as it is where there is no such prior."""
     try:
-        number = data[2] >> 4
+        number = data[1] >> 4
         prior = given if number == header.CUSTOM else priors.by_number(number)
-        body = data[: -header.CHECKSUM.size]
-        return body + header.CHECKSUM.pack(header.checksum(body, prior.digest))
+        size = header.checksum_size(len(data))
+        return data[:-size] + header.checksum(data[:-size], prior.digest, short=size == 1)
     except (FormatError, IndexError, AttributeError):
         return data
 
@@ -100,14 +100,14 @@ SIZES = ((65535, 65535), (1 << 20, 1 << 20), (13377, 13377), (1, 1 << 20), (4096
 def bombs() -> Iterator[tuple[str, bytes]]:
     """Headers that claim much and hold nothing, of every shipped prior, checksums in order."""
     for name, (number, _) in priors.MANIFEST.items():
-        coder = header.USUAL_BITS.index(priors.load(name).operating_point(0).index_bits) << 6
-        head = header.HEADER.pack(header.MAGIC, number << 4, coder)
+        coder = header.USUAL_BITS.index(priors.load(name).operating_point(0).index_bits)
+        head = header.HEADER.pack(header.MAGIC, number << 4 | coder, 0)
         for w, h in SIZES:
             size = header.write_varint(w - 1) + header.write_varint(h - 1)
             for payload in (b"", bytes(64)):
-                yield f"{name}, {w} x {h}, {len(payload)} bytes", repaired(head + size + payload + b"..")
-        yield f"{name}, no sizes", repaired(head + b"..")
-        yield f"{name}, sizes of no end", repaired(head + b"\xff" * 40 + b"..")
+                yield f"{name}, {w} x {h}, {len(payload)} bytes", repaired(head + size + payload + b".")
+        yield f"{name}, no sizes", repaired(head + b".")
+        yield f"{name}, sizes of no end", repaired(head + b"\xff" * 40 + b".")
         yield f"{name}, sizes of 0 in two bytes", repaired(head + b"\x80\x00\x80\x00" + b"..")
 
 

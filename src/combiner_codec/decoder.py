@@ -118,7 +118,7 @@ def parse(data: bytes, prior: Prior | None = None, max_pixels: int | None = MAX_
     used = -(-bits.position // 8)
     if used != len(payload) or bits.left.any():
         raise FormatError(f"payload of {len(payload)} bytes where {used} are expected")
-    return Contents(head, found, start + header.CHECKSUM.size, colour, alpha, layer)
+    return Contents(head, found, len(data) - len(payload), colour, alpha, layer)
 
 
 def check_tiles(head: Header, tile: int, max_pixels: int | None) -> None:

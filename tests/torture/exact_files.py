@@ -44,7 +44,7 @@ def parts(codec: int, channels: int, alpha: bool) -> Parts:
     """A file whose colour is exact."""
     picture = drawing() if alpha else drawing()[..., :3]
     return Parts(
-        magic=b"\xcb\x4d",
+        magic=b"\xf5",
         prior=0,
         channels=channels,
         usual=0,

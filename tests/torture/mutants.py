@@ -41,18 +41,18 @@ class Parts:
 
     def body(self) -> bytes:
         """The file without its checksum."""
-        byte2 = self.prior << 4 | self.channels << 2 | self.usual
-        byte3 = self.coder << 6 | self.alpha_flag << 5 | self.point
+        byte1 = self.prior << 4 | self.channels << 2 | self.coder
+        byte2 = self.usual << 6 | self.alpha_flag << 5 | self.point
         fields = [self.prior_hash, self.width, self.height, self.index_bits, self.seed, self.axes, self.alpha]
-        return b"".join([self.magic, bytes([byte2, byte3]), *fields, self.payload])
+        return b"".join([self.magic, bytes([byte1, byte2]), *fields, self.payload])
 
 
 def apart(data: bytes, priors: Mapping[int, bytes]) -> Parts:
     """The parts of a valid file."""
     start = plain.read_header(data, priors).start
-    byte2, byte3 = data[2:4]
+    byte1, byte2 = data[1:3]
     rest = plain.Fields(data)
-    rest.position = 4
+    rest.position = 3
 
     def stands(condition, read):
         before = rest.position
@@ -61,21 +61,21 @@ def apart(data: bytes, priors: Mapping[int, bytes]) -> Parts:
         return data[before : rest.position]
 
     parts = Parts(
-        magic=data[:2],
-        prior=byte2 >> 4,
-        channels=byte2 >> 2 & 3,
-        usual=byte2 & 3,
-        coder=byte3 >> 6,
-        alpha_flag=byte3 >> 5 & 1,
-        point=byte3 & 31,
-        prior_hash=stands(byte2 >> 4 == plain.CUSTOM, lambda: [rest.byte() for _ in range(4)]),
-        width=stands(not byte2 & 1, lambda: rest.varint(2**20)),
-        height=stands(not byte2 & 2, lambda: rest.varint(2**20)),
-        index_bits=stands(byte3 >> 6 == 3, rest.byte),
-        seed=stands(byte3 >> 6 == 3, lambda: rest.varint(2**63)),
-        axes=stands(byte2 >> 2 & 3 == 3, lambda: [rest.byte() for _ in range(3)]),
-        alpha=stands(byte3 & 32, rest.byte),
-        payload=data[start:-2],
+        magic=data[:1],
+        prior=byte1 >> 4,
+        channels=byte1 >> 2 & 3,
+        usual=byte2 >> 6,
+        coder=byte1 & 3,
+        alpha_flag=byte2 >> 5 & 1,
+        point=byte2 & 31,
+        prior_hash=stands(byte1 >> 4 == plain.CUSTOM, lambda: [rest.byte() for _ in range(4)]),
+        width=stands(not byte2 & 64, lambda: rest.varint(2**20)),
+        height=stands(not byte2 & 128, lambda: rest.varint(2**20)),
+        index_bits=stands(byte1 & 3 == 3, rest.byte),
+        seed=stands(byte1 & 3 == 3, lambda: rest.varint(2**63)),
+        axes=stands(byte1 >> 2 & 3 == 3, lambda: [rest.byte() for _ in range(3)]),
+        alpha=stands(byte2 & 32, rest.byte),
+        payload=data[start : -plain.checksum_size(len(data))],
     )
     assert rest.position == start
     return parts
@@ -126,12 +126,12 @@ class Mutator:
         return body + self.checksum(parts, body)
 
     def checksum(self, parts: Parts, body: bytes) -> bytes:
-        """Two bytes, right ones as a rule."""
+        """A right one as a rule."""
         known = parts.prior in self.priors or parts.prior == plain.NO_PRIOR
         if not known or not self.chance(CHECKSUM_IS_RIGHT):
-            return self.rng.bytes(2)
+            return self.rng.bytes(int(self.rng.integers(1, 3)))
         digest = plain.opened(self.priors[parts.prior]).digest if parts.prior else b""
-        return plain.crc16(digest + body).to_bytes(2, "little")
+        return plain.checksum(digest + body, 1 if len(body) < 256 else 2)
 
     def one_of(self, things: Sequence):
         return things[self.rng.integers(len(things))]
@@ -144,7 +144,7 @@ class Mutator:
     def other_magic(self, parts: Parts) -> Parts:
         if self.chance(0.8):  # a wrong one ends everything
             return parts
-        return replace(parts, magic=self.one_of([b"\xcb\x4e", b"\xcb\x5a", b"\xcb\x5b", b"\x89\x4d", b"\xcb", b""]))
+        return replace(parts, magic=self.one_of([b"\xf6", b"\xfc", b"\xfd", b"\xf4", b"\x89", b""]))
 
     def other_prior(self, parts: Parts) -> Parts:
         number = int(self.one_of(list(self.priors))) if self.chance(0.9) else int(self.rng.integers(16))

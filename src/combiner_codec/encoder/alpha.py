@@ -136,7 +136,7 @@ def _split(size: int, parts: PictureParts, prior: Prior, settings: Settings) -> 
     A file of one plane has header and checksum; the whole has one of each, and a byte more. Raises TargetError.
     """
     mask = _exact_mask(parts, settings)
-    rest = size - 1  # for two files of one plane each, the header of one left out
+    rest = size - 2  # for two files of one plane each, less one header; the whole may have a longer checksum
     values = [one_value(plane) or b"" for plane in (parts.colour, parts.alpha)]
     if any(values):
         if mask and len(mask.data) + len(values[0]) + len(prior.header_hash) <= rest:

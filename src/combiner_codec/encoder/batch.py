@@ -50,11 +50,15 @@ class Job:
 class Batch:
     """Pictures of one shape, and how they are encoded."""
 
-    prior: Prior
+    prior: Prior  # made one for files of the settings' index width
     settings: Settings
     pictures: Sequence[np.ndarray]  # (H, W) or (H, W, 3) uint8 each
     threads: Threads = ALONE
     axes: Axes | None = None  # of their colours
+
+    def __post_init__(self):
+        index_bits = self.settings.index_bits(self.prior)
+        object.__setattr__(self, "prior", self.prior.of_width(index_bits))
 
     @cached_property
     def stack(self) -> torch.Tensor:

@@ -8,8 +8,8 @@ from numbers import Integral, Real
 from typing import TYPE_CHECKING
 
 from ..errors import MissingError
-from ..format.header import INDEX_BITS, MAX_PIXELS, MAX_SEED
-from ..format.prior import OperatingPoint
+from ..format.header import INDEX_BITS, MAX_PIXELS, MAX_SEED, USUAL_BITS
+from ..format.prior import Prior
 
 if TYPE_CHECKING:
     import torch
@@ -116,10 +116,15 @@ class Settings:
         """The effort's parts."""
         return EFFORTS[self.effort] if isinstance(self.effort, str) else self.effort
 
-    def index_bits(self, point: OperatingPoint) -> int:
-        """Width of an index at this effort: the nearest that a header can hold, not below the point's group bits."""
-        wanted = point.index_bits + self.plan.wider if point.chained else point.index_bits
-        fitting = [bits for bits in INDEX_BITS if bits >= point.group_bits]
+    def index_bits(self, prior: Prior) -> int:
+        """Width of an index at this effort: the nearest that a header can hold, not below the prior's group bits, and
+        not so wide that it costs bytes, unless the prior's is.
+        """
+        usual = prior.metadata["index_bits"]
+        if not prior.chained:
+            return usual
+        wanted = min(usual + self.plan.wider, max(usual, USUAL_BITS[-1]))
+        fitting = [bits for bits in INDEX_BITS if bits >= prior.group_bits]
         return max((bits for bits in fitting if bits <= wanted), default=fitting[0])
 
 

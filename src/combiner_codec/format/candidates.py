@@ -11,7 +11,8 @@ import numpy as np
 
 STREAM_VERSION = 1  # second half of the Philox key; a change of any rule in this module must change it
 CANDIDATES, SIGNS, ORDER = range(3)  # purposes
-NORMALS = 16  # standard normals in one draw of four words
+WORDS = 4  # of a draw
+NORMALS = 4  # standard normals in a word
 SIGNS_OF_A_DRAW = 256
 
 MULTIPLIERS = (0xD2E7470EE14C6C93, 0xCA5A826395121157)
@@ -46,14 +47,13 @@ def words_at(seed: int, purpose: int, lanes: np.ndarray, fours: np.ndarray, rows
 def candidates(seed: int, group: int, count: int, dims: int) -> np.ndarray:
     """Candidates 0 … count - 1 of a group, one column each: (dims, count) float32 standard normals.
 
-    Sixteen latents of a candidate take one draw of four words, so that neither `count` nor `dims` changes the others.
+    Four latents of a candidate take one word, so that neither `count` nor `dims` changes the others.
     """
     normals = np.empty((dims, count), np.float32)
     for first in range(0, dims, NORMALS):
         row = first // NORMALS
         stream = np.random.Philox(counter=[0, group, CANDIDATES, row], key=[seed, STREAM_VERSION])
-        raw = stream.random_raw(4 * count).reshape(count, 4)
-        drawn = pieces(raw).T  # (NORMALS, count)
+        drawn = pieces(stream.random_raw(count)).T  # (NORMALS, count)
         for i, normal in enumerate(normals[first : first + NORMALS]):
             normal_table().take(drawn[i], out=normal, mode="clip")  # the table has all 16 bits; "raise" would copy
     return normals
@@ -64,10 +64,12 @@ def candidates_at(seed: int, groups: np.ndarray, indices: np.ndarray, dims: np.n
     rows = (dims + NORMALS - 1) // NORMALS  # of each group
     group = np.repeat(np.arange(len(groups)), rows)
     row = within(rows)
-    raw = words_at(seed, CANDIDATES, groups[group], indices[group], row)
+    index = indices[group]
+    drawn = words_at(seed, CANDIDATES, groups[group], index // WORDS, row)
+    word = drawn[np.arange(len(index)), index % WORDS]
     latent = NORMALS * row[:, None] + np.arange(NORMALS)
     used = latent < dims[group, None]
-    return normal_table().take(pieces(raw)[used])
+    return normal_table().take(pieces(word)[used])
 
 
 def within(counts: np.ndarray) -> np.ndarray:
@@ -77,8 +79,8 @@ def within(counts: np.ndarray) -> np.ndarray:
 
 
 def pieces(raw: np.ndarray) -> np.ndarray:
-    """The 16-bit pieces of rows of words, low bits first: (n, 4) uint64 -> (n, 16) uint16."""
-    return np.ascontiguousarray(raw, "<u8").view("<u2")
+    """The 16-bit pieces of words, low bits first: (n,) uint64 -> (n, NORMALS) uint16."""
+    return np.ascontiguousarray(raw, "<u8").view("<u2").reshape(-1, NORMALS)
 
 
 def signs(seed: int, blocks: np.ndarray, latents: int) -> np.ndarray:

@@ -1,7 +1,8 @@
 """The file: header and payload <-> bytes (FORMAT.md, section 2). Standard library only.
 
-    magic and version 2 | prior, channels, usual sizes 1 | coder, alpha, point 1 |
-    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | [axes 3] | [alpha's point 1] | payload | checksum 2
+    magic and version 1 | prior, channels, coder 1 | usual sizes, alpha, point 1 |
+    [hash 4] | [width - 1] | [height - 1] | [index width 1, seed] | [axes 3] | [alpha's point 1] | payload |
+    checksum 1 or 2
 
 Bracketed fields stand only where the bytes before them say so; sizes and seed are variable-length integers (LEB128).
 """
@@ -16,12 +17,12 @@ from ..errors import FormatError
 if TYPE_CHECKING:
     from ..synthesis.colour_axes import Axes
 
-HEADER = struct.Struct("<2sBB")  # magic, prior * 16 + channels * 4 + sizes, coder * 64 + alpha * 32 + point
-CHECKSUM = struct.Struct("<H")
+HEADER = struct.Struct("cBB")  # magic, prior * 16 + channels * 4 + coder, sizes * 64 + alpha * 32 + point
+SHORT = 256  # bytes of a file whose checksum has one byte, at most
 AXES = struct.Struct("bbb")
-MAGIC = b"\xcb\x4d"  # the second byte counts versions: M, N, … Z
-LATER = {MAGIC[:1] + bytes([letter]): letter - MAGIC[1] + 1 for letter in range(MAGIC[1] + 1, ord("Z") + 1)}
-USUAL_WIDTH, USUAL_HEIGHT = 1, 2  # flags
+MAGIC = b"\xf5"  # of version 1; no text in UTF-8 has such a byte
+LAST_VERSION = 8  # the bytes from MAGIC on stand for versions
+USUAL_WIDTH, USUAL_HEIGHT = 64, 128  # flags
 RGB, GREY, GREY_AS_RGB = range(3)  # channels: three; one; one that is shown as three
 TURNED_RGB = 3  # the same field of files whose three channels have colour axes of their own
 ALPHA = 32  # flag
@@ -104,51 +105,51 @@ def check_pixels(width: int, height: int, limit: int | None, what: str = "pixels
 def write(header: Header, side: int, payload: bytes, digest: bytes) -> bytes:
     """File from header and payload; `digest` is the prior's sha256, `side` that of its blocks."""
     channels = TURNED_RGB if header.axes else header.channels
-    byte2 = (header.prior << 4) | (channels << 2)
-    byte3 = header.point
+    first = (header.prior << 4) | (channels << 2)
+    second = header.point
     optional = header.prior_hash
     if header.width == side:
-        byte2 |= USUAL_WIDTH
+        second |= USUAL_WIDTH
     else:
         optional += write_varint(header.width - 1)
     if header.height == side:
-        byte2 |= USUAL_HEIGHT
+        second |= USUAL_HEIGHT
     else:
         optional += write_varint(header.height - 1)
     if header.seed == 0 and header.index_bits in USUAL_BITS:
-        byte3 |= USUAL_BITS.index(header.index_bits) << 6
+        first |= USUAL_BITS.index(header.index_bits)
     else:
-        byte3 |= UNUSUAL_CODER << 6
+        first |= UNUSUAL_CODER
         optional += bytes([header.index_bits]) + write_varint(header.seed)
     if header.axes:
         optional += AXES.pack(*header.axes)
     if header.layer:
-        byte3 |= ALPHA
+        second |= ALPHA
         optional += bytes([LAYER])
     elif header.alpha is not None:
-        byte3 |= ALPHA
+        second |= ALPHA
         optional += bytes([(header.sharpness << 5) | header.alpha])
-    data = HEADER.pack(MAGIC, byte2, byte3) + optional + payload
-    return data + CHECKSUM.pack(checksum(data, digest))
+    data = HEADER.pack(MAGIC, first, second) + optional + payload
+    return data + checksum(data, digest, short=len(data) < SHORT)
 
 
 def read(data: bytes) -> tuple[Header, int]:
     """Header, and where the payload starts; the checksum is `payload`'s. Raises FormatError."""
-    version = LATER.get(data[:2])
-    if version:
+    version = 1 + data[0] - MAGIC[0] if data else 1
+    if 1 < version <= LAST_VERSION:
         raise FormatError(f"format version {version} is not supported (this is version 1): update combiner")
-    if data[:2] != MAGIC[: len(data)]:
+    if version != 1:
         raise FormatError("not a combiner file")
-    if len(data) < HEADER.size + CHECKSUM.size:
+    if len(data) <= HEADER.size:
         raise FormatError(f"truncated: {len(data)} bytes are too few for a header")
-    _, byte2, byte3 = HEADER.unpack_from(data)
-    optional = Fields(data[: -CHECKSUM.size], HEADER.size)
-    prior = byte2 >> 4
-    channels = (byte2 >> 2) & 3
+    _, first, second = HEADER.unpack_from(data)
+    optional = Fields(data[: -checksum_size(len(data))], HEADER.size)
+    prior = first >> 4
+    channels = (first >> 2) & 3
     prior_hash = optional.take(4) if prior == CUSTOM else b""
-    width = 0 if byte2 & USUAL_WIDTH else optional.varint(MAX_SIDE - 1) + 1
-    height = 0 if byte2 & USUAL_HEIGHT else optional.varint(MAX_SIDE - 1) + 1
-    coder = byte3 >> 6
+    width = 0 if second & USUAL_WIDTH else optional.varint(MAX_SIDE - 1) + 1
+    height = 0 if second & USUAL_HEIGHT else optional.varint(MAX_SIDE - 1) + 1
+    coder = first & 3
     if coder == UNUSUAL_CODER:
         index_bits = optional.octet()
         seed = optional.varint(MAX_SEED)
@@ -157,7 +158,8 @@ def read(data: bytes) -> tuple[Header, int]:
     else:
         index_bits = USUAL_BITS[coder]
         seed = 0
-    point = byte3 & 31
+    point = second & 31
+    _check((prior == NO_PRIOR) == (point == EXACT))
     axes = None
     if channels == TURNED_RGB:
         _check(point < POINTS)
@@ -166,10 +168,9 @@ def read(data: bytes) -> tuple[Header, int]:
     alpha = None
     sharpness = 0
     layer = False
-    _check((prior == NO_PRIOR) == (point == EXACT))
     if point == EXACT:
         _check(coder == 0 and width > 0 and height > 0)
-    if byte3 & ALPHA:
+    if second & ALPHA:
         byte = optional.octet()
         layer = byte == LAYER and point != EXACT
         if not layer:
@@ -201,9 +202,9 @@ def _check(fine: bool) -> None:
 
 def payload(data: bytes, start: int, digest: bytes) -> bytes:
     """The payload, after the checksum over everything before it and over the prior's hash has been verified."""
-    body = data[: -CHECKSUM.size]
-    (stored,) = CHECKSUM.unpack_from(data, len(body))
-    if stored != checksum(body, digest):
+    size = checksum_size(len(data))
+    body = data[:-size]
+    if data[-size:] != checksum(body, digest, short=size == 1):
         raise FormatError(
             "checksum mismatch: the file is damaged, or it was made with another prior of this name: "
             "get the file again, or decode it with the version of combiner that made it"
@@ -211,10 +212,37 @@ def payload(data: bytes, start: int, digest: bytes) -> bytes:
     return body[start:]
 
 
-def checksum(data: bytes, digest: bytes) -> int:
-    """CRC-16/CCITT over the prior's sha256 and the file up to here."""
-    of_digest = binascii.crc_hqx(digest, 0xFFFF)
-    return binascii.crc_hqx(data, of_digest)
+def checksum_size(size: int) -> int:
+    """Bytes of the checksum of a file of so many bytes."""
+    return 1 if size <= SHORT else 2
+
+
+def checksum(data: bytes, digest: bytes, short: bool) -> bytes:
+    """Over the prior's sha256 and the file up to here: CRC-8 of a short file, else CRC-16/CCITT, low byte first."""
+    if short:
+        return bytes([crc8(digest + data)])
+    value = binascii.crc_hqx(digest + data, 0xFFFF)
+    return value.to_bytes(2, "little")
+
+
+def crc8(data: bytes) -> int:
+    """CRC-8/SAE-J1850 without its last inversion."""
+    value = 0xFF
+    for byte in data:
+        value = CRC8[value ^ byte]
+    return value
+
+
+def crc8_of(byte: int) -> int:
+    """What eight shifts make of a byte."""
+    for _ in range(8):
+        carry = byte >> 7
+        byte = ((byte << 1) & 0xFF) ^ (CRC8_POLYNOMIAL * carry)
+    return byte
+
+
+CRC8_POLYNOMIAL = 0x1D
+CRC8 = bytes(crc8_of(byte) for byte in range(256))
 
 
 def write_varint(value: int) -> bytes:

@@ -366,7 +366,8 @@ class InrPlane(Plane):
     @property
     def point(self) -> OperatingPoint:
         """For colour or for grey pictures. Raises FormatError where the prior has none of this number."""
-        return self.prior.operating_point(self.header.point, self.header.grey)
+        prior = self.prior.of_width(self.header.index_bits)
+        return prior.operating_point(self.header.point, self.header.grey)
 
     @property
     def architecture(self) -> Architecture:

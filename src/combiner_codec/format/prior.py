@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "f1ab4a56ba60d55624bbbdd4dcc199a18493a6a57adefc6b58b874638b65e7b8"),
+    "small": (1, "40ef810713200c305ae4a14a823114db23133e6f653e5ac88a2963f9f9a5c7c5"),
     "combiner-cifar": (2, "3b3cb77aa94c7b79a895ff30fce24472577e123ecac3a14506516c9a5af10043"),
-    "photo": (3, "7f7c0cb28e5dc543a154e550d8897b4cd4a35d2c7c32a792277f97f1e2c54f66"),
+    "photo": (3, "1ea1ae9a81ca237ef81ad523a4e5e5d0141cabacfcb99c1bb8194b4942470239"),
     "nano": (5, "9d3fe776d39f3538e23d5202b6b2325a408bbf0f9619e991849c548172905cad"),
     "web": (4, "f37c8daf05c06948251bcf759ba1d4297f5ab0bfeac15cc8349843a45822d584"),
 }

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, Layer
-from .header import INDEX_BITS, POINTS
+from .header import INDEX_BITS, POINTS, USUAL_BITS
 
 UNPACKED = 64 << 20  # bytes of all members together
 METADATA_BYTES = 1 << 20
@@ -91,8 +91,17 @@ def read_metadata(members: Tables) -> dict:
     _check_betas(metadata.get("betas"))
     index_bits = integer(metadata, "index_bits", INDEX_BITS[0], INDEX_BITS[-1])
     check(index_bits in INDEX_BITS, "index_bits is odd")
-    group_bits = integer(metadata, "group_bits", 1, index_bits)
+    group_bits = _group_bits(metadata, index_bits)
     return {**metadata, "index_bits": index_bits, "group_bits": group_bits, **_encoder_settings(metadata)}
+
+
+def _group_bits(metadata: dict, index_bits: int) -> int | list[int]:
+    """One number, or a list of one for each of the usual index widths."""
+    found = metadata.get("group_bits")
+    if not isinstance(found, list):
+        return integer(metadata, "group_bits", 1, index_bits)
+    check(1 <= len(found) <= len(USUAL_BITS), f"group_bits are not a list of 1 to {len(USUAL_BITS)}")
+    return [integer({"group_bits": bits}, "group_bits", 1, INDEX_BITS[0] - 1) for bits in found]
 
 
 def _refuse_constant(name):

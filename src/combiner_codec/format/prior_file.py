@@ -12,7 +12,7 @@ import io
 import json
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,7 +23,7 @@ from ..synthesis.architecture import Architecture, pruned
 from ..whole import whole_file
 from . import archive, prior_check
 from .classmap import ONE_CLASS
-from .header import CUSTOM
+from .header import CUSTOM, USUAL_BITS
 from .operating_point import Modulations, OperatingPoint
 
 
@@ -38,7 +38,9 @@ class Prior:
     architecture: Architecture
     data: bytes  # the file
     arrays: Mapping[str, np.ndarray]  # members of the file, unpacked where they are asked for
+    index_bits: int | None = None  # L of the files that it is for; None: as metadata have it
     points: dict[tuple[int, bool], OperatingPoint] = field(default_factory=dict, repr=False)  # what was asked for
+    of_widths: dict[int, "Prior"] = field(default_factory=dict, repr=False)  # the same, by L
 
     @property
     def header_hash(self) -> bytes:
@@ -49,6 +51,27 @@ class Prior:
     def betas(self) -> list[float]:
         """One for each operating point."""
         return self.metadata["betas"]
+
+    def of_width(self, index_bits: int) -> "Prior":
+        """The same for files of an index width: with it go the bits that a group adds."""
+        if index_bits not in self.of_widths:
+            self.of_widths[index_bits] = replace(self, index_bits=index_bits, points={})
+        return self.of_widths[index_bits]
+
+    @property
+    def chained(self) -> bool:
+        """Whether indices overlap."""
+        return self.group_bits < self.metadata["index_bits"]
+
+    @property
+    def group_bits(self) -> int:
+        """Bits that a group adds to its block's stream."""
+        found = self.metadata["group_bits"]
+        if isinstance(found, int):
+            return found
+        index_bits = self.index_bits or self.metadata["index_bits"]
+        place = (index_bits - USUAL_BITS[0]) // 2
+        return found[min(max(0, place), len(found) - 1)]
 
     def operating_point(self, index: int, grey: bool = False) -> OperatingPoint:
         """An operating point, for colour or for grey pictures. Raises FormatError where there is none of this index."""
@@ -80,7 +103,7 @@ class Prior:
             kl_index=kl_index,
             merged=merged,
             shared={name: table.astype(np.float32) for name, table in tables.items() if is_shared(name)},
-            group_bits=self.metadata["group_bits"],
+            group_bits=self.group_bits,
             index_bits=self.metadata["index_bits"],
             contexts=tables.get("contexts", ONE_CLASS),
             modulations=modulations,
@@ -115,15 +138,16 @@ def parse(data: bytes, name: str, number: int = CUSTOM) -> Prior:
 
 
 def save(path: Path, metadata: dict, architecture: Architecture, points: list[OperatingPoint]) -> None:
-    """Write a prior file; `metadata` as JSON."""
+    """Write a prior file; `metadata` as JSON. Group bits are the points', unless these list some for index widths."""
     arrays = {}
     for i, point in enumerate(points):
         for name, table in members(point, architecture).items():
             arrays[f"{i:02}.{name}"] = table
+    group_bits = metadata.get("group_bits")
     metadata = {
         **metadata,
         "betas": [point.beta for point in points],
-        "group_bits": points[0].group_bits,
+        "group_bits": group_bits if isinstance(group_bits, list) else points[0].group_bits,
         "index_bits": points[0].index_bits,
         "architecture": architecture.to_json(),
     }

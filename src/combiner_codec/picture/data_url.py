@@ -31,7 +31,7 @@ def read_coded(file: BinaryIO) -> bytes:
     Of what begins like neither only the beginning is read: it may never end.
     """
     data = file.read(len(BEGIN))
-    if data.startswith((MAGIC[:1], BEGIN)):
+    if data.startswith((MAGIC, BEGIN)):
         data += file.read()
     return from_data_url(data) if is_data_url(data) else data
 

@@ -8,6 +8,7 @@ from .siren.recipe import SIREN_METADATA, siren_architecture
 # What prior files say to the encoder (FORMAT.md, section 8): steps of a fit and their rate, whether posterior scales
 # are fitted too, and how many groups share one controlled beta (0: none has its own).
 METADATA = {"steps": 30, "rate": 0.3, "fit_scale": False, "budget_groups": 0}
+BY_WIDTH = {"group_bits": [6, 4, 3]}  # with indices of 14, 16 and 18 bits
 WIDTH = 32  # channels of the shared layers
 DEPTH = 4  # shared layers before the last
 
@@ -95,6 +96,7 @@ SMALL = TrainSettings(
     merged=48,
     crops=6000,
     batch=128,
+    index_bits=18,
 )
 NANO = TrainSettings(
     betas=(0.06, 0.026, 0.011),  # of photographs in about 60, 110 and 200 bytes
@@ -107,8 +109,8 @@ NANO = TrainSettings(
 SIREN = TrainSettings(betas=(0.002,), classes=(1,), minutes=40.0)
 
 RECIPES = {
-    "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0),
-    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True),
+    "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0, metadata=METADATA | BY_WIDTH),
+    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True, metadata=METADATA | BY_WIDTH),
     "nano": Recipe(folded_architecture(width=16), NANO, 64, 3.4, 1.6, graphics=False),
     "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0, metadata=SIREN_METADATA),
 }

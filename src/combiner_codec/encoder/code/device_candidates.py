@@ -11,10 +11,10 @@ from functools import cache
 
 import torch
 
-from ...format.candidates import CANDIDATES, MULTIPLIERS, NORMALS, STREAM_VERSION, WEYL, WORD, normal_table
+from ...format.candidates import CANDIDATES, MULTIPLIERS, NORMALS, STREAM_VERSION, WEYL, WORD, WORDS, normal_table
 from ..fit.posterior import as_tensor
 
-AT_ONCE = 2**20  # draws of NORMALS latents: some 200 MB for a moment
+AT_ONCE = 2**22  # words of NORMALS latents: some 200 MB for a moment
 ROUNDS = 10
 PIECE = 16  # bits
 LOW_PIECE = 0xFFFF
@@ -60,9 +60,11 @@ class DrawnAhead:
 def candidates(seed: int, dims: dict[int, int], count: int, device: torch.device) -> dict[int, torch.Tensor]:
     """Candidates 0 … count - 1 of groups of so many latents, those of format/candidates.py: (d, count) float32 each."""
     lanes = [(group, row) for group in dims for row in _rows(dims[group])]
-    words = _philox(_counters(lanes, count, device), seed)  # (4, R, N)
+    draws = -(-count // WORDS)
+    drawn = _philox(_counters(lanes, draws, device), seed)  # (WORDS, R, draws)
+    words = drawn.permute(1, 2, 0).reshape(len(lanes), 1, -1)[:, :, :count]  # (R, 1, N)
     shifts = torch.arange(0, 64, PIECE, device=device)[:, None]  # low bits first
-    pieces = (words.transpose(0, 1)[:, :, None] >> shifts) & LOW_PIECE  # (R, 4, 4, N)
+    pieces = (words >> shifts) & LOW_PIECE  # (R, NORMALS, N)
     normals = _normals(device).take(pieces).reshape(-1, count)
     found = {}
     first = 0
@@ -77,11 +79,11 @@ def _rows(dims: int) -> range:
     return range(-(-dims // NORMALS))
 
 
-def _counters(lanes: list[tuple[int, int]], count: int, device: torch.device) -> torch.Tensor:
-    """Counters of the draws of streams, each of a group and a row: (4, R, N)."""
+def _counters(lanes: list[tuple[int, int]], draws: int, device: torch.device) -> torch.Tensor:
+    """Counters of so many draws of streams, each of a group and a row: (4, R, draws)."""
     of_lanes = torch.tensor(lanes).to(device, non_blocking=True)
-    counters = torch.empty(4, len(lanes), count, dtype=torch.int64, device=device)
-    counters[0] = torch.arange(1, count + 1, device=device)  # numpy counts up before it draws
+    counters = torch.empty(4, len(lanes), draws, dtype=torch.int64, device=device)
+    counters[0] = torch.arange(1, draws + 1, device=device)  # numpy counts up before it draws
     counters[1] = of_lanes[:, :1]
     counters[2].fill_(CANDIDATES)
     counters[3] = of_lanes[:, 1:]

@@ -156,7 +156,7 @@ def encode_canvases(
     """
     side_by_side = all(canvas.all_pixels <= FEWEST_PIXELS for canvas in canvases)
     spread = threads.map if side_by_side else map
-    coder = CoderSettings(settings.seed, settings.index_bits(canvases[0].point), settings.plan.segments)
+    coder = CoderSettings(settings.seed, settings.index_bits(canvases[0].prior), settings.plan.segments)
     works = [CanvasEncoder(canvas, settings, coder, ALONE if side_by_side else threads) for canvas in canvases]
     bands = canvases[0].bands
     pictures = sum(len(canvas.classes) for canvas in canvases)
@@ -333,12 +333,11 @@ def header_of(
 ) -> Header:
     """Header of a file of such a picture."""
     channels = GREY if len(shape) == 2 else RGB
-    point = prior.operating_point(number, grey=channels == GREY)
     height, width = shape[:2]
     return Header(
         prior.number,
         number,
-        settings.index_bits(point),
+        settings.index_bits(prior),
         width,
         height,
         settings.seed,
