@@ -27,10 +27,10 @@ LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 CELL = 8  # pixels along the side of what a variance is of
 BUSY = 465.0  # variance, in squared levels of 255, beyond which a square hides little more
 PLAIN = 0.4  # what a square of one colour hides, against a busy one
-SMOOTH = 2.9  # weight of the smoothest error
+SMOOTH = 2.5  # weight of the smoothest error
 FINE = 0.85  # weight of the finest, about: so that sizes of files at one beta stay what they are
-FALLS = 0.06  # cycles per pixel where half of what is above FINE is gone
-COLOUR = 0.5  # of an error that changes no lightness
+FALLS = 0.08  # cycles per pixel where half of what is above FINE is gone
+COLOUR = 0.38  # of an error that changes no lightness
 
 ComponentWeights = tuple[float, ...]  # of the three colour components
 

@@ -21,7 +21,7 @@ from functools import cache
 import torch
 from torch.nn.functional import avg_pool2d
 
-STRUCTURE = 0.5  # share of it in what is fitted, beside the weighed squared error
+STRUCTURE = 0.45  # share of it in what is fitted, beside the weighed squared error
 CELL = 4  # pixels between windows, at every scale; these have twice as many along their sides
 SCALE_WEIGHTS = (0.25, 0.75, 2.0, 3.0)  # finest first
 COLOUR_WEIGHT = 0.1  # of each colour without lightness
