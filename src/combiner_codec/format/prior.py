@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "a84c0ead5d5d7e29a20d8f021430060148550bfb582e50f19d3a3c9563a44517"),
+    "small": (1, "7c510ec0713d43f68d35415e57814180f476e2fe56af57983f84cf31463c0792"),
     "combiner-cifar": (2, "3b3cb77aa94c7b79a895ff30fce24472577e123ecac3a14506516c9a5af10043"),
     "photo": (3, "1ea1ae9a81ca237ef81ad523a4e5e5d0141cabacfcb99c1bb8194b4942470239"),
     "nano": (5, "9d3fe776d39f3538e23d5202b6b2325a408bbf0f9619e991849c548172905cad"),

@@ -109,7 +109,7 @@ NANO = TrainSettings(
 SIREN = TrainSettings(betas=(0.002,), classes=(1,), minutes=40.0)
 
 RECIPES = {
-    "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0, metadata=METADATA | BY_WIDTH),
+    "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0, metadata=METADATA | BY_WIDTH | {"steps": 60}),
     "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True, metadata=METADATA | BY_WIDTH),
     "nano": Recipe(folded_architecture(width=16), NANO, 64, 3.4, 1.6, graphics=False),
     "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0, metadata=SIREN_METADATA),
