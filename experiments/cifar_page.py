@@ -13,8 +13,8 @@ from combiner_codec.format import prior as priors
 from . import pages
 
 RATES = (0.91, 1.39, 2.28, 3.50, 4.45)  # bpp
-MUST = (29.1, 31.7, 35.3, 39.2, 41.7)  # dB at these rates
-AIM = (29.6, 32.4, 36.2, 40.2, 42.7)
+MUST = (29.65, 32.45, 36.15, 39.8, 42.1)  # dB at these rates
+AIM = (30.1, 33.0, 36.9, 40.6, 42.9)
 LINE = "linear-Gaussian line"
 
 
