@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 # seconds a megapixel of a plane on two processor cores: `make bench-speed` measures them (docs/results/speed.md)
-PACE = {"fast": 6, "normal": 14, "best": 380}
+PACE = {"fast": 7, "normal": 16, "best": 380}
 LONG = 60  # seconds from which a line is worth it
 SETTLED = 10  # seconds after which the work's own speed counts
 OFF = 1.5  # times that an estimate may be wrong before it is corrected
