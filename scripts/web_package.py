@@ -59,6 +59,7 @@ def bundled(entry: Path) -> str:
     return prior + "\n".join(texts.values())
 
 
+# a string, which stays as it is; an operator (+ and - may not come together); a comma
 SPACED = re.compile(r"""("[^"\n]*"|`[^`]*`)| (=|=>|[!=]==|&&|\|\||[?]{1,2}|:|[<>]=?) |(,) """)
 
 

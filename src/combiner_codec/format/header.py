@@ -10,6 +10,7 @@ Bracketed fields stand only where the bytes before them say so; sizes and seed a
 import binascii
 import struct
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..errors import FormatError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 HEADER = struct.Struct("cBB")  # magic, prior * 16 + channels * 4 + coder, sizes * 64 + alpha * 32 + point
 SHORT = 256  # bytes of a file whose checksum has one byte, at most
+CRC8_POLYNOMIAL = 0x1D
 AXES = struct.Struct("bbb")
 MAGIC = b"\xf5"  # of version 1; no text in UTF-8 has such a byte
 LAST_VERSION = 8  # the bytes from MAGIC on stand for versions
@@ -227,22 +229,23 @@ def checksum(data: bytes, digest: bytes, short: bool) -> bytes:
 
 def crc8(data: bytes) -> int:
     """CRC-8/SAE-J1850 without its last inversion."""
+    table = crc8_table()
     value = 0xFF
     for byte in data:
-        value = CRC8[value ^ byte]
+        value = table[value ^ byte]
     return value
 
 
-def crc8_of(byte: int) -> int:
-    """What eight shifts make of a byte."""
-    for _ in range(8):
-        carry = byte >> 7
-        byte = ((byte << 1) & 0xFF) ^ (CRC8_POLYNOMIAL * carry)
-    return byte
-
-
-CRC8_POLYNOMIAL = 0x1D
-CRC8 = bytes(crc8_of(byte) for byte in range(256))
+@cache
+def crc8_table() -> bytes:
+    """What eight shifts make of each byte; made for the first short file, not at start-up."""
+    made = bytearray()
+    for byte in range(256):
+        for _ in range(8):
+            carry = byte >> 7
+            byte = ((byte << 1) & 0xFF) ^ (CRC8_POLYNOMIAL * carry)
+        made.append(byte)
+    return bytes(made)
 
 
 def write_varint(value: int) -> bytes:

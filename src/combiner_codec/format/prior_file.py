@@ -40,7 +40,8 @@ class Prior:
     arrays: Mapping[str, np.ndarray]  # members of the file, unpacked where they are asked for
     index_bits: int | None = None  # L of the files that it is for; None: as metadata have it
     points: dict[tuple[int, bool], OperatingPoint] = field(default_factory=dict, repr=False)  # what was asked for
-    of_widths: dict[int, "Prior"] = field(default_factory=dict, repr=False)  # the same, by L
+    of_widths: dict[int, "Prior"] = field(default_factory=dict, repr=False)  # the same prior, by L
+    unpacked: dict[int, OperatingPoint] = field(default_factory=dict, repr=False)  # for all of these
 
     @property
     def header_hash(self) -> bytes:
@@ -81,7 +82,9 @@ class Prior:
             if grey:
                 point = self.operating_point(index).for_grey(self.architecture)
             else:
-                point = self._unpack(index)
+                if index not in self.unpacked:
+                    self.unpacked[index] = self._unpack(index)
+                point = replace(self.unpacked[index], group_bits=self.group_bits)
             self.points[index, grey] = point
         return self.points[index, grey]
 
