@@ -4,6 +4,7 @@ Seconds differ between machines and days; ratios of one run less. Every encoder 
 go from codec to codec, so that a slow minute meets all of them, and the median counts.
 """
 
+import os
 import statistics
 import subprocess
 import sys
@@ -88,14 +89,18 @@ def measured(codec: Codec, setting: float, pixels: np.ndarray, threads: int) -> 
 
 
 def as_commands(data: bytes, rounds: int) -> list[float]:
-    """Median seconds of COMMANDS as processes, start-up included, on one file."""
+    """Median seconds of COMMANDS as processes, start-up included, on one file.
+
+    Their modules are compiled, as those of an installed package are, whatever the environment says.
+    """
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "in.cmb"
         path.write_bytes(data)
 
         def run(*arguments):
             command = [sys.executable, "-m", "combiner_codec", *arguments]
-            subprocess.run(command, cwd=folder, check=True, capture_output=True)
+            subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
 
         taken = [[timed(lambda own=own: run(*own.split()))[1] for own in COMMANDS] for _ in range(rounds)]
     return [statistics.median(own) for own in zip(*taken, strict=True)]
