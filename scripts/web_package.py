@@ -59,17 +59,20 @@ def bundled(entry: Path) -> str:
     return prior + "\n".join(texts.values())
 
 
-# a string, which stays as it is; an operator (+ and - may not come together); a comma
-SPACED = re.compile(r"""("[^"\n]*"|`[^`]*`)| (=|=>|[!=]==|&&|\|\||[?]{1,2}|:|[<>]=?) |(,) """)
+# a string, which stays as it is; an operator (+ and - may not come together); a mark; a word before a parenthesis
+SPACED = re.compile(
+    r"""("[^"\n]*"|`[^`]*`)| (=|[*/%+-]=|=>|[!=]==|&&|\|\||[?]{1,2}|[<>]=?|<<|>>|[*/%&|]|[+-](?= [\w(])|\*\*) """
+    r"""| ?([{};:,]) ?|\b(if|for|while) (?=\()"""
+)
 
 
 def slim(text: str) -> str:
-    """A module without comments, indentation, and, outside strings, spaces around operators and behind commas."""
+    """A module without comments, indentation, and, outside strings, spaces that it can do without."""
     text = re.sub(r"^\t*/\*\*.*?\*/\n", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"^\t*// .*\n", "", text, flags=re.MULTILINE)
     text = re.sub(r"(?<=[;,{}()\]]) // [^\"`\n]*$", "", text, flags=re.MULTILINE)
     text = re.sub(r"^\t+|\n(?=\n)", "", text, flags=re.MULTILINE)
-    return SPACED.sub(r"\1\2\3", text)
+    return SPACED.sub(r"\1\2\3\4", text)
 
 
 def build(folder: Path) -> None:
