@@ -17,6 +17,7 @@ from combiner_codec.bench.pictures import Group, grouped
 from combiner_codec.encoder.settings import EFFORTS
 from combiner_codec.errors import FormatError
 from combiner_codec.format import prior as priors
+from combiner_codec.format.operating_point import NO_SHIFTS
 from combiner_codec.format.prior import Prior
 from combiner_codec.reports import Report
 
@@ -90,8 +91,17 @@ def variants(settings: Settings, beta: float, say: Report) -> dict[str, tuple[Co
         SHIPPED: ("fast", priors.load("photo")),
         f"{SHIPPED}, without colour axes of its own": (without_axes, priors.load("photo")),
         f"{SHIPPED}, without modulations": ("fast", unmodulated(settings)),
+        f"{SHIPPED}, without a pyramid": ("fast", without_pyramid(settings)),
     }
     return {name: (CombinerCodec(name, effort, (beta,), prior), prior) for name, (effort, prior) in rows.items()}
+
+
+def without_pyramid(settings: Settings) -> Prior:
+    """The shipped prior with tiles' lowest frequencies told as they are, likewise; costs are as in its classes."""
+    whole, path = priors.load("photo"), settings.work / "without-pyramid.npz"
+    points = [replace(whole.operating_point(number), shifts=NO_SHIFTS) for number in range(len(whole.betas))]
+    priors.save(path, whole.metadata, replace(whole.architecture, pyramid=0), points)
+    return priors.load_file(path)
 
 
 def unmodulated(settings: Settings) -> Prior:

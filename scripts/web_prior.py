@@ -46,6 +46,8 @@ def written(name: str, number: int, digest: bytes, metadata: dict, arrays: Mappi
         "architecture": metadata.get("architecture"),
         "arrays": listed,
     }
+    if "kind_costs" in metadata:
+        head["kindCosts"] = metadata["kind_costs"]
     text = json.dumps(head, separators=(",", ":")).encode()
     return b"".join([MAGIC, len(text).to_bytes(4, "little"), text, *parts])
 

@@ -57,6 +57,8 @@ class PriorFile:
         self.cosine = architecture["features"] == "cosine"
         self.tile = architecture["tile"]
         self.side = architecture.get("side", 1)
+        self.pyramid = architecture.get("pyramid", 0)
+        self.kind_costs = metadata.get("kind_costs")
         self.layers = architecture["layers"]
         self.opened = {}
 
@@ -88,14 +90,15 @@ class PriorFile:
             prefix = f"{number:02}."
             names = [name for name in self.arrays.files if name.startswith(prefix)]
             tables = {name.removeprefix(prefix): self.arrays[name] for name in names}
-            self.opened[number] = Point(tables)
+            self.opened[number] = Point(tables, self.kind_costs[number] if self.pyramid else [])
         return self.opened[number]
 
 
 class Point:
     """Tables of an operating point, columns in the order of section 5."""
 
-    def __init__(self, tables: Mapping[str, np.ndarray]):
+    def __init__(self, tables: Mapping[str, np.ndarray], shifts: list[list[int]]):
+        self.shifts = shifts
         self.kl = columns_in_turns(tables["kl"])  # (K - M, U)
         self.merged = np.zeros((0, 4, self.kl.shape[1]), int)  # (M, 4, U)
         if "merged" in tables:
@@ -634,7 +637,48 @@ def costs_of_tile(plane: Plane, row: int, column: int) -> np.ndarray:
     if plane.grey and plane.prior.cosine:
         first_component = np.arange(len(kl)) % 3 == 0
         kl = np.where(first_component, kl, 0)
-    return kl
+    kind = kind_of(plane, row, column)
+    if kind == 0:
+        return kl
+    lowest = [shifted(int(index), more) for index, more in zip(kl[:3], point.shifts[kind - 1], strict=True)]
+    return np.concatenate([lowest, kl[3:]])
+
+
+def kind_of(plane: Plane, row: int, column: int) -> int:
+    """What a tile's lowest frequencies tell."""
+    levels = plane.prior.pyramid
+    merged = plane.classes[row][column] >= plane.point.single
+    kind = 0
+    for level in range(levels):
+        unit = 2**level
+        if row % unit or column % unit or not whole_square(plane, row, column, level):
+            continue
+        if merged and level == 0:
+            continue
+        first = row % (2 * unit) == 0 and column % (2 * unit) == 0
+        kind = 2 * level + (2 if first else 1)
+        if merged:
+            kind += 2 * (levels - 1)
+    return kind
+
+
+def whole_square(plane: Plane, row: int, column: int, level: int) -> bool:
+    """Whether the square of a level that a tile is in lies in the picture's tiles."""
+    side = 2 ** (level + 1)
+    rows, columns = plane.grid
+    return row // side * side + side <= rows and column // side * side + side <= columns
+
+
+def shifted(index: int, more: int) -> int:
+    """The cost index of so much more in 1/256 bit."""
+    cost = index * index // 16
+    if cost == 0:
+        return index
+    wanted = min(max(cost + more, 0), 255 * 255 // 16)
+    index = 0
+    while index * index // 16 < wanted:
+        index += 1
+    return index
 
 
 def partition(kl: np.ndarray, prior: PriorFile, group_bits: int) -> list[list[int]]:
@@ -740,13 +784,50 @@ def field_of(plane: Plane, latents: np.ndarray) -> np.ndarray:
         return fourier_field(plane, tiles)
     if plane.completed:
         tiles = completed(plane, tiles)
-    return cosine_field(plane, tiles)
+    return cosine_field(plane, spread(plane, tiles))
 
 
 def completed(plane: Plane, tiles: np.ndarray) -> np.ndarray:
     """Latents that are 0 from the smooth field: (Rt, Ct, U), the same."""
-    smooth = smoothed(cosine_field(plane, tiles))
-    return np.where(tiles == 0, analysed(plane, smooth), tiles)
+    smooth = smoothed(cosine_field(plane, spread(plane, tiles)))
+    return np.where(tiles == 0, gathered(plane, analysed(plane, smooth)), tiles)
+
+
+def spread(plane: Plane, tiles: np.ndarray) -> np.ndarray:
+    """Cosines from latents, of which the lowest are sums and differences: (Rt, Ct, U), the same."""
+    tiles = tiles.copy()
+    for level in reversed(range(plane.prior.pyramid)):
+        turn(plane, tiles, level)
+    return tiles
+
+
+def gathered(plane: Plane, tiles: np.ndarray) -> np.ndarray:
+    """The inverse."""
+    tiles = tiles.copy()
+    for level in range(plane.prior.pyramid):
+        turn(plane, tiles, level)
+    return tiles
+
+
+def turn(plane: Plane, tiles: np.ndarray, level: int) -> None:
+    """Lowest frequencies of the squares of a level, in place."""
+    unit = 2**level
+    rows, columns = plane.grid
+    for row in range(0, rows, 2 * unit):
+        for column in range(0, columns, 2 * unit):
+            if not whole_square(plane, row, column, level):
+                continue
+            if level == 0 and plane.sizes[row, column] == 2:
+                continue
+            for k in range(3):
+                a = tiles[row, column, k]
+                b = tiles[row, column + unit, k]
+                c = tiles[row + unit, column, k]
+                d = tiles[row + unit, column + unit, k]
+                tiles[row, column, k] = (a + b + c + d) / 2
+                tiles[row, column + unit, k] = (a - b + c - d) / 2
+                tiles[row + unit, column, k] = (a + b - c - d) / 2
+                tiles[row + unit, column + unit, k] = (a - b - c + d) / 2
 
 
 def smoothed(values: np.ndarray) -> np.ndarray:

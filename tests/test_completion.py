@@ -11,6 +11,7 @@ from combiner_codec.synthesis.fields import blocks_from
 from combiner_codec.synthesis.lapped import analyse
 from combiner_codec.synthesis.network import Network
 from combiner_codec.synthesis.numpy_ops import NumpyOps
+from combiner_codec.synthesis.pyramid import Pyramid
 from combiner_codec.synthesis.squares import as_squares
 from combiner_codec.synthesis.torch_ops import TorchOps
 from conftest import smooth_pictures
@@ -30,7 +31,8 @@ def chequered():
 def latents_of(field, merged):
     """(P, H, 3, W) -> (P, Rb, Cb, D)."""
     tiles = analyse(field, merged, ARCHITECTURE.tile, NumpyOps)
-    return blocks_from(ARCHITECTURE, tiles.reshape(*tiles.shape[:3], -1), NumpyOps)
+    pyramid = Pyramid.of(merged, ARCHITECTURE.pyramid, tiles, NumpyOps)
+    return blocks_from(ARCHITECTURE, pyramid.gathered(tiles.reshape(*tiles.shape[:3], -1)), NumpyOps)
 
 
 def shown_by(latents, merged):

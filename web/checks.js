@@ -3,7 +3,7 @@
 import { check, POINTS } from "./header.js";
 
 export const BUDGET = 2 ** 26; // bytes unpacked
-const ARCHITECTURE = { features: "", tile: 0, layers: [], side: 1 };
+const ARCHITECTURE = { features: "", tile: 0, layers: [], side: 1, pyramid: 0 };
 const LAYER = {
 	kind: "", inputs: 0, outputs: 0, latent: false, bias: true, window: 1,
 	omega: 1, scale: 1, residual_of: null, by_class: false, fold: 1,
@@ -56,6 +56,7 @@ export function checkedHead(file) {
 	}
 	need(points.length && Array.from(points).every(Boolean), "operating points");
 	for (const point of points) checkShapes(point, architecture);
+	if (architecture.pyramid) checkKindCosts(head.kindCosts, points.length, 4 * architecture.pyramid - 2);
 	for (const [, member, type, ...shape] of arrays) {
 		const bytes = file.subarray(at, (at += shape.reduce((a, b) => a * b, type === "f2" ? 2 : 1)));
 		need(at <= file.length, "it is cut off");
@@ -66,11 +67,13 @@ export function checkedHead(file) {
 }
 
 function checkArchitecture(found) {
-	const { features, tile, side, layers: given } = withDefaults(found, ARCHITECTURE, "architecture");
+	const { features, tile, side, layers: given, pyramid } = withDefaults(found, ARCHITECTURE, "architecture");
 	oneOf(features, ["cosine", "fourier"], "features");
 	integer(tile, 2, 256, "tile");
 	need(tile % 2 === 0, "tile");
 	integer(side, 1, 64, "side");
+	integer(pyramid, 0, features === "cosine" ? 5 : 0, "pyramid");
+	need(side % 2 ** pyramid === 0, "pyramid");
 	need(Array.isArray(given) && given.length > 0 && given.length <= 32, "layers");
 	const layers = given.map(checkLayer), stored = layers.filter((layer) => layer.latent), first = stored.length;
 	need(first && stored.every((layer, i) => layer === layers[i]), "latent layers come first");
@@ -93,7 +96,20 @@ function checkArchitecture(found) {
 	});
 	if (cosine) own = 3 * tile ** 2;
 	need(side ** 2 * own <= 2 ** 18 && margin <= 64 && multiplies <= 2 ** 18, "layers cost too much");
-	return { features, tile, side, layers, stored, own };
+	return { features, tile, side, layers, pyramid, stored, own };
+}
+
+/** Checks costs of the kinds of lowest frequencies. */
+function checkKindCosts(points, count, kinds) {
+	const listed = (list, length) => need(Array.isArray(list) && list.length === length, "kindCosts");
+	listed(points, count);
+	for (const rows of points) {
+		listed(rows, kinds);
+		for (const row of rows) {
+			listed(row, 3);
+			for (const shift of row) integer(shift, -4096, 4096, "kindCosts");
+		}
+	}
 }
 
 function checkLayer(found) {

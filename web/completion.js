@@ -1,4 +1,4 @@
-import { basis, coefficients, cosineField, eachLine, floats, mix } from "./core.js";
+import { basis, coefficients, cosineField, eachLine, floats, mix, turn } from "./core.js";
 
 // Section 7, completion: latents without bits where tiles of two sizes meet.
 
@@ -10,6 +10,7 @@ export function completedField(part) {
 	if (!(part.plane.completes ??= completes(part.plane))) return cosineField(part, data);
 	const smooth = mix(part, smoothed(cosineField(part, data.slice()), part), -1);
 	for (const down of [false, true]) eachLine(part, smooth, down, analysed);
+	turn(part, smooth, true);
 	return cosineField(part, data.map((latent, i) => latent || smooth[i]));
 }
 

@@ -232,8 +232,21 @@ function normal(piece) {
 
 // Section 5: partition
 
+/** Costs of a tile's lowest frequencies beyond its class's, which their kind says. */
+function shiftsOf({ prior, point, rows, cols, classes }, r, c) {
+	const { pyramid } = prior, merged = classes[r * cols + c] >= point.single;
+	let kind = 0;
+	for (let level = 0, unit = 1; level < pyramid; level++, unit *= 2) {
+		const cut = (i, count) => i - (i % (2 * unit)) + 2 * unit > count;
+		if ((r | c) % unit || cut(r, rows) || cut(c, cols) || (merged && !level)) continue;
+		kind = 2 * level + ((r | c) % (2 * unit) ? 1 : 2) + (merged ? 2 * pyramid - 2 : 0);
+	}
+	return kind ? point.kindCosts[kind - 1] : [];
+}
+
 /** Groups of the block in this row and column of blocks. Those of all of them would fill the memory. */
-function partition({ prior, point, grey, rows, cols, classes }, y, x) {
+function partition(plane, y, x) {
+	const { prior, point, grey, rows, cols, classes } = plane;
 	const { own, side } = prior, kl = new Uint8Array(prior.order.length), colours = prior.features === "cosine" ? 3 : 1;
 	for (let n = 0; n < side * side; n++) {
 		const r = y * side + floor(n / side), c = x * side + (n % side);
@@ -243,6 +256,10 @@ function partition({ prior, point, grey, rows, cols, classes }, y, x) {
 		for (let i = 0; i < own; i++) {
 			kl[n * own + i] = table[row * own + ((i % colours) * own) / colours + floor(i / colours)];
 		}
+		shiftsOf(plane, r, c).forEach((shift, k) => {
+			const i = n * own + k, wanted = cost(kl[i]) && min(cost(kl[i]) + shift, cost(255));
+			for (kl[i] = 0; cost(kl[i]) < wanted; ) kl[i]++;
+		});
 	}
 	if (grey && colours > 1) kl.forEach((_, i) => i % 3 && (kl[i] = 0));
 	return grouped(kl, prior.order, prior);
@@ -323,8 +340,25 @@ export function coefficients(part) {
 
 /** Lapped cosines: coefficients to samples, in place. */
 export function cosineField(part, data = coefficients(part)) {
+	turn(part, data);
 	for (const down of [true, false]) eachLine(part, data, down, transform);
 	return mix(part, data, 1);
+}
+
+/** Sums and differences of lowest frequencies to these, in place; back undoes it. */
+export function turn({ plane, rows, cols, top, left }, data, back) {
+	const { tile, pyramid } = plane.prior, step = 3 * tile, line = cols * tile * step;
+	for (let level = 0; level < pyramid; level++) {
+		const unit = 2 ** (back ? level : pyramid - 1 - level), side = 2 * unit, across = unit * step, down = unit * line;
+		for (let r = 0; r + side <= rows; r += side) for (let c = 0; c + side <= cols; c += side) {
+			for (let k = 0; k < 3 && (unit > 1 || sizeOf({ plane, top, left }, r, c) < 2); k++) {
+				const at = r * line + c * step + k, places = [at, at + across, at + down, at + across + down];
+				const [p, q, s, t] = places.map((i) => data[i] / 2);
+				[p + q + s + t, p - q + s - t, p + q - s - t, p - q - s + t].forEach((x, n) => (data[places[n]] = x));
+			}
+		}
+	}
+	return data;
 }
 
 /** Work for every tile of every column of samples, or row. */
@@ -383,7 +417,8 @@ export function pixels(plane, width, height) {
 	if (colour) return out.map((opaque, i) => (i % 4 < 3 ? 255 * colour[i % 4] : opaque));
 	const { layers, tile } = prior, own = sharedLayers(plane);
 	const margin = layers.reduce((sum, { window, fold }) => sum + (window >> 1) * fold, 0);
-	const more = 2 * ceil((margin / tile + (prior.reach ?? 1)) / 2); // tiles on every side that they and the field look at
+	const unit = 2 ** max(1, prior.pyramid);
+	const more = unit * ceil((margin / tile + (prior.reach ?? 1)) / unit); // tiles on every side that they and the field look at
 	for (let n = 0, across = ceil(cols / 32); n < across * ceil(rows / 32); n++) {
 		const [r, c] = split(n, across).map((i) => 32 * i), [top, left] = [r, c].map((i) => max(0, i - more));
 		const wide = min(cols, c + 32 + more) - left, high = min(rows, r + 32 + more) - top;
@@ -578,7 +613,7 @@ export function headOf(file) {
 /** A prior of a file whose head has been checked, or comes with the page. */
 export function readPrior(file, { head, at } = headOf(file)) {
 	const { name, number, groupBits, indexBits, arrays, architecture } = head;
-	const { features, tile, side, layers } = architecture, stored = layers.filter((layer) => layer.latent);
+	const { features, tile, side, layers, pyramid = 0 } = architecture, stored = layers.filter((layer) => layer.latent);
 	const sizes = stored.map(({ inputs, outputs, bias }) => (inputs + bias) * outputs);
 	const own = features === "cosine" ? 3 * tile ** 2 : sizes.reduce((a, b) => a + b); // latents of a tile
 	const points = [];
@@ -589,13 +624,13 @@ export function readPrior(file, { head, at } = headOf(file)) {
 		point.reads.push(() => (point[member] = (READERS[type] ?? multiples)(bytes, type)));
 		point.unpack = () => point.reads.splice(0).forEach((read) => read()); // once, when first used
 	}
-	for (const point of points) {
+	points.forEach((point, i) => {
 		const { kl, merged = [0] } = point.shapes;
-		Object.assign(point, { single: kl[0], count: kl[0] + merged[0] });
-	}
+		Object.assign(point, { single: kl[0], count: kl[0] + merged[0], kindCosts: head.kindCosts?.[i] });
+	});
 	const digest = head.digest.match(/../g).map((pair) => parseInt(pair, 16)), hash = head.digest.slice(0, 8);
 	const latents = order(side ** 2 * own);
-	return { name, number, groupBits, indexBits, hash, digest, points, features, tile, side, layers, stored, own, order: latents };
+	return { name, number, groupBits, indexBits, hash, digest, points, features, tile, side, layers, pyramid, stored, own, order: latents };
 }
 
 const multiples = (bytes, step) => floats(new Int8Array(bytes)).map((x) => x * step);

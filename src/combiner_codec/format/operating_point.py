@@ -5,7 +5,7 @@ A point has K classes, the last M of them of merged tiles, and a tile names its 
 (synthesis/latents.py): one integer gives both the partition and the scale. Floats are only kept here, for synthesis.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 
 import numpy as np
@@ -14,11 +14,13 @@ from numpy.typing import DTypeLike
 from ..synthesis.architecture import Architecture
 from ..synthesis.array import Array
 from ..synthesis.latents import scale_factor, scale_of
+from ..synthesis.pyramid import COLOURS, PLAIN, kinds, levels_of
 from ..synthesis.squares import place_in_square
 from .streams import COST_PER_BIT, Partition, group_count, kl_table, partition
 
 UNMODULATED_PIXELS = 2**14  # a picture of no more has no modulations, and is decoded in double precision
 COMPLETED_PIXELS = 2**22  # a larger picture is not completed, so that it can be decoded band by band
+NO_SHIFTS = np.zeros((0, COLOURS), np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +53,7 @@ class OperatingPoint:
     index_bits: int  # width of an index that `--effort normal` uses
     contexts: np.ndarray  # (3, K + 1, K) int8, the tables of classmap.py
     modulations: Modulations | None = None
+    shifts: np.ndarray = field(default_factory=NO_SHIFTS.copy)  # (kinds - 1, 3) int64, see `lowest_rows`
 
     def completes(self, height: int, width: int, block: int, classes: np.ndarray) -> bool:
         """Whether a picture of height x width pixels is completed (synthesis/completion.py).
@@ -92,21 +95,51 @@ class OperatingPoint:
         return row_of(classes, self.single, place)
 
     @cached_property
+    def lowest_rows(self) -> np.ndarray:
+        """KL indices of lowest frequencies by their kind (synthesis/pyramid.py), for each of `rows`: (kinds, rows, 3).
+
+        A kind's costs are so much more than a class says, in 1/256 bit; what has no bits there has none here.
+        """
+        plain = self.rows[:, :COLOURS]
+        cost = kl_table()[plain]
+        shifted = np.where(cost > 0, cost + self.shifts[:, None], 0)
+        others = np.searchsorted(kl_table(), np.clip(shifted, 0, kl_table()[-1]))
+        return np.concatenate([plain[None], others.astype(np.uint8)])
+
+    def kinds(self, classes: np.ndarray) -> np.ndarray:
+        """Kinds of these tiles' lowest frequencies: (..., R, C) that begin with a block, -1 beyond the picture."""
+        return kinds(classes >= self.single, classes >= 0, levels_of(len(self.lowest_rows)))
+
+    @cached_property
     def row_cost(self) -> np.ndarray:
-        """Average KL of each row in 1/256 bit: int64."""
-        return kl_table()[self.rows].sum(1)
+        """Average KL of each row in 1/256 bit, by the kind of its lowest frequency: (kinds, rows) int64."""
+        costs = kl_table()
+        others = costs[self.rows[:, COLOURS:]].sum(1)
+        return others + costs[self.lowest_rows].sum(2)
 
     @cached_property
     def tile_cost(self) -> np.ndarray:
-        """Average KL of a tile of each class in 1/256 bit, all of a merged one: (K,) int64."""
-        single = self.row_cost[: self.single]
-        merged = self.row_cost[self.single : -1].reshape(-1, 4).sum(1)
-        return np.concatenate([single, merged])
+        """Average KL of a tile of each class in 1/256 bit, all of a merged one, by the kind of its lowest frequency:
+        (kinds, K) int64.
+        """
+        single = self.row_cost[:, : self.single]
+        first = self.row_cost[:, self.single : -1 : 4]
+        others = self.row_cost[PLAIN, self.single : -1].reshape(-1, 4)[:, 1:]
+        return np.concatenate([single, first + others.sum(1)], 1)
 
     @property
     def tile_bits(self) -> np.ndarray:
-        """The same in bits: (K,) float64."""
-        return self.tile_cost / COST_PER_BIT
+        """The same in bits, where lowest frequencies are told as they are: (K,) float64."""
+        return self.tile_cost[PLAIN] / COST_PER_BIT
+
+    def of_kind(self, kind: int) -> tuple[np.ndarray, np.ndarray]:
+        """`kl_index` and `merged` where lowest frequencies are of a kind."""
+        lowest = self.lowest_rows[kind]
+        single = self.kl_index.copy()
+        single[:, :COLOURS] = lowest[: self.single]
+        merged = self.merged.copy()
+        merged[:, 0, :COLOURS] = lowest[self.single : -1 : 4]
+        return single, merged
 
     def modulation_kl(self, pixels: int) -> np.ndarray | None:
         """KL indices of the modulations of a picture of so many pixels: (1, M) uint8, None where it can have none."""
@@ -116,7 +149,10 @@ class OperatingPoint:
 
     def block_kl(self, classes: np.ndarray) -> np.ndarray:
         """KL indices of whole blocks: (B, n, n) classes of their tiles, -1 beyond the picture -> (B, D) uint8."""
-        return self.rows[self.row_of(classes)].reshape(len(classes), -1)
+        row = self.row_of(classes)
+        found = self.rows[row]
+        found[..., :COLOURS] = self.lowest_rows[self.kinds(classes), row]
+        return found.reshape(len(classes), -1)
 
     def partition(self, kl_index: np.ndarray) -> Partition:
         """Groups of blocks: (B, D) KL indices."""
@@ -131,7 +167,7 @@ class OperatingPoint:
         """Bits of every block's stream: (B, n, n) classes of its tiles, -1 beyond the picture -> (B,) int64."""
         if not self.chained:
             return self._independent_lengths(classes)
-        cost = self.row_cost[self.row_of(classes)]
+        cost = self.row_cost[self.kinds(classes), self.row_of(classes)]
         total = cost.reshape(len(classes), -1).sum(1)
         return self.group_bits * group_count(total, self.group_bits)
 

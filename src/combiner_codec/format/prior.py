@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 # name -> (number in the file header, sha256 of the released file)
 MANIFEST: dict[str, tuple[int, str]] = {
-    "small": (1, "7c510ec0713d43f68d35415e57814180f476e2fe56af57983f84cf31463c0792"),
+    "small": (1, "716d162750418bb20bc380355de74b95aba1d76d104c5337fa9badbfdaa072c0"),
     "combiner-cifar": (2, "3b3cb77aa94c7b79a895ff30fce24472577e123ecac3a14506516c9a5af10043"),
-    "photo": (3, "1ea1ae9a81ca237ef81ad523a4e5e5d0141cabacfcb99c1bb8194b4942470239"),
+    "photo": (3, "1c5ece35e72116cef42c3978215fef6125666b1e522d249b8388a6ed589b867f"),
     "nano": (5, "9d3fe776d39f3538e23d5202b6b2325a408bbf0f9619e991849c548172905cad"),
     "web": (4, "f37c8daf05c06948251bcf759ba1d4297f5ab0bfeac15cc8349843a45822d584"),
 }

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, Layer
+from ..synthesis.pyramid import COLOURS, kind_count
 from .header import INDEX_BITS, POINTS, USUAL_BITS
 
 UNPACKED = 64 << 20  # bytes of all members together
@@ -25,6 +26,8 @@ MARGIN = 64  # pixels that shared layers look to each side
 MOST_CHANNELS = 1 << 16
 MOST_TILE = 256  # pixels along its side
 MOST_SIDE = 64  # tiles along the side of a block
+MOST_LEVELS = 5  # of a pyramid
+MOST_SHIFT = 4096  # in 1/256 bit
 MOST_WINDOW = 15
 FOLDS = (1, 2, 4, 8, 16)
 FOURIER_INPUTS = 64
@@ -34,7 +37,7 @@ SIZES_OF_PICTURES = 64  # rows of modulation_kl
 
 KINDS = ("linear", "sine", "silu")
 FEATURES = ("cosine", "fourier")
-ARCHITECTURE_KEYS = {"features", "tile", "layers", "side"}
+ARCHITECTURE_KEYS = {"features", "tile", "layers", "side", "pyramid"}
 LAYER_KEYS = {*Layer.__dataclass_fields__}
 
 Tables = Mapping[str, np.ndarray]
@@ -137,7 +140,9 @@ def read_architecture(found: object) -> Architecture:
     listed = found.get("layers")
     check(isinstance(listed, list) and 1 <= len(listed) <= MOST_LAYERS, f"layers are not a list of 1 to {MOST_LAYERS}")
     layers = tuple(read_layer(layer) for layer in listed)
-    architecture = Architecture(features, tile, layers, side)
+    pyramid = integer(found, "pyramid", 0, MOST_LEVELS, default=0)
+    check(side % 2**pyramid == 0, "a block has no whole number of a pyramid's squares")
+    architecture = Architecture(features, tile, layers, side, pyramid)
     latent = [layer.latent for layer in layers]
     check(latent[0] and latent == sorted(latent, reverse=True), "the layers do not begin with latent ones")
     if features == "cosine":
@@ -148,6 +153,26 @@ def read_architecture(found: object) -> Architecture:
         _check_shared(architecture, i)
     _check_cost(architecture)
     return architecture
+
+
+def check_kind_costs(metadata: Mapping, architecture: Architecture) -> None:
+    """The costs of kinds of lowest frequencies at every operating point, where there is a pyramid."""
+    if not architecture.pyramid:
+        return
+    points = metadata.get("kind_costs")
+    kinds = kind_count(architecture.pyramid) - 1
+    check(_is_list(points, len(metadata["betas"])), "kind_costs is not a list of operating points")
+    for rows in points:
+        check(_is_list(rows, kinds), f"kind_costs does not tell {kinds} kinds")
+        for row in rows:
+            check(_is_list(row, COLOURS), f"kind_costs does not tell {COLOURS} colours")
+            for shift in row:
+                integer({"kind_costs": shift}, "kind_costs", -MOST_SHIFT, MOST_SHIFT)
+
+
+def _is_list(found, length):
+    """Whether a JSON value is a list of some length."""
+    return isinstance(found, list) and len(found) == length
 
 
 def read_layer(found: object) -> Layer:
@@ -184,6 +209,7 @@ def _check_cosines(architecture):
 
 
 def _check_fourier(architecture):
+    check(architecture.pyramid == 0, "Fourier features have no pyramid")
     check(architecture.side == 1, "blocks of a network with Fourier features are tiles")
     inputs = architecture.layers[0].inputs
     check(inputs % 4 == 0 and inputs <= FOURIER_INPUTS, f"Fourier features are no multiple of 4 up to {FOURIER_INPUTS}")

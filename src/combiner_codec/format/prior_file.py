@@ -20,6 +20,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
+from ..synthesis.pyramid import COLOURS
 from ..whole import whole_file
 from . import archive, prior_check
 from .classmap import ONE_CLASS
@@ -58,6 +59,12 @@ class Prior:
         if index_bits not in self.of_widths:
             self.of_widths[index_bits] = replace(self, index_bits=index_bits, points={})
         return self.of_widths[index_bits]
+
+    @property
+    def shifts(self) -> np.ndarray:
+        """`OperatingPoint.shifts` of all points: (points, kinds - 1, 3) int64."""
+        listed = self.metadata.get("kind_costs", [[]] * len(self.betas))
+        return np.array(listed, np.int64).reshape(len(self.betas), -1, COLOURS)
 
     @property
     def chained(self) -> bool:
@@ -110,6 +117,7 @@ class Prior:
             index_bits=self.metadata["index_bits"],
             contexts=tables.get("contexts", ONE_CLASS),
             modulations=modulations,
+            shifts=self.shifts[index],
         )
 
 
@@ -134,6 +142,7 @@ def parse(data: bytes, name: str, number: int = CUSTOM) -> Prior:
         arrays = archive.read_arrays(data, prior_check.UNPACKED)
         metadata = prior_check.read_metadata(arrays)
         architecture = prior_check.read_architecture(metadata.get("architecture"))
+        prior_check.check_kind_costs(metadata, architecture)
         prior_check.check_members(arrays, architecture, len(metadata["betas"]))
     except FormatError as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
@@ -152,8 +161,11 @@ def save(path: Path, metadata: dict, architecture: Architecture, points: list[Op
         "betas": [point.beta for point in points],
         "group_bits": group_bits if isinstance(group_bits, list) else points[0].group_bits,
         "index_bits": points[0].index_bits,
+        "kind_costs": [point.shifts.tolist() for point in points],
         "architecture": architecture.to_json(),
     }
+    if not architecture.pyramid:
+        del metadata["kind_costs"]
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:

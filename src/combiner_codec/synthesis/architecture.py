@@ -55,6 +55,7 @@ class Architecture:
     tile: int  # pixels along the side of a tile
     layers: tuple[Layer, ...]
     side: int = 1  # tiles along the side of a block; even where tiles may be merged
+    pyramid: int = 0  # levels of sums and differences of tiles' lowest frequencies (pyramid.py)
 
     @property
     def field(self) -> Field:
@@ -119,13 +120,16 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """As the prior's metadata hold it."""
-        return asdict(self)
+        found = asdict(self)
+        if not self.pyramid:
+            del found["pyramid"]
+        return found
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Architecture":
         """The inverse. Raises KeyError or TypeError for anything else."""
         layers = tuple(Layer(**layer) for layer in data["layers"])
-        return Architecture(data["features"], data["tile"], layers, data.get("side", 1))
+        return Architecture(data["features"], data["tile"], layers, data.get("side", 1), data.get("pyramid", 0))
 
 
 def counts(width: int, height: int, side: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import numpy as np
 
 from .borders import Borders
 from .lapped import coefficients, kinds_of, matrices_of, synthesise, whole_squares
+from .pyramid import Pyramid
 from .rectangle import Rectangle
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class Cosines:
 
         def some_columns(first):
             tiles = tiles_of(architecture, latents[:, :, first : first + COLUMNS_AT_ONCE])
+            tiles = pyramid_of(architecture, merged, first, tiles, ops).spread(tiles)
             cosines = tiles.reshape(*tiles.shape[:3], hop, hop, 3)
             squares = columns_of_squares(architecture, first)
             matrices = matrices_of(kinds[..., squares], hop, latents, ops)
@@ -116,8 +118,9 @@ class Cosines:
             parted = ops.empty(mixed.shape, mixed)
             borders.mix_down(mixed, parted, ops, -1, start)
             cosines = coefficients(parted, matrices_of(kinds[..., squares], hop, pixels, ops), ops)
-            tiles = cosines.reshape(*cosines.shape[:3], -1)
-            return blocks_from(architecture, tiles[:, :rows, : columns - 2 * squares.start], ops)
+            tiles = cosines.reshape(*cosines.shape[:3], -1)[:, :rows, : columns - 2 * squares.start]
+            latents = pyramid_of(architecture, merged, first, tiles, ops).gathered(tiles)
+            return blocks_from(architecture, latents, ops)
 
         block_columns = -(-columns // architecture.side)
         parts = list(each(some_columns, range(0, block_columns, COLUMNS_AT_ONCE)))
@@ -181,6 +184,13 @@ def columns_of_squares(architecture: "Architecture", first: int) -> slice:
     tiles = architecture.side * COLUMNS_AT_ONCE
     start = first * architecture.side // 2
     return slice(start, start + tiles // 2)
+
+
+def pyramid_of(architecture: "Architecture", merged: np.ndarray, first: int, like, ops) -> Pyramid:
+    """That of these columns of blocks; merged: (P, Rt, Ct) bool."""
+    start = first * architecture.side
+    some = merged[:, :, start : start + COLUMNS_AT_ONCE * architecture.side]
+    return Pyramid.of(some, architecture.pyramid, like, ops)
 
 
 def tiles_of(architecture: "Architecture", latents):

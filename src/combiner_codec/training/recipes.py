@@ -81,7 +81,13 @@ class Recipe:
     least_octaves: float | None = None  # by which all of them are, at least; None leaves most as they are
     modulated: bool = False  # whether large pictures are to have a network of their own
     graphics: bool = True  # whether there are classes for tiles that no photograph has
+    pyramid: int = 0  # levels of sums of lowest frequencies, which are learned last
     metadata: dict = field(default_factory=METADATA.copy)  # what prior files say to the encoder
+
+    @property
+    def finished(self) -> Architecture:
+        """The architecture of a prior file."""
+        return replace(self.architecture, pyramid=self.pyramid)
 
 
 PHOTO = TrainSettings(
@@ -110,7 +116,7 @@ SIREN = TrainSettings(betas=(0.002,), classes=(1,), minutes=40.0)
 
 RECIPES = {
     "small": Recipe(folded_architecture(side=2), SMALL, 32, 4.0, metadata=METADATA | BY_WIDTH | {"steps": 60}),
-    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True, metadata=METADATA | BY_WIDTH),
+    "photo": Recipe(folded_architecture(), PHOTO, 128, 1.0, modulated=True, pyramid=2, metadata=METADATA | BY_WIDTH),
     "nano": Recipe(folded_architecture(width=16), NANO, 64, 3.4, 1.6, graphics=False),
     "combiner-cifar": Recipe(siren_architecture(), SIREN, 32, 0.0, metadata=SIREN_METADATA),
 }

@@ -14,7 +14,7 @@ from ..reports import Report
 from ..synthesis.architecture import Architecture
 from . import family
 from .data.crops import pictures_of
-from .finish import graphics, modulations
+from .finish import graphics, lowest, modulations
 from .finish.drawn import kinds
 from .finish.measured import held_out, measure
 from .recipes import RECIPES, Recipe, linear_part
@@ -110,10 +110,14 @@ def learn_family(
     if recipe.graphics:
         points = [graphics.add_classes(point, recipe.architecture, recipe.side) for point in points]
         metadata["graphics"] = list(kinds())
-    if recipe.modulated and Shards(0).rank == 0:
-        path = checkpoints / "unmodulated.npz"
-        save(path, metadata, recipe.architecture, points)
-        points = modulations.learn(load_file(path), pictures.training, report, recipe.settings.seed)
+    if Shards(0).rank == 0:
+        path = checkpoints / "unfinished.npz"
+        if recipe.pyramid:
+            save(path, metadata, recipe.architecture, points)
+            points = lowest.learn(load_file(path), recipe, pictures.training, report)
+        if recipe.modulated:
+            save(path, metadata, recipe.finished, points)
+            points = modulations.learn(load_file(path), pictures.training, report, recipe.settings.seed)
     since = f", begun with {options.start}," if options.start else ""
     training = f"{options.family}{since} on {recipe.settings.crops} crops for each operating point of {_names(sources)}"
     trained = json.dumps(asdict(recipe.settings))
@@ -149,7 +153,7 @@ def write(
     options: Options,
 ) -> None:
     """The prior file, with what it measures on held-out pictures if there are any."""
-    architecture = options.recipe.architecture
+    architecture = options.recipe.finished
     save(output, learned.metadata, architecture, learned.points)
     if options.holdout or options.validation:
         pictures, what = held_out(sources, options.holdout, options.validation)

@@ -44,11 +44,12 @@ class TileFiles:
         nats = []
         for number in choices.points:
             tiles = choices.tiles(number)
-            count = len(tiles.nats)
+            (nats_of_classes,) = tiles.nats
+            count = len(nats_of_classes)
             points.append(np.full(count, number))
             classes.append(np.arange(count))
             errors.append(tiles.errors.reshape(-1))
-            nats.append(tiles.nats)
+            nats.append(nats_of_classes)
         tables = [np.concatenate(parts) for parts in (points, classes, errors, nats)]
         return TileFiles(*tables)
 

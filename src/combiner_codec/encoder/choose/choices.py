@@ -15,6 +15,7 @@ import torch
 from ...format.operating_point import OperatingPoint
 from ...synthesis.architecture import counts
 from ...synthesis.bands import Band
+from ...synthesis.pyramid import kinds
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.squares import begins
 from .chooser import Chooser
@@ -64,11 +65,17 @@ class Tiles:
     merged: np.ndarray  # (Rt, Ct) bool
     errors: np.ndarray  # (Rt, Ct, K) distortion by class
     parts: Sequence["Part"]  # whose classes are chosen one after the other
+    levels: int  # of the pyramid of lowest frequencies
+
+    @cached_property
+    def kinds(self) -> np.ndarray:
+        """Of the tiles' lowest frequencies (pyramid.py): (Rt, Ct)."""
+        return kinds(self.merged, np.ones_like(self.merged), self.levels)
 
     @cached_property
     def nats(self) -> np.ndarray:
-        """Nats of a tile by class: (K,)."""
-        return tile_nats(self.point)
+        """Nats of the tiles that name a class, by class: (T, K)."""
+        return tile_nats(self.point)[self.named(self.kinds)]
 
     @cached_property
     def places(self) -> np.ndarray:
@@ -81,11 +88,12 @@ class Tiles:
 
     def cheapest(self, beta: float) -> np.ndarray:
         """Classes that minimise distortion + beta nats: (Rt, Ct)."""
-        rates = (beta * self.nats).astype(np.float32)
+        rates = (beta * tile_nats(self.point)).astype(np.float32)
         classes = np.empty(self.merged.shape, np.int64)
         for part in self.parts:
             named = begins(self.merged[part.around.slices])
-            costs = self.errors[part.around.slices] + rates * named[..., None]
+            of_tiles = rates[self.kinds[part.around.slices]]
+            costs = self.errors[part.around.slices] + of_tiles * named[..., None]
             found = cheapest(self.point, costs[None], beta)[0]
             classes[part.coded.slices] = found[part.inner.slices]
         return classes
@@ -97,7 +105,8 @@ class Tiles:
 
     def nats_of(self, classes: np.ndarray) -> float:
         """What the tiles of classes (Rt, Ct) cost."""
-        return float(self.nats[self.named(classes)].sum())
+        of_tiles = np.take_along_axis(self.nats, self.named(classes)[:, None], 1)
+        return float(of_tiles.sum())
 
     def changed(self, classes: np.ndarray, tile: int, to: int) -> np.ndarray:
         """Classes (Rt, Ct) with another one for a tile, by its number among those that name one."""
@@ -173,7 +182,7 @@ class Choices:
             merged[part.coded.slices] = merged_of_band[0][part.inner.slices]
             errors[part.coded.slices] = errors_of_band[0][part.inner.slices]
             parts.append(part)
-        return Tiles(point, merged, errors, parts)
+        return Tiles(point, merged, errors, parts, architecture.pyramid)
 
     def forget(self) -> None:
         """Leave the tiles of a large picture, whose costs take as much memory as its pixels."""

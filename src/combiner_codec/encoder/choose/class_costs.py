@@ -11,6 +11,7 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...format.streams import COST_PER_BIT, kl_table
+from ...synthesis.pyramid import PLAIN
 from ..fit.posterior import out_of_reach, undamped
 from ..looks import ComponentWeights, latent_weights
 from ..threads import Threads
@@ -18,6 +19,7 @@ from ..threads import Threads
 TILES_AT_ONCE = 1024  # whose costs are computed together
 OUTLIERS = 64  # latents of a tile that may lie further out than candidates reach; most tiles have none
 POINTS_KEPT = 4  # operating points whose tables are remembered, some megabytes each
+KINDS = 7  # of lowest frequencies, for each of which there are tables
 # Prior variance, in posterior variances, from which a latent counts as coded. It came with the first prior, and no
 # measurement of it is on record. J of files, `fast`, against this: 0.1 and 0.2 -0.04 to -0.06 %, 1 and 2.5 +0.07 to
 # +0.39 % (10 validation crops of 256x256, photo, beta 0.011 and 0.0028; 60 training thumbnails, small, beta 0.003).
@@ -241,18 +243,19 @@ class ClassCosts:
         return Outliers(place, size.gather(1, place), posterior_scale[place])
 
 
-@lru_cache(POINTS_KEPT)
+@lru_cache(POINTS_KEPT * KINDS)
 def costs_by_size(
-    point: OperatingPoint, side: int, seen: tuple[int, ComponentWeights] | None = None
+    point: OperatingPoint, side: int, seen: tuple[int, ComponentWeights] | None = None, kind: int = PLAIN
 ) -> tuple[ClassCosts, ClassCosts]:
     """Of tiles on their own and of merged ones, of which a block has side * side and a fourth of them.
 
-    seen: what `latent_weights` takes, where squared error is weighted.
+    seen: what `latent_weights` takes, where squared error is weighted. kind: of lowest frequencies (pyramid.py).
     """
     weights = None if seen is None else latent_weights(*seen)
     untrained = untrained_classes(point)[: point.single]
-    single = ClassCosts.of(point, point.kl_index[:, None], side, weights, untrained)
-    merged = ClassCosts.of(point, point.merged, side, weights)
+    of_single, of_merged = point.of_kind(kind)
+    single = ClassCosts.of(point, of_single[:, None], side, weights, untrained)
+    merged = ClassCosts.of(point, of_merged, side, weights)
     return single, merged
 
 
@@ -288,5 +291,5 @@ def _first_biases(point: OperatingPoint) -> np.ndarray | None:
 
 
 def tile_nats(point: OperatingPoint) -> np.ndarray:
-    """What a tile of each class costs, its class apart: (K,) nats."""
-    return np.log(2) * point.tile_bits
+    """What a tile of each class costs, its class apart, by the kind of its lowest frequency: (kinds, K) nats."""
+    return np.log(2) * point.tile_cost / COST_PER_BIT

@@ -18,6 +18,7 @@ from ...format.prior import Prior
 from ...synthesis.architecture import Architecture
 from ...synthesis.colour_axes import LEAST, MOST, UNIT, UNTURNED, Axes, rotation
 from ...synthesis.lapped import cosines
+from ...synthesis.pyramid import PLAIN
 from ..fit.analysis import ColourMap
 from ..fit.posterior import shared_weights
 from ..goal import Goal
@@ -132,7 +133,7 @@ class SampledTiles:
     def coded_nats(self) -> float:
         """What the best classes of all tiles cost in a file."""
         chosen = self._class_nats(UNTURNED).argmin(1)
-        return float(tile_nats(self.point)[chosen.numpy()].sum())
+        return float(tile_nats(self.point)[PLAIN, chosen.numpy()].sum())
 
     def best(self) -> Axes:
         """The likeliest axes: downhill from the better of the prior's and the principal ones, one part at a time."""

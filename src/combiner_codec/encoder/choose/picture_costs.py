@@ -12,12 +12,13 @@ import torch
 
 from ...format.operating_point import OperatingPoint
 from ...synthesis.architecture import Architecture
+from ...synthesis.pyramid import kinds
 from ...synthesis.squares import begins, cells, everywhere
 from ..fit.analysis import decompose
 from ..fit.posterior import shared_weights
 from ..looks import ComponentWeights
 from ..threads import ALONE, Threads
-from .class_costs import costs_by_size, tile_nats
+from .class_costs import ClassCosts, costs_by_size, tile_nats
 
 TileWeights = np.ndarray | None  # of squared error (looks.py): (P, Rt, Ct) float32; None where all are 1
 
@@ -28,8 +29,11 @@ CLASS_BITS = 7.0
 
 @dataclass(frozen=True)
 class TileLatents:
-    """Some pictures' tiles: T on their own and S merged ones, their latents less the prior's mean."""
+    """Tiles of some pictures with lowest frequencies of one kind: T on their own and S merged ones, their latents less
+    the prior's mean.
+    """
 
+    kind: int  # pyramid.py
     pictures: slice  # which they are
     alone: np.ndarray  # (p, Rt, Ct) bool, tiles on their own
     first: np.ndarray  # (p, Rt, Ct) bool, the first ones of merged tiles
@@ -79,11 +83,11 @@ class PictureCosts:
         if not self.linear:
             return self.costs(merged)[..., 0] + number
         costs = np.zeros(merged.shape, np.float32)
-        of_single, of_merged = costs_by_size(self.point, self.architecture.side, self._latent_weights)
         single = self.point.single
-        rates = self._rates()
         for some in self._latents(merged):
             found = costs[some.pictures]
+            of_single, of_merged = self._class_costs(some.kind)
+            rates = self._rates()[some.kind]
             of_alone, of_first = self._of_tiles(some)
             found[some.alone] = of_single.least(some.single, rates[:single], self.threads, of_alone)
             found[some.first] = of_merged.least(some.merged, rates[single:], self.threads, of_first)
@@ -91,7 +95,7 @@ class PictureCosts:
 
     def costs(self, merged: np.ndarray) -> np.ndarray:
         """Lagrangian distortion + beta ln 2 bits of all tiles: (P, Rt, Ct) bool -> (P, Rt, Ct, K)."""
-        rates = self._rates() * begins(merged)[..., None]
+        rates = self._rates()[self._kinds(merged)] * begins(merged)[..., None]
         return self.errors(merged) + rates
 
     def errors(self, merged: np.ndarray) -> np.ndarray:
@@ -103,11 +107,11 @@ class PictureCosts:
             return np.zeros((*merged.shape, 1), np.float32)
         shape = (*merged.shape, self.point.classes)
         errors = np.full(shape, np.inf, np.float32)
-        of_single, of_merged = costs_by_size(self.point, self.architecture.side, self._latent_weights)
         single = self.point.single
         errors[merged, single:] = 0
         for some in self._latents(merged):
             found = errors[some.pictures]
+            of_single, of_merged = self._class_costs(some.kind)
             found[some.alone, :single] = of_single.errors(some.single, self.threads)
             found[some.first, single:] = of_merged.errors(some.merged, self.threads)
         if self.weights is not None:
@@ -121,26 +125,39 @@ class PictureCosts:
         weights = self.weights[some.pictures]
         return weights[some.alone], weights[some.first]
 
+    def _class_costs(self, kind: int) -> tuple[ClassCosts, ClassCosts]:
+        """Of tiles on their own and of merged ones with lowest frequencies of a kind."""
+        return costs_by_size(self.point, self.architecture.side, self._latent_weights, kind)
+
+    def _kinds(self, merged: np.ndarray) -> np.ndarray:
+        """Of the tiles' lowest frequencies: (p, Rt, Ct) bool -> (p, Rt, Ct) int."""
+        return kinds(merged, np.ones_like(merged), self.architecture.pyramid)
+
     @property
     def _latent_weights(self) -> tuple[int, ComponentWeights] | None:
         """What `latent_weights` takes."""
         return None if self.components is None else (self.architecture.tile, self.components)
 
     def _rates(self):
-        """beta ln 2 bits of each class: (K,) float32."""
+        """beta ln 2 bits of each class, by the kind of lowest frequencies: (kinds, K) float32."""
         return (self.beta * tile_nats(self.point)).astype(np.float32)
 
     def _latents(self, merged) -> Iterator[TileLatents]:
-        """Of a few pictures at a time."""
+        """Of a few pictures at a time, one kind after another."""
         shared = shared_weights(self.point)
         mean = torch.from_numpy(self.point.mean)
         pictures_at_once = max(1, TILES_AT_ONCE // merged[0].size)
         for start in range(0, len(merged), pictures_at_once):
             some = slice(start, start + pictures_at_once)
             tiling = merged[some]
-            alone = ~tiling
-            first = tiling & begins(tiling)
             latents = decompose(self.architecture, shared, self.pictures[some], tiling) - mean
-            single = latents[torch.from_numpy(alone)]
-            four = latents[cells(tiling)]
-            yield TileLatents(some, alone, first, single, four.flatten(1))
+            picture, row, column = cells(tiling)
+            four = latents[picture, row, column].flatten(1)
+            found = self._kinds(tiling)
+            of_merged = found[picture[:, 0], row[:, 0], column[:, 0]]
+            for kind in np.unique(found).tolist():
+                here = found == kind
+                alone = ~tiling & here
+                first = tiling & begins(tiling) & here
+                single = latents[torch.from_numpy(alone)]
+                yield TileLatents(kind, some, alone, first, single, four[torch.from_numpy(of_merged == kind)])

@@ -70,7 +70,7 @@ def guess(choices: Choices, number: int, limit: Limit) -> Guess:
         rates = (np.exp(log_beta) * tiles.nats).astype(np.float32)
         classes = (errors + rates).argmin(-1)
         distortion = errors[rows, classes].sum(dtype=np.float64)
-        return distortion, tiles.nats[classes].sum() + overhead
+        return distortion, tiles.nats[rows, classes].sum() + overhead
 
     if limit.kind == "size":
         allowed = NATS_PER_BYTE * limit.value
@@ -153,7 +153,7 @@ def fill(choices: Choices, choice: Choice, limit: Limit) -> Choice:
     """Change one tile after another, as long as that lowers the other of size and error within the limit."""
     tiles = choices.tiles(choice.point)
     errors = tiles.named(tiles.errors)  # (T, K)
-    nats = tiles.nats + np.zeros((len(errors), 1))
+    nats = tiles.nats
     if limit.kind == "size":
         spent, wanted = nats, errors
         unit = NATS_PER_BYTE

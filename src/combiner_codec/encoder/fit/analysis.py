@@ -11,6 +11,7 @@ import torch
 from ...synthesis.architecture import Architecture
 from ...synthesis.colour_axes import Axes, rotation
 from ...synthesis.lapped import analyse
+from ...synthesis.pyramid import Pyramid
 from ...synthesis.torch_ops import TorchOps
 
 
@@ -56,4 +57,4 @@ def decompose(architecture: Architecture, shared: dict, pixels: torch.Tensor, me
     components = ColourMap.of(architecture, shared).components(pixels)
     field = components.permute(0, 1, 3, 2)  # (P, H, 3, W)
     tiles = analyse(field, merged, architecture.tile, TorchOps)
-    return tiles.flatten(3)
+    return Pyramid.of(merged, architecture.pyramid, tiles, TorchOps).gathered(tiles.flatten(3))

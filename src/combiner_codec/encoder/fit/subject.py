@@ -20,6 +20,7 @@ from ...synthesis.bands import Band, whole
 from ...synthesis.borders import Borders
 from ...synthesis.fields import blocks_from, tiles_of
 from ...synthesis.network import Network
+from ...synthesis.pyramid import Pyramid
 from ...synthesis.rectangle import Rectangle
 from ...synthesis.torch_ops import TorchOps
 from ..looks import ComponentWeights, latent_weights
@@ -154,7 +155,7 @@ class Subject:
         if self.lapping:
             rows, columns = self.lapping.tiles
             tiles = tiles_of(self.network.architecture, latents)
-            return self.lapping.field(tiles[:, :rows, :columns])
+            return self.lapping.field(self.pyramid.spread(tiles[:, :rows, :columns]))
         return self.network.field(latents)
 
     def half(self, latents: torch.Tensor) -> torch.Tensor:
@@ -182,6 +183,12 @@ class Subject:
         if self.device.type == "cpu" or not architecture.field.linear:
             return None
         return Lapping.of(architecture.tile, self.network.merged, self.device)
+
+    @cached_property
+    def pyramid(self) -> Pyramid:
+        """Of lowest frequencies, beside `lapping`."""
+        network = self.network
+        return Pyramid.of(network.merged, network.architecture.pyramid, self.target, TorchOps)
 
     @cached_property
     def borders(self) -> Borders | None:
@@ -342,5 +349,6 @@ class Subject:
         architecture = self.network.architecture
         shared = self.network.shared
         if self.lapping:
-            return self.lapping.latents(ColourMap.of(architecture, shared).components(self.target))
+            tiles = self.lapping.latents(ColourMap.of(architecture, shared).components(self.target))
+            return self.pyramid.gathered(tiles)
         return decompose(architecture, shared, self.target, self.network.merged)
