@@ -5,7 +5,7 @@ H x W pixels (whole tiles), Rt x Ct tiles; grey pictures have one channel, other
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -85,8 +85,12 @@ class Chooser:
         return np.minimum.reduce(of_squares).sum((1, 2))
 
     def tile_costs(self, point: OperatingPoint, pictures: torch.Tensor, weights: TileWeights = None) -> np.ndarray:
-        """`total_cost` by tiles: (P, H, W, 1 or 3) -> (P, Rt, Ct). Four that are better merged share the gain."""
-        costs = self.costs(point, pictures, weights)
+        """`total_cost` by tiles: (P, H, W, 1 or 3) -> (P, Rt, Ct). Four that are better merged share the gain.
+
+        Without a pyramid, in which one tile would bear what its neighbours save.
+        """
+        alone = replace(self.prior.architecture, pyramid=0)
+        costs = replace(self.costs(point, pictures, weights), architecture=alone)
         every = costs.mergeable()
         if not every.any():
             return costs.least(every)
