@@ -22,7 +22,7 @@ def main() -> None:
     recipe = RECIPES[options.family]
     prior = priors.find(options.prior)
     points = lowest.learn(prior, recipe, pictures_of(options.sources), print)
-    training = f"{prior.metadata['training']}; pyramid of {lowest.CROPS} crops (scripts/pyramid_prior.py)"
+    training = f"{prior.metadata['training']}; pyramid of {lowest.crop_count(recipe)} crops (scripts/pyramid_prior.py)"
     prior_file.save(options.output, prior.metadata | {"training": training}, recipe.finished, points)
 
 

@@ -23,7 +23,7 @@ from ...synthesis.squares import begins
 from ..data.crops import Picture, random_crops
 from ..recipes import Recipe
 
-CROPS = 800  # that they are learned from, at most
+CROPS = 0.4  # of those that an operating point is learned from
 TURNS = 2
 STEP = 4  # of costs that are tried, in 1/256 bit
 MOST = 1024  # that a kind may differ from a class, in 1/256 bit
@@ -43,7 +43,7 @@ class Lowest:
 def learn(prior: Prior, recipe: Recipe, pictures: Sequence[Picture], report: Report) -> list[OperatingPoint]:
     """Operating points of a prior with the recipe's pyramid."""
     scales = recipe.octaves, recipe.least_octaves
-    numbers = np.arange(min(CROPS, recipe.settings.crops))
+    numbers = np.arange(crop_count(recipe))
     whole = random_crops(list(pictures), recipe.side, numbers, recipe.settings.seed, *scales)
     cut = recipe.side - 2 * recipe.architecture.tile  # some blocks have no second level then
     crops = [whole] if recipe.pyramid == 1 else [whole, whole[:, :cut, :cut]]
@@ -59,6 +59,11 @@ def learn(prior: Prior, recipe: Recipe, pictures: Sequence[Picture], report: Rep
         report(f"lowest frequencies, beta {point.beta:g}: {shifts} bits more than of a tile alone")
         points.append(point)
     return points
+
+
+def crop_count(recipe: Recipe) -> int:
+    """Crops that lowest frequencies are learned from."""
+    return round(CROPS * recipe.settings.crops)
 
 
 def lowest_of(prior: Prior, point: OperatingPoint, number: int, crops: Sequence[np.ndarray]) -> Lowest:
