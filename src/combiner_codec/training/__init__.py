@@ -9,7 +9,7 @@ begin/     state.py         crops, or a prior -> State                          
 together/  steps.py         a step: plan.py -> visit.py (E-step) -> network.py, optimizers.py -> m_step.py
    |         played.py  state.py  saved.py  measure.py  grow.py
 finish/    points.py        State -> operating points; contexts.py: tables of the class map
-             graphics.py  drawn.py  modulations.py  measured.py: what a prior file has besides
+             graphics.py  drawn.py  lowest.py  modulations.py  measured.py: what a prior file has besides
 
 tables.py  points.py        the prior of one operating point; all of them, with crops and posteriors
 shards.py  checkpoint.py    processes, files

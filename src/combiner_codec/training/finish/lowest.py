@@ -6,6 +6,7 @@ and of each class. Needs torch. Shapes: N pictures, n tiles, K classes.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from ...encoder.fit.analysis import decompose
 from ...encoder.fit.posterior import shared_weights
 from ...format.operating_point import OperatingPoint
 from ...format.prior import Prior
-from ...format.streams import COST_PER_BIT, kl_table
+from ...format.streams import COST_PER_BIT, index_of, kl_table
 from ...reports import Report
 from ...synthesis.pyramid import COLOURS, kind_count
 from ...synthesis.squares import begins
@@ -91,35 +92,47 @@ def learned(point: OperatingPoint, found: Lowest) -> OperatingPoint:
     """The same with likelier costs: of each kind given the classes, then of each class given the kinds."""
     noise = point.posterior_scale[:COLOURS].astype(np.float64)
     energy = (found.values / noise) ** 2
-    firsts = np.concatenate([point.kl_index[:, :COLOURS], point.merged[:, 0, :COLOURS]])
-    costs = kl_table()[firsts].astype(np.int64)  # (K, 3)
-    shifts = point.shifts.copy()
-    tried = np.arange(-MOST, MOST + 1, STEP)
-    for kind in range(1, len(shifts) + 1):
-        some = found.kinds == kind
-        for colour in range(COLOURS):
-            coded = some & (costs[found.classes, colour] > 0)
-            if coded.sum() >= FEWEST:
-                shifts[kind - 1, colour] = likeliest(costs[found.classes[coded], colour], energy[coded, colour], tried)
-    of_kinds = np.concatenate([np.zeros((1, COLOURS), np.int64), shifts])
-    for number in np.unique(found.classes):
-        some = found.classes == number
-        for colour in range(COLOURS):
-            if some.sum() >= FEWEST and costs[number, colour] > 0:
-                extra = of_kinds[found.kinds[some], colour]
-                least = 1 - costs[number, colour]
-                off = likeliest(costs[number, colour] + extra, energy[some, colour], tried[tried >= least])
-                costs[number, colour] += off
-    firsts = np.where(costs > 0, np.maximum(np.searchsorted(kl_table(), costs), 4), 0).astype(np.uint8)
+    before = np.concatenate([point.kl_index[:, :COLOURS], point.merged[:, 0, :COLOURS]])
+    costs = kl_table()[before]
+    shifts = shifts_of(point.shifts, costs, found, energy)
+    index = index_of(costs_of(costs, shifts, found, energy) / COST_PER_BIT)
     kl_index = point.kl_index.copy()
-    kl_index[:, :COLOURS] = firsts[: point.single]
+    kl_index[:, :COLOURS] = index[: point.single]
     merged = point.merged.copy()
-    merged[:, 0, :COLOURS] = firsts[point.single :]
+    merged[:, 0, :COLOURS] = index[point.single :]
     return replace(point, shifts=shifts, kl_index=kl_index, merged=merged)
 
 
-def likeliest(costs: np.ndarray, energy: np.ndarray, tried: np.ndarray) -> int:
-    """How much more latents of some energy, in posterior variances, should cost: costs (n,), energy (n,)."""
+def shifts_of(before: np.ndarray, costs: np.ndarray, found: Lowest, energy: np.ndarray) -> np.ndarray:
+    """What each kind costs more than a class says, (kinds - 1, 3), as before where few tiles are of a kind.
+
+    costs: of the classes (K, 3). energy: of the tiles, in posterior variances, (n, 3).
+    """
+    shifts = before.copy()
+    for kind, colour in product(range(1, len(shifts) + 1), range(COLOURS)):
+        of_classes = costs[found.classes, colour]
+        some = (found.kinds == kind) & (of_classes > 0)
+        if some.sum() >= FEWEST:
+            shifts[kind - 1, colour] = likeliest(of_classes[some], energy[some, colour])
+    return shifts
+
+
+def costs_of(before: np.ndarray, shifts: np.ndarray, found: Lowest, energy: np.ndarray) -> np.ndarray:
+    """What lowest frequencies of each class cost, but for what their kind adds: (K, 3); the rest as in `shifts_of`."""
+    costs = before.copy()
+    of_kinds = np.concatenate([np.zeros((1, COLOURS), np.int64), shifts])
+    for number, colour in product(np.unique(found.classes), range(COLOURS)):
+        some = found.classes == number
+        cost = before[number, colour]
+        if some.sum() >= FEWEST and cost > 0:
+            more = likeliest(cost + of_kinds[found.kinds[some], colour], energy[some, colour])
+            costs[number, colour] = max(1, cost + more)
+    return costs
+
+
+def likeliest(costs: np.ndarray, energy: np.ndarray) -> int:
+    """How much more latents should cost that have some energy, in posterior variances: (n,) each."""
+    tried = np.arange(-MOST, MOST + 1, STEP)
     known, place = np.unique(costs, return_inverse=True)
     counts = np.bincount(place)
     energies = np.bincount(place, energy)
