@@ -188,3 +188,16 @@ def test_files_with_a_pyramid_come_back(photo_prior, shape):
     shown = decode_array(found.data)
     assert np.abs(shown.astype(int) - found.pixels).max() <= 1
     assert found.psnr > 30
+
+
+def test_weights_of_latents_are_means_over_the_tiles_that_they_are_in():
+    weights = np.random.default_rng(0).random((1, 4, 5, 4))
+    merged = np.zeros((1, 4, 5), bool)
+    merged[:, :2, 2:4] = True
+    found = Pyramid.of(merged, 2, weights, OPS).weights(weights)
+    first = weights[:, :2, :2, :3].mean((1, 2))
+    np.testing.assert_allclose(found[:, 0, 1, :3], first)
+    firsts = [weights[:, r : r + 2, c : c + 2, :3].mean((1, 2)) for r, c in ((0, 0), (2, 0), (2, 2))]
+    np.testing.assert_allclose(found[:, 0, 0, :3], (sum(firsts) + weights[:, 0, 2, :3]) / 4)
+    np.testing.assert_array_equal(found[:, :, 4], weights[:, :, 4])
+    np.testing.assert_array_equal(found[..., 3], weights[..., 3])

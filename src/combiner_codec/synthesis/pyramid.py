@@ -52,14 +52,21 @@ class Pyramid:
         """Inverse and transpose of `spread`."""
         return self._turned(tiles, range(len(self.matrices)))
 
-    def _turned(self, tiles, levels):
+    def weights(self, of_cosines: Array) -> Array:
+        """What squared errors of latents count, from what those of cosines do: (P, Rt, Ct, U), the same.
+
+        A sum or a difference is in all tiles of its square, a quarter of its square in each.
+        """
+        return self._turned(of_cosines, range(len(self.matrices)), 2)
+
+    def _turned(self, tiles, levels, power=1):
         if not levels:
             return tiles
         lowest = 1 * tiles[..., :COLOURS]
         for level in levels:
             rows, columns = (cut(count, level) for count in self.tiles)
             some = np.s_[:, : rows : 2**level, : columns : 2**level]
-            lowest[some] = self._of_squares(lowest[some], self.matrices[level])
+            lowest[some] = self._of_squares(lowest[some], self.matrices[level] ** power)
         return self.ops.concatenate([lowest, tiles[..., COLOURS:]], -1)
 
     def _of_squares(self, values, matrices):

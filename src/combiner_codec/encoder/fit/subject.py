@@ -98,7 +98,8 @@ class Subject:
         if components is None:
             return weighted
         of_latents = as_tensor(latent_weights(tile, components), self.device).float()
-        of_blocks = blocks_from(architecture, of_tiles[..., None] * of_latents, TorchOps)
+        of_both = self.pyramid.weights(of_tiles[..., None] * of_latents)
+        of_blocks = blocks_from(architecture, of_both, TorchOps)
         seen = of_blocks.reshape(len(self.latents.kl_index), -1)
         seen = torch.where(seen > 0, seen, 1.0)  # 0 beyond the picture
         prior = replace(self.prior, posterior_scale=self.prior.posterior_scale / seen.sqrt())
