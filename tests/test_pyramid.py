@@ -170,7 +170,9 @@ def test_costs_are_learned_from_pictures(tiny_photo_prior, tmp_path):
     """Differences of what is alike cost less than a tile alone, and files of such pictures are smaller."""
     np.save(tmp_path / "smooth.npy", smooth_pictures(6, 512))
     recipe = replace(RECIPES["photo"], settings=replace(PHOTO, crops=300), side=64)
-    points = lowest.learn(tiny_photo_prior, recipe, pictures_of([tmp_path / "smooth.npy"]), lambda line: None)
+    (tmp_path / "before.npz").write_bytes(tiny_photo_prior.data)
+    before = priors.load_file(tmp_path / "before.npz")  # nothing of it is unpacked
+    points = lowest.learn(before, recipe, pictures_of([tmp_path / "smooth.npy"]), lambda line: None)
     assert all(point.shifts[0, 0] < 0 for point in points), [point.shifts.tolist() for point in points]
     prior = as_file(tmp_path / "prior.npz", recipe.finished, points)
     np.testing.assert_array_equal(prior.operating_point(1).shifts, points[1].shifts)

@@ -60,10 +60,10 @@ class Content:
 
 @cache
 def originals() -> tuple[Content, ...]:
-    """Priors that are right: cosines with tiles of two sizes and modulations, one without, a SIREN."""
+    """Priors that are right: cosines with tiles of two sizes, modulations and a pyramid, one without, a SIREN."""
     cosines = [_cosine_point(1, merged=1, modulated=True), _cosine_point(2, merged=0, modulated=False)]
     return (
-        _content(COSINES, cosines, group_bits=6),
+        _content(replace(COSINES, pyramid=1), cosines, group_bits=6),
         _content(replace(COSINES, side=1), cosines[1:], group_bits=16),
         _content(SIREN, [_siren_point()], group_bits=16),
     )
@@ -76,7 +76,10 @@ def _content(architecture, points, group_bits):
             arrays[f"{i:02}.{name}"] = table
     betas = [point.beta for point in points]
     widths = {"group_bits": group_bits, "index_bits": 16}
-    return Content({**ENCODER, "betas": betas, **widths, "architecture": architecture.to_json()}, arrays)
+    metadata = {**ENCODER, "betas": betas, **widths, "architecture": architecture.to_json()}
+    if architecture.pyramid:
+        metadata["kind_costs"] = [[[-300, -200, 5], [256, 128, 0]]] * len(points)
+    return Content(metadata, arrays)
 
 
 def _cosine_point(seed, merged, modulated):

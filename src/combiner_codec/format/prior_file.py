@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import FormatError
 from ..synthesis.architecture import Architecture, pruned
-from ..synthesis.pyramid import COLOURS
+from ..synthesis.pyramid import COLOURS, kind_count
 from ..whole import whole_file
 from . import archive, prior_check
 from .classmap import ONE_CLASS
@@ -63,8 +63,9 @@ class Prior:
     @property
     def shifts(self) -> np.ndarray:
         """`OperatingPoint.shifts` of all points: (points, kinds - 1, 3) int64."""
-        listed = self.metadata.get("kind_costs", [[]] * len(self.betas))
-        return np.array(listed, np.int64).reshape(len(self.betas), -1, COLOURS)
+        kinds = kind_count(self.architecture.pyramid) - 1
+        listed = self.metadata["kind_costs"] if kinds else []
+        return np.array(listed, np.int64).reshape(len(self.betas), kinds, COLOURS)
 
     @property
     def chained(self) -> bool:
@@ -142,8 +143,8 @@ def parse(data: bytes, name: str, number: int = CUSTOM) -> Prior:
         arrays = archive.read_arrays(data, prior_check.UNPACKED)
         metadata = prior_check.read_metadata(arrays)
         architecture = prior_check.read_architecture(metadata.get("architecture"))
-        prior_check.check_kind_costs(metadata, architecture)
         prior_check.check_members(arrays, architecture, len(metadata["betas"]))
+        prior_check.check_kind_costs(metadata, architecture)
     except FormatError as error:
         raise FormatError(f"{name}: not a prior file ({error})") from error
     return Prior(name, number, hashlib.sha256(data).digest(), metadata, architecture, data, arrays)

@@ -48,14 +48,14 @@ def learn(prior: Prior, recipe: Recipe, pictures: Sequence[Picture], report: Rep
     whole = random_crops(list(pictures), recipe.side, numbers, recipe.settings.seed, *scales)
     cut = recipe.side - 2 * recipe.architecture.tile  # some blocks have no second level then
     crops = [whole] if recipe.pyramid == 1 else [whole, whole[:, :cut, :cut]]
-    prior = replace(prior, architecture=recipe.finished, points={})
+    finished = replace(prior, architecture=recipe.finished)
     unknown = np.zeros((kind_count(recipe.pyramid) - 1, COLOURS), np.int64)
     unknown[1::2] = COST_PER_BIT  # sums are twice as large, where tiles are alike
     points = []
     for number in range(len(prior.betas)):
         point = replace(prior.operating_point(number), shifts=unknown)
         for _ in range(TURNS):
-            point = learned(point, lowest_of(prior, point, number, crops))
+            point = learned(point, lowest_of(finished, point, number, crops))
         shifts = (point.shifts / COST_PER_BIT).round(1).tolist()
         report(f"lowest frequencies, beta {point.beta:g}: {shifts} bits more than of a tile alone")
         points.append(point)
