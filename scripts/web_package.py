@@ -14,6 +14,8 @@ import subprocess
 import zlib
 from pathlib import Path
 
+from rjsmin import jsmin
+
 from combiner_codec import __version__
 from combiner_codec.format import prior as priors
 from combiner_codec.format.prior import Prior
@@ -59,28 +61,12 @@ def bundled(entry: Path) -> str:
     return prior + "\n".join(texts.values())
 
 
-# a string, which stays as it is; an operator (+ and - may not come together); a mark; a word before a parenthesis
-SPACED = re.compile(
-    r"""("[^"\n]*"|`[^`]*`)| (=|[*/%+-]=|=>|[!=]==|&&|\|\||[?]{1,2}|[<>]=?|<<|>>|[*/%&|]|[+-](?= [\w(])|\*\*) """
-    r"""| ?([{};:,]) ?|\b(if|for|while) (?=\()"""
-)
-
-
-def slim(text: str) -> str:
-    """A module without comments, indentation, and, outside strings, spaces that it can do without."""
-    text = re.sub(r"^\t*/\*\*.*?\*/\n", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^\t*// .*\n", "", text, flags=re.MULTILINE)
-    text = re.sub(r"(?<=[;,{}()\]]) // [^\"`\n]*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"^\t+|\n(?=\n)", "", text, flags=re.MULTILINE)
-    return SPACED.sub(r"\1\2\3\4", text)
-
-
 def build(folder: Path) -> None:
     """Write the package."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     manifest = json.loads((WEB / "package.json").read_text())
-    made = {NANO: packed(priors.load(PRIOR)), PAGE: slim(bundled(WEB / "page.js"))}
+    made = {NANO: packed(priors.load(PRIOR)), PAGE: jsmin(bundled(WEB / "page.js"))}
     made["package.json"] = json.dumps(manifest | {"version": __version__}, indent=2) + "\n"
     for name in manifest["files"]:
         if name not in made:

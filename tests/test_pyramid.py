@@ -68,7 +68,7 @@ def test_alike_tiles_have_one_sum_in_a_block_and_no_differences():
 def test_kinds_of_a_block_and_of_what_the_end_cuts():
     merged = np.zeros((6, 5), bool)
     merged[2:4, :2] = True
-    found = kinds(merged, np.ones_like(merged), 2)
+    found = kinds(merged, 2)
     assert found.tolist() == [
         [4, 1, 3, 1, 0],
         [1, 1, 1, 1, 0],
@@ -78,22 +78,22 @@ def test_kinds_of_a_block_and_of_what_the_end_cuts():
         [1, 1, 1, 1, 0],
     ]
     merged[:2, :2] = True
-    assert kinds(merged, np.ones_like(merged), 2)[0, 0] == 6
-    assert not kinds(merged, np.ones_like(merged), 0).any()
+    assert kinds(merged, 2)[0, 0] == 6
+    assert not kinds(merged, 0).any()
 
 
 @given(SIZES, SIZES, st.integers(0, 99))
 def test_kinds_of_blocks_are_those_of_the_picture(rows, columns, seed):
     """With the tiles beyond it, as files have them."""
     merged = some_merged(rows, columns, seed)
-    whole = kinds(merged, np.ones_like(merged), 2)
+    whole = kinds(merged, 2)
     classes = np.where(merged, 7, 3)
 
     class Blocks:
         side = 4
 
     blocks = blocks_of(classes, Blocks)
-    of_blocks = kinds(blocks == 7, blocks >= 0, 2)
+    of_blocks = kinds(blocks == 7, 2, blocks >= 0)
     np.testing.assert_array_equal(of_blocks[blocks >= 0], blocks_of(whole, Blocks)[blocks >= 0])
     assert not of_blocks[blocks < 0].any()
 

@@ -290,7 +290,7 @@ def test_its_files_decode_in_javascript_too(smaller, tmp_path):
 def test_a_page_without_a_build_loads_forty_kilobytes():
     """Script and prior, gzipped: 12 and 28 kB at most."""
     sizes = []
-    for text in (web_package.slim(web_package.bundled(WEB / "page.js")), web_package.packed(priors.load("nano"))):
+    for text in (web_package.jsmin(web_package.bundled(WEB / "page.js")), web_package.packed(priors.load("nano"))):
         sizes.append(len(gzip.compress(text.encode(), 9)))
     assert sizes[0] <= 12_000 and sizes[1] <= 28_000
 

@@ -51,7 +51,7 @@ def bound(prior: Prior, side: int) -> int:
     n, most = architecture.side, 0
     for number in range(len(prior.betas)):
         point = prior.operating_point(number)
-        share = point.tile_cost[0] / np.where(np.arange(point.classes) < point.single, 1, 4)
+        share = point.tile_bits / np.where(np.arange(point.classes) < point.single, 1, 4)
         dearest = np.full((1, n, n), share.argmax())
         most = max(most, blocks**2 * int(point.stream_lengths(dearest)[0]) + 24 * tiles**2)
     return 24 + most // 8

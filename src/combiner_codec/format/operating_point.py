@@ -108,7 +108,12 @@ class OperatingPoint:
 
     def kinds(self, classes: np.ndarray) -> np.ndarray:
         """Kinds of these tiles' lowest frequencies: (..., R, C) that begin with a block, -1 beyond the picture."""
-        return kinds(classes >= self.single, classes >= 0, levels_of(len(self.lowest_rows)))
+        return kinds(classes >= self.single, self.levels, classes >= 0)
+
+    @property
+    def levels(self) -> int:
+        """Of the pyramid."""
+        return levels_of(len(self.lowest_rows))
 
     @cached_property
     def row_cost(self) -> np.ndarray:

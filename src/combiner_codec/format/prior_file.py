@@ -165,8 +165,6 @@ def save(path: Path, metadata: dict, architecture: Architecture, points: list[Op
         "kind_costs": [point.shifts.tolist() for point in points],
         "architecture": architecture.to_json(),
     }
-    if not architecture.pyramid:
-        del metadata["kind_costs"]
     arrays["metadata"] = np.frombuffer(json.dumps(metadata).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
     with whole_file(path) as file:

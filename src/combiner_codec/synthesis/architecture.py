@@ -120,10 +120,7 @@ class Architecture:
 
     def to_json(self) -> dict[str, Any]:
         """As the prior's metadata hold it."""
-        found = asdict(self)
-        if not self.pyramid:
-            del found["pyramid"]
-        return found
+        return asdict(self)
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> "Architecture":

@@ -13,7 +13,7 @@ Shapes: P pictures of Rt x Ct tiles of U latents, whose first are the lowest fre
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -57,16 +57,17 @@ class Pyramid:
 
         A sum or a difference is in all tiles of its square, a quarter of its square in each.
         """
-        return self._turned(of_cosines, range(len(self.matrices)), 2)
+        squared = replace(self, matrices=[matrices**2 for matrices in self.matrices])
+        return squared.gathered(of_cosines)
 
-    def _turned(self, tiles, levels, power=1):
+    def _turned(self, tiles, levels):
         if not levels:
             return tiles
         lowest = 1 * tiles[..., :COLOURS]
         for level in levels:
             rows, columns = (cut(count, level) for count in self.tiles)
             some = np.s_[:, : rows : 2**level, : columns : 2**level]
-            lowest[some] = self._of_squares(lowest[some], self.matrices[level] ** power)
+            lowest[some] = self._of_squares(lowest[some], self.matrices[level])
         return self.ops.concatenate([lowest, tiles[..., COLOURS:]], -1)
 
     def _of_squares(self, values, matrices):
@@ -91,12 +92,14 @@ def walsh() -> np.ndarray:
     return np.kron(two, two) / 2
 
 
-def kinds(merged: np.ndarray, inside: np.ndarray, levels: int) -> np.ndarray:
+def kinds(merged: np.ndarray, levels: int, inside: np.ndarray | None = None) -> np.ndarray:
     """What each tile's lowest frequency tells: (..., R, C) bool, that begin with a block -> (..., R, C) int.
 
     PLAIN; from 1 on a difference and a sum of each level; then the same, but for the first level, of merged tiles.
-    inside: tiles of the picture.
+    inside: tiles of the picture; None if all are.
     """
+    if inside is None:
+        inside = np.ones_like(merged)
     found = np.full(merged.shape, PLAIN)
     for level in range(levels):
         rows, columns = (cut(count, level) for count in merged.shape[-2:])

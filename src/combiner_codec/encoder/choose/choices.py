@@ -65,12 +65,11 @@ class Tiles:
     merged: np.ndarray  # (Rt, Ct) bool
     errors: np.ndarray  # (Rt, Ct, K) distortion by class
     parts: Sequence["Part"]  # whose classes are chosen one after the other
-    levels: int  # of the pyramid of lowest frequencies
 
     @cached_property
     def kinds(self) -> np.ndarray:
         """Of the tiles' lowest frequencies (pyramid.py): (Rt, Ct)."""
-        return kinds(self.merged, np.ones_like(self.merged), self.levels)
+        return kinds(self.merged, self.point.levels)
 
     @cached_property
     def nats(self) -> np.ndarray:
@@ -182,7 +181,7 @@ class Choices:
             merged[part.coded.slices] = merged_of_band[0][part.inner.slices]
             errors[part.coded.slices] = errors_of_band[0][part.inner.slices]
             parts.append(part)
-        return Tiles(point, merged, errors, parts, architecture.pyramid)
+        return Tiles(point, merged, errors, parts)
 
     def forget(self) -> None:
         """Leave the tiles of a large picture, whose costs take as much memory as its pixels."""

@@ -131,7 +131,7 @@ class PictureCosts:
 
     def _kinds(self, merged: np.ndarray) -> np.ndarray:
         """Of the tiles' lowest frequencies: (p, Rt, Ct) bool -> (p, Rt, Ct) int."""
-        return kinds(merged, np.ones_like(merged), self.architecture.pyramid)
+        return kinds(merged, self.architecture.pyramid)
 
     @property
     def _latent_weights(self) -> tuple[int, ComponentWeights] | None:
